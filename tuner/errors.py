@@ -1,0 +1,54 @@
+"""One family of errors: what is wrong, where, received, expected, and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, in a form that a person can act on."""
+
+    what: str
+    where: str = ""
+    received: str = ""
+    expected: str = ""
+    mend: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.what}" if self.where else self.what]
+        for label in ("received", "expected", "mend"):
+            text = getattr(self, label)
+            if text:
+                lines.append(f"    {label + ':':<9} {text}")
+        return "\n".join(lines)
+
+
+class TunerError(Exception):
+    """Anything that `tuner` reports by itself, without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(TunerError):
+    """The experiment, the data or the command line is wrong; nothing was done.
+
+    Carries every problem that was found, so that a file is mended in one go.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: Problem | Sequence[Problem]) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
+        return InputError, (self.problems,)
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that `name` was most likely meant to be, or None."""
+    found = difflib.get_close_matches(str(name), [str(c) for c in candidates], n=1, cutoff=0.5)
+    return found[0] if found else None
