@@ -1,0 +1,74 @@
+"""The `data:` section of an experiment."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from tuner.data.datasets import find_dataset
+from tuner.errors import InputError
+
+Augment = Literal["crop", "flip", "cutout"]
+
+
+class DataConfig(BaseModel):
+    """Which images a trial sees, and what is done to them; one for all trials of an experiment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+    dataset: str = Field(
+        "cifar100",
+        description="Name of a data set, path to an .npz (x_train, y_train[, x_test, y_test]), "
+        "or package.module:function that returns these arrays.",
+    )
+    validation: int | float = Field(
+        5000,
+        description="Images held out of training, stratified by class: a whole number is a count, "
+        "a number between 0 and 1 a fraction.",
+        json_schema_extra={"exclusiveMinimum": 0},
+    )
+    train_images: int | None = Field(
+        None, ge=1, description="Train on a stratified subset of so many images; null: on all."
+    )
+    augment: tuple[Augment, ...] = Field(
+        (),
+        description="Done to training images, on the device: crop (random 4-pixel shift), "
+        "flip (left-right, half of the time), cutout (an 8x8 square set to the mean).",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the validation split and of the subset.")
+
+    @field_validator("dataset")
+    @classmethod
+    def _known(cls, dataset: str) -> str:
+        try:
+            find_dataset(dataset)
+        except InputError as error:
+            problem = error.problems[0]
+            told = (problem.what, f"expected {problem.expected}", problem.mend)
+            raise ValueError("; ".join(filter(None, told))) from error
+        return dataset
+
+    @field_validator("validation", mode="before")
+    @classmethod
+    def _count_or_fraction(cls, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError("expected a number of images, or a fraction between 0 and 1")
+        if isinstance(value, int) and value < 1:
+            raise ValueError("a search needs validation images: expected 1 or more")
+        if isinstance(value, float) and not 0 < value < 1:
+            raise ValueError("a fraction lies between 0 and 1; a number of images is written whole")
+        return value
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("augment")
+    @classmethod
+    def _in_order(cls, value: tuple[Augment, ...]) -> tuple[Augment, ...]:
+        """The order in which they are done, however they were written: one experiment, one key."""
+        if len(set(value)) < len(value):
+            raise ValueError("names the same augmentation twice")
+        return tuple(name for name in get_args(Augment) if name in value)

@@ -1,0 +1,63 @@
+"""What every data set can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Called with (bytes done, bytes in all; 0 when unknown).
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a plan needs to know about a data set."""
+
+    image_shape: tuple[int, int, int]  # (height, width, channels)
+    num_classes: int
+    num_train: int  # before the validation images are held out
+    num_test: int
+    fingerprint: str  # names the content: equal fingerprints, equal pixels and labels
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images (n, height, width, channels) with their classes (n,)."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+
+
+class Dataset(ABC):
+    """A source of labelled images; training and test images are read apart.
+
+    `data_dir` is where the person keeps data files (None: nowhere in particular).
+    """
+
+    name: str
+
+    @abstractmethod
+    def info(self, data_dir: Path | None) -> DatasetInfo:
+        """Shapes, counts and fingerprint; the named data sets know them without reading a file."""
+
+    @abstractmethod
+    def fetch(self, data_dir: Path | None, progress: Progress | None = None) -> None:
+        """Make the files be there, downloading what is missing.
+
+        Raises InputError where that cannot be done.
+        """
+
+    @abstractmethod
+    def train(self, data_dir: Path | None, progress: Progress | None = None) -> LabelledImages:
+        """The training images, of which the validation images are a part."""
+
+    @abstractmethod
+    def test(self, data_dir: Path | None, progress: Progress | None = None) -> LabelledImages:
+        """The test images, which nothing but `tuner confirm` may ask for."""

@@ -1,0 +1,137 @@
+"""From the `data:` section to the arrays that a trial sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.data.config import DataConfig
+from tuner.data.dataset import DatasetInfo, Progress
+from tuner.data.datasets import find_dataset
+from tuner.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_CHUNK_IMAGES = 256  # of the statistics; fits into the cache, and the sums into 32 bits
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Training and validation images as they lie on disk, and what normalizes them.
+
+    Images are uint8 (n, height, width, channels), labels int32 (n,); mean and std are those of
+    the training images that are used, per channel, in 0..255.
+    """
+
+    x_train: NDArray[np.uint8]
+    y_train: NDArray[np.int32]
+    x_validation: NDArray[np.uint8]
+    y_validation: NDArray[np.int32]
+    num_classes: int
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    hashes: dict[str, str]  # what the environment record keeps
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        _, height, width, channels = self.x_train.shape
+        return height, width, channels
+
+
+def check(config: DataConfig, data_dir: Path | None) -> DatasetInfo:
+    """What the data set is like, when the experiment can be run on it.
+
+    A named data set is not looked for: it may still have to be downloaded.
+    Raises InputError where sizes don't fit, or the person's own data set is not as it must be.
+    """
+    from tuner.data.splits import size_problems
+
+    info = find_dataset(config.dataset).info(data_dir)
+    problems = size_problems(
+        info.num_train, info.num_classes, config.validation, config.train_images
+    )
+    if problems:
+        raise InputError(problems)
+    return info
+
+
+def fetch(config: DataConfig, data_dir: Path | None, progress: Progress | None = None) -> None:
+    """Make the files of the data set be there, before the first trial starts.
+
+    Raises InputError where they are not and cannot be downloaded.
+    """
+    find_dataset(config.dataset).fetch(data_dir, progress)
+
+
+def load_images(
+    config: DataConfig, data_dir: Path | None, progress: Progress | None = None
+) -> ImageData:
+    """Training and validation images; the test images stay on disk."""
+    from tuner.data.splits import split
+
+    dataset = find_dataset(config.dataset)
+    data = dataset.train(data_dir, progress)
+    parts = split(data.labels, config.validation, config.train_images, config.seed)
+    x_train, y_train = data.images[parts.train], data.labels[parts.train]
+    mean, std = channel_statistics(x_train)
+    return ImageData(
+        x_train=x_train,
+        y_train=y_train,
+        x_validation=data.images[parts.validation],
+        y_validation=data.labels[parts.validation],
+        num_classes=int(data.labels.max()) + 1,
+        mean=mean,
+        std=std,
+        hashes={
+            "dataset": dataset.info(data_dir).fingerprint,
+            "split": parts.hash,
+            "train_images": _count(y_train),
+            "validation_images": _count(data.labels[parts.validation]),
+        },
+    )
+
+
+def load_test_images(
+    config: DataConfig, data_dir: Path | None
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """The test images, for `tuner confirm` alone."""
+    data = find_dataset(config.dataset).test(data_dir)
+    return data.images, data.labels
+
+
+def channel_statistics(
+    images: NDArray[np.uint8],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation per channel; 1 for a channel that never changes.
+
+    The sums are whole numbers, so the result is the same on every machine.
+    """
+    import numpy as np
+
+    channels = images.shape[-1]
+    rows = images.reshape(len(images), -1)
+    sums = np.zeros((2, rows.shape[1]), np.int64)
+    for start in range(0, len(rows), _CHUNK_IMAGES):
+        chunk = rows[start : start + _CHUNK_IMAGES].astype(np.uint16)
+        sums[0] += chunk.sum(axis=0, dtype=np.uint32)
+        chunk *= chunk  # at most 255**2, which is below 2**16
+        sums[1] += chunk.sum(axis=0, dtype=np.uint32)
+    total, squares = sums.reshape(2, -1, channels).sum(axis=1)
+    count = images.size // channels
+    mean = total / count
+    variance = np.maximum(squares / count - mean**2, 0)
+    std = np.sqrt(np.where(variance > 0, variance, 1))
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
+def _count(labels: NDArray[np.int32]) -> str:
+    """How many images, and how many of each class: `45000 (450 per class)`."""
+    import numpy as np
+
+    counts = np.bincount(labels)
+    low, high = int(counts.min()), int(counts.max())
+    return f"{len(labels)} ({low if low == high else f'{low} to {high}'} per class)"
