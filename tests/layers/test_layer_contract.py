@@ -1,0 +1,97 @@
+"""What every layer of `tuner.layers` must do; a new layer adds one line to LAYERS."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from tuner import layers
+
+LAYERS = {
+    "BatchNormalization": lambda **k: layers.BatchNormalization(
+        axis=1, momentum=0.5, epsilon=0.1, center=False, scale=False, **k
+    ),
+    "Dropout": lambda **k: layers.Dropout(
+        0.3, mode="downscale_in_infer", seed=3, hyperparameter="other", **k
+    ),
+    "PaddedShortcut": lambda **k: layers.PaddedShortcut(6, strides=2, **k),
+    "ProjectionShortcut": lambda **k: layers.ProjectionShortcut(6, strides=2, **k),
+    "ResidualBlock": lambda **k: layers.ResidualBlock(
+        6, 2, shortcut="projection", dropout=0.2, **k
+    ),
+    "DenseLayer": lambda **k: layers.DenseLayer(2, bottleneck=True, dropout=0.2, **k),
+    "DenseBlock": lambda **k: layers.DenseBlock(2, 3, bottleneck=True, dropout=0.2, **k),
+    "TransitionLayer": lambda **k: layers.TransitionLayer(0.5, dropout=0.2, **k),
+    "PreActivationConvolution": lambda **k: layers.PreActivationConvolution(5, 3, dropout=0.2, **k),
+}
+
+PRECISIONS = ["float32", "mixed_float16", "mixed_bfloat16"]
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).normal(size=(2, 5, 4, 4)).astype("float32")
+
+
+@pytest.fixture(params=LAYERS)
+def make(request):
+    return LAYERS[request.param]
+
+
+def test_every_public_layer_is_here():
+    assert set(LAYERS) == set(layers.__all__)
+
+
+def test_its_configuration_makes_it_again(make):
+    layer = make(name="mine", dtype="mixed_bfloat16")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert type(again) is type(layer)
+    assert again.get_config() == layer.get_config()
+    assert again.name == "mine"
+
+
+def test_its_configuration_holds_every_argument(make):
+    layer = make()
+    arguments = set(type(layer).__init__.__annotations__) - {"kwargs", "return"}
+    assert arguments <= set(layer.get_config())
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_output_has_the_promised_shape_and_dtype(make, precision, images):
+    layer = make(dtype=precision)
+    promised = layer.compute_output_shape(images.shape)
+    for training in (True, False):
+        y = layer(images, training=training)
+        assert tuple(y.shape) == tuple(promised)
+        assert keras.backend.standardize_dtype(y.dtype) == layer.compute_dtype
+    floats = {v.dtype for v in layer.variables if "seed" not in v.path}
+    assert floats <= {"float32"}
+
+
+def test_it_takes_a_batch_of_unknown_size(make, images):
+    inputs = keras.Input(images.shape[1:])
+    outputs = make()(inputs)
+    assert outputs.shape[0] is None
+    y = keras.Model(inputs, outputs)(images, training=True)
+    assert tuple(y.shape)[1:] == tuple(outputs.shape)[1:]
+
+
+def test_every_weight_has_a_path_of_its_own_below_the_layer(make, images):
+    layer = make(name="mine")
+    layer(images)
+    paths = [v.path for v in layer.variables]
+    assert len(set(paths)) == len(paths)
+    assert all(path.startswith("mine/") for path in paths)
+
+
+def test_saved_and_loaded_it_gives_the_same(make, images, tmp_path):
+    inputs = keras.Input(images.shape[1:])
+    model = keras.Model(inputs, make(name="mine")(inputs))
+    rng = np.random.default_rng(1)
+    floats = [v for v in model.variables if "seed" not in v.path and "rate" not in v.path]
+    for variable in floats:
+        variable.assign(rng.uniform(0.2, 1.0, variable.shape))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(np.array(again(images)), np.array(model(images)))

@@ -1,0 +1,166 @@
+"""Batch normalization: laws, then numbers, then numpy and Keras."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from tests.layers.on_backend import BACKEND, gradients, values
+from tuner.layers import BatchNormalization
+from tuner.layers.fused import can_fuse
+
+CASES = [
+    ((8, 5), -1),
+    ((4, 6, 3), -1),
+    ((4, 3, 2, 5), -1),
+    ((4, 3, 2, 5), 3),
+    ((4, 5, 3, 2), 1),
+    ((4, 5, 3, 2), -3),
+]
+
+
+def images(shape, seed=0, mean=1.5, deviation=2.0):
+    return np.random.default_rng(seed).normal(mean, deviation, shape).astype("float32")
+
+
+def reference(x, axis, epsilon):
+    axes = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
+    mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    return (x - mean) / np.sqrt(variance + epsilon), mean.ravel(), variance.ravel()
+
+
+def randomize(layer, seed=7):
+    rng = np.random.default_rng(seed)
+    layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+
+
+def twins(shape, axis, **arguments):
+    ours = BatchNormalization(axis=axis, **arguments)
+    theirs = keras.layers.BatchNormalization(axis=axis, **arguments)
+    for layer in (ours, theirs):
+        layer.build(shape)
+        randomize(layer)
+    return ours, theirs
+
+
+@pytest.mark.parametrize(("shape", "axis"), CASES)
+def test_each_channel_gets_mean_0_and_variance_1(shape, axis):
+    x = images(shape)
+    y = np.array(BatchNormalization(axis=axis, epsilon=1e-8)(x, training=True))
+    axes = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
+    np.testing.assert_allclose(y.mean(axes), 0.0, atol=1e-5)
+    np.testing.assert_allclose(y.var(axes), 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("shape", "axis"), CASES)
+def test_gamma_of_the_deviation_and_beta_of_the_mean_undo_it(shape, axis):
+    x = images(shape)
+    layer = BatchNormalization(axis=axis)
+    layer.build(shape)
+    _, mean, variance = reference(x, axis, 1e-3)
+    layer.gamma.assign(np.sqrt(variance + 1e-3))
+    layer.beta.assign(mean)
+    np.testing.assert_allclose(np.array(layer(x, training=True)), x, atol=1e-4)
+
+
+def test_two_numbers_by_hand():
+    # Mean 2, variance 1: (1 - 2) / sqrt(1 + 3) = -0.5. Moving: 0.75·0 + 0.25·2, 0.75·1 + 0.25·1.
+    layer = BatchNormalization(momentum=0.75, epsilon=3.0)
+    y = layer(np.array([[1.0], [3.0]], "float32"), training=True)
+    np.testing.assert_allclose(np.array(y), [[-0.5], [0.5]], atol=1e-6)
+    np.testing.assert_allclose(np.array(layer.moving_mean), [0.5], atol=1e-6)
+    np.testing.assert_allclose(np.array(layer.moving_variance), [1.0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "axis"), CASES)
+def test_agrees_with_numpy(shape, axis):
+    x = images(shape)
+    expected, mean, variance = reference(x, axis, 1e-3)
+    layer = BatchNormalization(axis=axis, momentum=0.9)
+    np.testing.assert_allclose(np.array(layer(x, training=True)), expected, atol=2e-5)
+    np.testing.assert_allclose(np.array(layer.moving_mean), 0.1 * mean, rtol=1e-4)
+    np.testing.assert_allclose(np.array(layer.moving_variance), 0.9 + 0.1 * variance, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("shape", "axis"), CASES)
+@pytest.mark.parametrize("learnt", [{}, {"center": False}, {"scale": False}])
+def test_agrees_with_keras_over_several_steps(shape, axis, learnt):
+    ours, theirs = twins(shape, axis, momentum=0.8, epsilon=1e-2, **learnt)
+    for step in range(4):
+        x = images(shape, seed=step, mean=step, deviation=1 + step)
+        got, expected = (np.array(layer(x, training=True)) for layer in (ours, theirs))
+        np.testing.assert_allclose(got, expected, atol=2e-5)
+    for got, expected in zip(values(ours.variables), values(theirs.variables), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+    got, expected = (np.array(layer(x, training=False)) for layer in (ours, theirs))
+    np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(("shape", "axis"), CASES)
+def test_gradients_agree_with_keras(shape, axis):
+    ours, theirs = twins(shape, axis)
+    x, weights = images(shape), images(shape, seed=1)
+    got, expected = (gradients(layer, x, weights) for layer in (ours, theirs))
+    assert len(got) == 3
+    for ours_, theirs_ in zip(got, expected, strict=True):
+        np.testing.assert_allclose(ours_, theirs_, atol=5e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize(("shape", "axis"), [((16, 4, 4, 3), -1), ((16, 3, 4, 4), 1)])
+def test_half_precision_has_float32_statistics(dtype, shape, axis):
+    x = keras.ops.cast(images(shape, mean=300.0, deviation=20.0), dtype)
+    layer = BatchNormalization(axis=axis, momentum=0.0, dtype=f"mixed_{dtype}")
+    y = layer(x, training=True)
+    assert keras.backend.standardize_dtype(y.dtype) == dtype
+    assert {v.dtype for v in layer.variables} == {"float32"}
+    # A sum of squares of 300 overflows float16 at once; the statistics are those of the rounded x.
+    expected, mean, variance = reference(np.array(keras.ops.cast(x, "float32")), axis, 1e-3)
+    np.testing.assert_allclose(np.array(layer.moving_mean), mean, rtol=1e-4)
+    np.testing.assert_allclose(np.array(layer.moving_variance), variance, rtol=1e-3)
+    np.testing.assert_allclose(np.array(keras.ops.cast(y, "float32")), expected, atol=0.03)
+
+
+def test_statistics_survive_a_mean_far_from_zero():
+    x = images((64, 4), mean=1000.0, deviation=1.0)
+    layer = BatchNormalization(momentum=0.0)
+    layer(x, training=True)
+    np.testing.assert_allclose(np.array(layer.moving_variance), x.var(0), rtol=1e-2)
+
+
+def test_a_frozen_layer_uses_and_keeps_its_moving_averages():
+    layer = BatchNormalization(epsilon=1e-8)
+    layer.build((None, 3))
+    layer.trainable = False
+    x = images((6, 3))
+    np.testing.assert_allclose(np.array(layer(x, training=True)), x, atol=1e-5)
+    np.testing.assert_allclose(np.array(layer.moving_mean), 0.0)
+
+
+def test_a_batch_of_one_pixel_is_beta():
+    layer = BatchNormalization()
+    y = layer(images((1, 1, 1, 3)), training=True)
+    np.testing.assert_allclose(np.array(y), 0.0, atol=1e-5)
+    np.testing.assert_allclose(np.array(layer.moving_variance), 0.99, rtol=1e-6)
+
+
+def test_the_kernel_is_fused_where_it_can_be():
+    x = keras.ops.zeros((2, 3, 3, 4))
+    assert can_fuse(x, 3) == (BACKEND == "tensorflow")
+    assert not can_fuse(x, 1)
+    assert not can_fuse(keras.ops.zeros((2, 4)), 1)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"momentum": 1.5}, {"momentum": -0.1}, {"epsilon": 0.0}, {"epsilon": -1e-3}]
+)
+def test_refuses_what_cannot_be(arguments):
+    name, value = next(iter(arguments.items()))
+    with pytest.raises(ValueError, match=rf"{name} must be .*{value}"):
+        BatchNormalization(**arguments)
+
+
+def test_refuses_an_axis_that_is_not_there():
+    with pytest.raises(ValueError, match=r"axis must be in \[-2, 2\); received 3"):
+        BatchNormalization(axis=3).build((None, 4))

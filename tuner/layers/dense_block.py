@@ -1,0 +1,201 @@
+"""Dense blocks and the transitions between them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from tuner.layers.preactivation import PreActivationConvolution
+from tuner.layers.shapes import Shape
+
+# Filters of the 1×1 convolution, in growth rates. Source: Huang et al. 2017, section 3.
+BOTTLENECK_WIDTH = 4
+
+
+@keras.saving.register_keras_serializable(package="tuner")
+class DenseLayer(keras.layers.Layer):  # type: ignore[misc]
+    """Makes `growth_rate` new channels from all channels before it.
+
+        plain         conv3x3(relu(BN(x)))
+        bottleneck    conv3x3(relu(BN(conv1x1(relu(BN(x))))))     conv1x1 to 4 * growth_rate
+
+    Dropout, where wanted, follows each convolution.
+
+    Args:
+        growth_rate: channels that are made.
+        bottleneck: reduce the channels by a 1×1 convolution first.
+        dropout: initial rate (a runtime value); None for no dropout.
+
+    Source: Huang et al. 2017, section 3.
+    """
+
+    def __init__(
+        self,
+        growth_rate: int,
+        bottleneck: bool = False,
+        dropout: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.growth_rate = growth_rate
+        self.bottleneck = bottleneck
+        self.initial_dropout = dropout
+        widths = [BOTTLENECK_WIDTH * growth_rate, growth_rate] if bottleneck else [growth_rate]
+        kernel_sizes = [1, 3] if bottleneck else [3]
+        self.steps = [
+            PreActivationConvolution(
+                width, kernel_size, dropout, name=f"step{n}", dtype=self.dtype_policy
+            )
+            for n, (width, kernel_size) in enumerate(zip(widths, kernel_sizes, strict=True), 1)
+        ]
+
+    def build(self, input_shape: Shape) -> None:
+        """Build each step on the one before."""
+        for step in self.steps:
+            step.build(input_shape)
+            input_shape = step.compute_output_shape(input_shape)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The new channels alone."""
+        for step in self.steps:
+            inputs = step(inputs, training=training)
+        return inputs
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """`(batch, height, width, growth_rate)`."""
+        return (*input_shape[:-1], self.growth_rate)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "growth_rate": self.growth_rate,
+            "bottleneck": self.bottleneck,
+            "dropout": self.initial_dropout,
+        }
+
+
+@keras.saving.register_keras_serializable(package="tuner")
+class DenseBlock(keras.layers.Layer):  # type: ignore[misc]
+    """`num_layers` dense layers, each of which sees all channels made before it.
+
+    With k0 channels at the block's entrance, layer l (from 1) sees k0 + growth_rate * (l - 1)
+    channels and the block gives k0 + growth_rate * num_layers. Every layer normalizes what it sees
+    with a gamma and beta of its own, so the work grows with num_layers squared: that is inherent.
+
+    Args:
+        num_layers: how many.
+        growth_rate: channels that each makes.
+        bottleneck: give every layer a 1×1 convolution before its 3×3 one.
+        dropout: initial rate after each convolution (a runtime value); None for no dropout.
+
+    Source: Huang et al. 2017, section 3, equation 2.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        growth_rate: int,
+        bottleneck: bool = False,
+        dropout: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_layers = num_layers
+        self.growth_rate = growth_rate
+        self.bottleneck = bottleneck
+        self.initial_dropout = dropout
+        self.dense_layers = [
+            DenseLayer(growth_rate, bottleneck, dropout, name=f"layer{n}", dtype=self.dtype_policy)
+            for n in range(1, num_layers + 1)
+        ]
+
+    def build(self, input_shape: Shape) -> None:
+        """Build each layer on the channels that it will see."""
+        *images, channels = input_shape
+        for n, layer in enumerate(self.dense_layers):
+            layer.build((*images, channels + n * self.growth_rate))
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Concatenate layer by layer."""
+        features = inputs
+        for layer in self.dense_layers:
+            features = ops.concatenate([features, layer(features, training=training)], axis=-1)
+        return features
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """`(batch, height, width, channels + num_layers * growth_rate)`."""
+        *images, channels = input_shape
+        return (*images, channels + self.num_layers * self.growth_rate)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "num_layers": self.num_layers,
+            "growth_rate": self.growth_rate,
+            "bottleneck": self.bottleneck,
+            "dropout": self.initial_dropout,
+        }
+
+
+@keras.saving.register_keras_serializable(package="tuner")
+class TransitionLayer(keras.layers.Layer):  # type: ignore[misc]
+    """Between dense blocks: fewer channels, half the resolution.
+
+        average_pool2x2(dropout(conv1x1(relu(BN(x)))))     to floor(compression * channels)
+
+    Args:
+        compression: the share of the channels that is kept, in (0, 1].
+        dropout: initial rate (a runtime value); None for no dropout.
+
+    Raises:
+        ValueError: a compression out of range or one that leaves no channel; images below 2×2.
+
+    Source: Huang et al. 2017, section 3.
+    """
+
+    def __init__(
+        self, compression: float = 1.0, dropout: float | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if not 0.0 < compression <= 1.0:
+            raise ValueError(f"compression must be in (0, 1]; received {compression!r}")
+        self.compression = compression
+        self.initial_dropout = dropout
+        self.step: Any = None
+
+    def build(self, input_shape: Shape) -> None:
+        """Build normalization and convolution for the number of channels that arrives."""
+        filters = self.compute_output_shape(input_shape)[-1]
+        self.step = PreActivationConvolution(
+            filters, 1, self.initial_dropout, name="step1", dtype=self.dtype_policy
+        )
+        self.step.build(input_shape)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Compress, then pool."""
+        x = self.step(inputs, training=training)
+        return ops.average_pool(x, 2, strides=2, padding="valid", data_format="channels_last")
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """`(batch, height / 2, width / 2, compressed channels)`, sizes rounded down."""
+        batch, height, width, channels = input_shape
+        if 1 in (height, width):
+            raise ValueError(f"images of {height}x{width} are too small for a 2x2 pool")
+        # The tiny addend mends products such as 0.29 * 100 = 28.999999999999996.
+        filters = math.floor(self.compression * channels + 1e-9)
+        if filters < 1:
+            raise ValueError(f"compression {self.compression} leaves none of {channels} channels")
+        return batch, height and height // 2, width and width // 2, filters
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "compression": self.compression,
+            "dropout": self.initial_dropout,
+        }

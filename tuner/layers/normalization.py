@@ -1,0 +1,148 @@
+"""Batch normalization."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tuner.layers.fused import can_fuse, fused_batch_normalization
+from tuner.layers.shapes import Shape
+
+
+@keras.saving.register_keras_serializable(package="tuner")
+class BatchNormalization(keras.layers.Layer):  # type: ignore[misc]
+    """Normalizes every channel by its mean and variance over the rest of the batch.
+
+    Keeps the scale of activations steady through a deep network, so that it bears larger learning
+    rates. In training:
+
+        y = gamma * (x - mean(x)) / sqrt(var(x) + epsilon) + beta
+
+    with mean and (biased) variance over every axis but `axis`: over the batch for `(batch, units)`,
+    over batch, height and width for `(batch, height, width, channels)`. The moving averages follow
+    as `moving = momentum * moving + (1 - momentum) * batch` and take the place of the batch's
+    statistics at prediction, and in a layer that is not `trainable` (as in Keras).
+
+    Statistics are computed and kept in float32 for half-precision inputs; outputs have the layer's
+    compute dtype.
+
+    Args:
+        axis: the channels; -1 for channels last, 1 for channels first.
+        momentum: weight of the past in the moving averages, in [0, 1].
+        epsilon: added to the variance, greater than 0.
+        center: learn beta; otherwise it is 0.
+        scale: learn gamma; otherwise it is 1.
+
+    Raises:
+        ValueError: momentum or epsilon out of range, or an axis that the inputs don't have.
+
+    Source: Ioffe and Szegedy 2015, Algorithms 1 and 2 (with Keras' biased moving variance where
+    Algorithm 2 has the unbiased one).
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not 0.0 <= momentum <= 1.0:
+            raise ValueError(f"momentum must be in [0, 1]; received {momentum!r}")
+        if not epsilon > 0.0:
+            raise ValueError(f"epsilon must be greater than 0; received {epsilon!r}")
+        self.axis = int(axis)
+        self.momentum = float(momentum)
+        self.epsilon = float(epsilon)
+        self.center = bool(center)
+        self.scale = bool(scale)
+        self.gamma: Any = None
+        self.beta: Any = None
+
+    def build(self, input_shape: Shape) -> None:
+        """Create gamma, beta and the moving averages, one number a channel."""
+        channels = input_shape[self._channel_axis(len(input_shape))]
+        if channels is None:
+            raise ValueError(f"axis {self.axis} of the inputs {input_shape} must have a known size")
+        if self.scale:
+            self.gamma = self._add_vector("gamma", channels, "ones", trainable=True)
+        if self.center:
+            self.beta = self._add_vector("beta", channels, "zeros", trainable=True)
+        self.moving_mean = self._add_vector("moving_mean", channels, "zeros", trainable=False)
+        self.moving_variance = self._add_vector(
+            "moving_variance", channels, "ones", trainable=False
+        )
+        self.input_spec = keras.InputSpec(ndim=len(input_shape), axes={self.axis: channels})
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Normalize by the batch in training and by the moving averages otherwise."""
+        if not (training and self.trainable):
+            return self._scale_and_shift(inputs, self.moving_mean, self.moving_variance)
+        outputs, mean, variance = self._normalize_by_batch(inputs)
+        self._follow(self.moving_mean, mean)
+        self._follow(self.moving_variance, variance)
+        return outputs
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The shape of the inputs."""
+        self._channel_axis(len(input_shape))
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "axis": self.axis,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+        }
+
+    def _add_vector(self, name: str, size: int, initializer: str, *, trainable: bool) -> Any:
+        # autocast=False: under mixed precision these stay float32.
+        return self.add_weight(
+            shape=(size,), name=name, initializer=initializer, trainable=trainable, autocast=False
+        )
+
+    def _channel_axis(self, rank: int) -> int:
+        if not -rank <= self.axis < rank:
+            raise ValueError(f"axis must be in [{-rank}, {rank}); received {self.axis}")
+        return self.axis % rank
+
+    def _normalize_by_batch(self, inputs: Any) -> tuple[Any, Any, Any]:
+        channel_axis = self._channel_axis(len(inputs.shape))
+        if can_fuse(inputs, channel_axis):
+            return fused_batch_normalization(inputs, *self._gamma_and_beta(), self.epsilon)
+        inputs = ops.cast(inputs, self._statistics_dtype(inputs))
+        axes = [axis for axis in range(len(inputs.shape)) if axis != channel_axis]
+        mean, variance = ops.moments(inputs, axes=axes)
+        return self._scale_and_shift(inputs, mean, variance), mean, variance
+
+    def _scale_and_shift(self, inputs: Any, mean: Any, variance: Any) -> Any:
+        inputs = ops.cast(inputs, self._statistics_dtype(inputs))
+        gamma, beta = self._gamma_and_beta()
+        # Two operations on the images instead of four: y = x * factor + (beta - mean * factor).
+        factor = gamma * ops.rsqrt(variance + self.epsilon)
+        shape = [1] * len(inputs.shape)
+        shape[self.axis] = -1
+        outputs = inputs * ops.reshape(factor, shape) + ops.reshape(beta - mean * factor, shape)
+        return ops.cast(outputs, self.compute_dtype)
+
+    def _gamma_and_beta(self) -> tuple[Any, Any]:
+        size, dtype = self.moving_mean.shape, self.moving_mean.dtype
+        gamma = ops.ones(size, dtype) if self.gamma is None else self.gamma
+        beta = ops.zeros(size, dtype) if self.beta is None else self.beta
+        return ops.convert_to_tensor(gamma), ops.convert_to_tensor(beta)
+
+    def _statistics_dtype(self, inputs: Any) -> str:
+        # Sums of squares overflow float16 beyond 65504 and lose every digit in bfloat16.
+        return str(keras.backend.result_type(inputs.dtype, "float32"))
+
+    def _follow(self, moving: Any, batch: Any) -> None:
+        moving.assign(moving * self.momentum + ops.cast(batch, moving.dtype) * (1 - self.momentum))

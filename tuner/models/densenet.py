@@ -1,0 +1,190 @@
+"""Densely connected networks for small images."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from tuner.errors import InputError, Problem
+from tuner.models.cost import Cost, CostTape
+from tuner.models.family import (
+    RUNTIME,
+    Family,
+    FamilyConfig,
+    ImageShape,
+    nearest_allowed,
+    rate_or_none,
+)
+
+
+class DenseNetConfig(FamilyConfig):
+    """A densely connected network: plain, B (bottleneck), C (compression) or BC."""
+
+    # Fields that a validator needs stand before the field that it belongs to.
+    family: Literal["densenet"] = "densenet"
+    num_blocks: int = Field(default=3, ge=1, le=8, description="dense blocks")
+    bottleneck: bool = Field(
+        default=False,
+        description="DenseNet-B: a 1x1 convolution to 4 x growth_rate before each 3x3 one",
+    )
+    depth: int = Field(
+        default=40,
+        ge=5,
+        le=1204,
+        validate_default=True,
+        description="layers with weights when num_blocks is 3: depth - 4 is shared among the "
+        "blocks, so it is a multiple of num_blocks (2 x num_blocks with bottleneck)",
+    )
+    growth_rate: int = Field(
+        default=12, ge=1, le=512, description="channels that each layer of a block adds"
+    )
+    compression: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        description="DenseNet-C: share of the channels that a transition keeps",
+    )
+    dropout: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="rate after each convolution but the first; 0 leaves the layers out",
+        json_schema_extra=RUNTIME,
+    )
+
+    @field_validator("depth")
+    @classmethod
+    def _check_depth(cls, depth: int, info: ValidationInfo) -> int:
+        if not {"num_blocks", "bottleneck"} <= info.data.keys():
+            return depth
+        unit = info.data["num_blocks"] * (2 if info.data["bottleneck"] else 1)
+        if depth >= 4 + unit and (depth - 4) % unit == 0:
+            return depth
+        near = nearest_allowed(depth, range(4 + unit, depth + 2 * unit + 1, unit))
+        with_bottleneck = " with bottleneck" if info.data["bottleneck"] else ""
+        raise ValueError(
+            f"depth must be {unit}n + 4 for {info.data['num_blocks']} blocks{with_bottleneck}; "
+            f"nearest: {near}"
+        )
+
+    @field_validator("compression")
+    @classmethod
+    def _check_compression(cls, compression: float, info: ValidationInfo) -> float:
+        if not {"num_blocks", "bottleneck", "depth", "growth_rate"} <= info.data.keys():
+            return compression
+        data = {name: value for name, value in info.data.items() if name != "dropout"}
+        if 0 in cls.model_construct(**data, compression=compression).transition_filters:
+            raise ValueError(f"compression {compression} leaves a transition no channels")
+        return compression
+
+    @property
+    def layers_per_block(self) -> int:
+        """Dense layers in each block."""
+        return (self.depth - 4) // (self.num_blocks * (2 if self.bottleneck else 1))
+
+    @property
+    def initial_filters(self) -> int:
+        """Channels that enter the first block: twice the growth rate for BC, otherwise 16."""
+        return 2 * self.growth_rate if self.bottleneck and self.compression < 1 else 16
+
+    @property
+    def transition_filters(self) -> tuple[int, ...]:
+        """Channels after each transition."""
+        filters = [self.initial_filters]
+        for _ in range(self.num_blocks - 1):
+            channels = filters[-1] + self.layers_per_block * self.growth_rate
+            # As TransitionLayer rounds.
+            filters.append(math.floor(self.compression * channels + 1e-9))
+        return tuple(filters[1:])
+
+
+class DenseNet(Family[DenseNetConfig]):
+    """First convolution, dense blocks with transitions between them, head.
+
+    Source: Huang et al. 2017, section 3 ("Implementation Details").
+    """
+
+    name: ClassVar[str] = "densenet"
+    config = DenseNetConfig
+
+    def cost(self, config: DenseNetConfig, image_shape: ImageShape, num_classes: int) -> Cost:
+        """Parameters, multiply-adds and activations."""
+        _check_image(config, image_shape)
+        tape = CostTape(image_shape)
+        tape.convolution(config.initial_filters, 3)
+        for filters in config.transition_filters:
+            _block_cost(tape, config)
+            _step_cost(tape, config, filters, 1)
+            tape.average_pool(2)
+        _block_cost(tape, config)
+        tape.batch_normalization()
+        tape.activation()
+        tape.global_average_pool()
+        tape.dense(num_classes)
+        return tape.cost
+
+    def build(self, config: DenseNetConfig, image_shape: ImageShape, num_classes: int) -> Any:
+        """A functional model of logits."""
+        _check_image(config, image_shape)
+        import keras
+
+        from tuner.layers.parts import convolution
+        from tuner.models.head import classify, normalize_and_activate
+
+        inputs = keras.Input(image_shape, name="image")
+        x = convolution(config.initial_filters, 3, name="stem_convolution", dtype=None)(inputs)
+        for block in range(1, config.num_blocks + 1):
+            x = _grow(x, config, block)
+        x = normalize_and_activate(x, "head")
+        return keras.Model(inputs, classify(x, num_classes), name=self.name)
+
+
+def _grow(x: Any, config: DenseNetConfig, block: int) -> Any:
+    """Dense block number `block`, and the transition before it."""
+    from tuner.layers import DenseBlock, TransitionLayer
+
+    dropout = rate_or_none(config.dropout)
+    if block > 1:
+        x = TransitionLayer(config.compression, dropout, name=f"transition{block - 1}")(x)
+    return DenseBlock(
+        config.layers_per_block,
+        config.growth_rate,
+        bottleneck=config.bottleneck,
+        dropout=dropout,
+        name=f"block{block}",
+    )(x)
+
+
+def _block_cost(tape: CostTape, config: DenseNetConfig) -> None:
+    for _ in range(config.layers_per_block):
+        channels = tape.channels
+        if config.bottleneck:
+            _step_cost(tape, config, 4 * config.growth_rate, 1)
+        _step_cost(tape, config, config.growth_rate, 3)
+        tape.concatenate(channels)
+
+
+def _step_cost(tape: CostTape, config: DenseNetConfig, filters: int, kernel_size: int) -> None:
+    tape.batch_normalization()
+    tape.activation()
+    tape.convolution(filters, kernel_size)
+    if config.dropout > 0:
+        tape.dropout()
+
+
+def _check_image(config: DenseNetConfig, image_shape: ImageShape) -> None:
+    height, width, _ = image_shape
+    least = 2 ** (config.num_blocks - 1)
+    if min(height, width) >= least:
+        return
+    raise InputError(
+        Problem(
+            what="the images are too small for so many dense blocks",
+            where="model.num_blocks",
+            received=f"{config.num_blocks} blocks for images of {height}x{width}",
+            expected=f"images of at least {least}x{least}, since each transition halves them",
+            mend=f"set num_blocks to at most {min(height, width).bit_length()}",
+        )
+    )

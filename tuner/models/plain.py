@@ -1,0 +1,90 @@
+"""Plain networks: what a residual network is without its shortcuts."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from tuner.models.cost import Cost, CostTape
+from tuner.models.family import Family, FamilyConfig, ImageShape
+from tuner.models.resnet import STAGE_FILTERS, block_plan, check_depth
+
+
+class PlainConfig(FamilyConfig):
+    """A stack of convolutions of the CIFAR form."""
+
+    family: Literal["plain"] = "plain"
+    depth: int = Field(
+        default=20,
+        ge=8,
+        le=1202,
+        description="layers with weights, 6n + 2: three stages of 2n convolutions",
+    )
+    batch_normalization: bool = Field(
+        default=True,
+        description="normalize after each convolution; without it convolutions have a bias",
+    )
+    activation: Literal["relu", "sigmoid"] = Field(
+        default="relu", description="after each convolution"
+    )
+
+    _check_depth = field_validator("depth")(check_depth)
+
+
+class Plain(Family[PlainConfig]):
+    """The baseline of the residual networks: same convolutions, no shortcuts.
+
+    Source: He et al. 2016, sections 4.1 and 4.2 ("plain").
+    """
+
+    name: ClassVar[str] = "plain"
+    config = PlainConfig
+
+    def cost(self, config: PlainConfig, image_shape: ImageShape, num_classes: int) -> Cost:
+        """Parameters, multiply-adds and activations."""
+        tape = CostTape(image_shape)
+        for _, filters, strides in _convolution_plan(config.depth):
+            tape.convolution(filters, 3, strides)
+            if config.batch_normalization:
+                tape.batch_normalization()
+            else:
+                tape.bias()
+            tape.activation()
+        tape.global_average_pool()
+        tape.dense(num_classes)
+        return tape.cost
+
+    def build(self, config: PlainConfig, image_shape: ImageShape, num_classes: int) -> Any:
+        """A functional model of logits."""
+        import keras
+
+        from tuner.models.head import classify
+
+        inputs = keras.Input(image_shape, name="image")
+        x = inputs
+        for name, filters, strides in _convolution_plan(config.depth):
+            x = _convolve(x, config, name, filters, strides)
+        return keras.Model(inputs, classify(x, num_classes), name=self.name)
+
+
+def _convolution_plan(depth: int) -> list[tuple[str, int, int]]:
+    """(name, filters, strides) of each convolution; the names are those of the residual blocks."""
+    plan = [("stem", STAGE_FILTERS[0], 1)]
+    for name, filters, strides in block_plan(depth):
+        plan += [(f"{name}_1", filters, strides), (f"{name}_2", filters, 1)]
+    return plan
+
+
+def _convolve(x: Any, config: PlainConfig, name: str, filters: int, strides: int) -> Any:
+    import keras
+
+    from tuner.layers.parts import convolution, normalization
+
+    use_bias = not config.batch_normalization
+    x = convolution(
+        filters, 3, strides=strides, use_bias=use_bias, name=f"{name}_convolution", dtype=None
+    )(x)
+    if config.batch_normalization:
+        x = normalization(name=f"{name}_normalization", dtype=None)(x)
+    return keras.layers.Activation(config.activation, name=f"{name}_{config.activation}")(x)
