@@ -1,0 +1,130 @@
+"""An experiment as a whole: loading, defaults, and its document's round trip."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tuner.errors import InputError
+from tuner.experiment import load_experiment, parse_experiment
+from tuner.experiment.schema import SearchConfig
+
+SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+TEXTS = [
+    "model: {family: resnet}",
+    """
+    name: a-b.c_1
+    description: 'a: "b" # c — λ 😀'
+    backend: jax
+    data: {dataset: synthetic, validation: 0.1, augment: [flip, crop], train_images: 1000}
+    model: {choice: [{family: resnet, depth: {choice: [20, 56]}},
+                     {family: densenet, growth_rate: 12, dropout: {choice: [0, 0.2]}}]}
+    training:
+      optimizer: {choice: [adam, sgd]}
+      momentum: {choice: [0, 0.9]}
+      beta_2: {min: 0.9, max: 0.9995, scale: reverse_log, count: 3}
+      epsilon: 1e-8
+      schedule: {choice: [constant, {step: {at: [0.5, 0.75], factor: {choice: [0.1, 0.2]}}}]}
+    objective: {metric: val_loss}
+    search: {seed: 3, replicates: 2, constraints: ["depth < 50"], budget: 90m}
+    """,
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_resolved_document_loads_back_as_the_same_experiment(parse, text) -> None:
+    experiment = parse(text)
+    again = parse(experiment.to_yaml())
+    assert again == experiment
+    assert again.to_yaml() == experiment.to_yaml()
+    keys = [[e.trial(point, 1, "f").key for point in e.space] for e in (experiment, again)]
+    assert keys[0] == keys[1]
+
+
+def test_defaults_are_those_of_the_contract(parse) -> None:
+    experiment = parse("model: {family: resnet}")
+    assert experiment.name == "x"
+    assert (experiment.backend, experiment.precision) == ("tensorflow", "float32")
+    assert (experiment.objective.metric, experiment.objective.direction) == ("val_accuracy", "max")
+    assert experiment.search == SearchConfig()
+    assert (experiment.search.method, experiment.search.replicates) == ("grid", 1)
+    assert len(experiment.space) == 1
+    assert experiment.space[0].values == {}
+    assert experiment.space[0].training == {
+        "epochs": 40, "batch_size": 64, "optimizer": "adam", "learning_rate": 1e-3, "beta_1": 0.9,
+        "beta_2": 0.999, "epsilon": 1e-7, "momentum": 0.9, "nesterov": False,
+        "weight_decay": 0.004, "l2": 0.0, "label_smoothing": 0.0, "schedule": "constant",
+        "warmup_epochs": 0.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction"),
+    [("val_loss", "min"), ("loss", "min"), ("accuracy", "max"), ("val_top5_accuracy", "max")],
+)
+def test_a_metric_has_a_natural_direction(parse, metric, direction) -> None:
+    text = "model: {family: resnet}\nobjective: {metric: %s%s}"
+    assert parse(text % (metric, "")).objective.direction == direction
+    assert parse(text % (metric, ", direction: max")).objective.direction == "max"
+
+
+def test_a_budget_is_seconds(parse) -> None:
+    text = "model: {family: resnet}\nsearch: {budget: %s}"
+    assert parse(text % "90m").search.budget_seconds == 5400
+    assert parse(text % "1.5h").search.budget_seconds == 5400
+    assert parse(text % "null").search.budget_seconds is None
+
+
+def test_the_place_of_a_name_is_known(parse) -> None:
+    experiment = parse("model: {family: resnet}\nsearch:\n  seed: 3\n", ["training.epochs=3"])
+    assert experiment.where("search.seed") == "x.yaml:3"
+    assert experiment.where("search.method") == "x.yaml:2"
+    assert experiment.where("training.epochs") == "-S training.epochs=3"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_experiments_load_and_keep_their_keys_through_a_round_trip(path: Path) -> None:
+    experiment = load_experiment(path)
+    assert experiment.name == path.stem
+    assert parse_experiment(experiment.to_yaml(), str(path)) == experiment
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\xff\xfe\x00", "not UTF-8"), (b"x" * 4_000_001, "too large"), (None, "No such file")],
+)
+def test_a_file_that_cannot_be_read_is_one_message(tmp_path: Path, content, words) -> None:
+    path = tmp_path / "a.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=words) as caught:
+        load_experiment(path)
+    assert caught.value.problems[0].where == str(path)
+
+
+def test_a_folder_and_a_name_with_a_zero_byte_are_one_message_too(tmp_path: Path) -> None:
+    for path in (tmp_path, "a\0b.yaml"):
+        with pytest.raises(InputError):
+            load_experiment(path)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfmodel: {family: resnet}\n")
+    assert load_experiment(tmp_path / "a.yaml").name == "a"
+
+
+def test_no_framework_is_imported_and_states_need_no_schema() -> None:
+    program = """
+import sys
+from tuner.experiment.trial import TrialState
+assert "pydantic" not in sys.modules
+import tuner.search, tuner.experiment.json_schema, tuner.experiment.hyperparameters
+experiment = tuner.experiment.parse_experiment("model: {family: resnet}", "x")
+experiment.trial(tuner.search.make_method(experiment).ask()).key
+heavy = {"keras", "tensorflow", "jax", "keras_tuner", "pandas", "scipy"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

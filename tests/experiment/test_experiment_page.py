@@ -1,0 +1,33 @@
+"""What docs/experiment.md shows is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tuner.experiment import parse_experiment
+from tuner.experiment.domain import parse_range
+from tuner.experiment.yaml import read_yaml
+
+PAGE = (Path(__file__).parents[2] / "docs" / "experiment.md").read_text()
+BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+ROWS = re.findall(r"\| `(\{min.*?\})`(?: for an integer)? \| ([-0-9.e, …]+)", PAGE)
+
+
+@pytest.mark.parametrize(("block", "size"), list(zip(BLOCKS, [72, 36, 8], strict=True)))
+def test_the_examples_load_and_have_so_many_configurations(block: str, size: int) -> None:
+    assert len(parse_experiment(block, "page.yaml").space) == size
+
+
+@pytest.mark.parametrize(("node", "points"), ROWS)
+def test_the_points_in_the_table_are_those_of_the_range(node: str, points: str) -> None:
+    found = list(parse_range(read_yaml(node, "page").value, None).points())  # type: ignore[union-attr]
+    written = [float(word) for word in points.replace("…", "").split(",") if word.strip()]
+    assert set(written) <= set(found)
+    assert "…" in points or written == found
+
+
+def test_the_table_is_found() -> None:
+    assert len(ROWS) == 5

@@ -1,0 +1,218 @@
+"""Bad input: one clear message each, all of a file at once, with line, name and mend."""
+
+from __future__ import annotations
+
+import pytest
+
+from tuner.errors import InputError
+from tuner.experiment.experiment import check_batch_size
+
+RESNET = "model: {family: resnet}\n"
+CASES = [
+    # text, words of `what`, line, mend
+    ("modl: 3\n" + RESNET, "modl: is not known", 1, "model?"),
+    ("epochs: 3\n" + RESNET, "epochs: is not known", 1, "training.epochs?"),
+    ("name:x\n" + RESNET, "not readable", 2, ""),
+    (RESNET + "name: ../x", 'name: "../x" is not allowed', 2, ""),
+    (RESNET + "name: .hidden", "is not allowed", 2, ""),
+    (RESNET + "name: a/b", "is not allowed", 2, ""),
+    (RESNET + "name: 2024", "2024 has the wrong type", 2, 'put it in quotes: "2024"'),
+    (RESNET + "backend: tensorfow", "tensorfow is not known", 2, "tensorflow?"),
+    (RESNET + "data: [1]", "data: is no mapping", 2, ""),
+    (RESNET + "data: {dataset: cifar10O}", "data.dataset: no such data set", 2, ""),
+    (RESNET + "data: {augment: [crop, flop]}", "flop is not known", 2, "flip?"),
+    (RESNET + "data: {seed: {choice: [1, 2]}}", "cannot be left open", 2,
+     "only values under model and training may be open"),
+    (RESNET + "search: {method: radom}", "radom is not known", 2, "random?"),
+    (RESNET + "search: {method: random}", "search.max_trials: is missing", 2, "max_trials: 20"),
+    (RESNET + "search: {budget: 90}", "90 is not allowed", 2, ""),
+    (RESNET + "search: {stop: {rule: ahsa}}", "ahsa is not known", 2, "asha?"),
+    (RESNET + "search: {sed: 1}", "search.sed: is not known", 2, "seed?"),
+    (RESNET + "search:\n  constraints:\n    - depth < 30\n    - dpth > 3",
+     "search.constraints[1]: dpth does not exist", 5, "depth?"),
+    (RESNET + "search: {constraints: [depth > 30]}", "no configuration is left", 2,
+     "loosen or remove a constraint"),
+    (RESNET + "search: {constraints: [depth * 2]}", "constraints[0]: is no comparison", 2, ""),
+    (RESNET + "objective: {metric: val_acuracy}", "val_acuracy is not known", 2, "val_accuracy?"),
+    ("training: {epochs: 3}", "model.family: is missing", 1, ""),
+    ("model: {family: resnt}", "model.family: resnt is not known", 1, "resnet?"),
+    ("model: {family: my.module:build}", "not available in this version", 1, ""),
+    ("model:\n  family: resnet\n  depth: 21", "depth: 21 is not possible here", 3, "20 or 26"),
+    ("model:\n  family: resnet\n  depth: {choice:\n    [20,\n     21]}", "21 is not possible", 5,
+     "20 or 26"),
+    ("model:\n  family: resnet\n  dpth: 20", "model.dpth: is not known to resnet", 3, "depth?"),
+    ("model: {family: resnet, growth_rate: 12}", "growth_rate: is not known to resnet", 1,
+     "give each family its own names: model: {choice: [{family: densenet, growth_rate: …}, …]}"),
+    ("model: {family: densenet, growth_rate: 0}", "model.growth_rate: 0 is too small", 1, ""),
+    ("model: {family: densenet, depth: {choice: [40, 100]}, bottleneck: true, num_blocks: 4}",
+     "model.depth: 40 is not possible here", 1, "36 or 44"),
+    ("model: {family: resnet, dropout: '0.1'}", "0.1\" has the wrong type", 1,
+     "a number without quotes"),
+    ("model: {family: resnet, depth: 20.0}", "20.0 has the wrong type", 1, "20"),
+    ("model: {family: resnet, depth: true}", "true has the wrong type", 1, ""),
+    ("model: {family: resnet, depth: {min: 20, max: 32}}", "21 is not possible", 1, "20 or 26"),
+    ("model: {choice: [{family: resnet}, 3]}", "model.choice[1]: is no mapping", 1, ""),
+    ("model: {choice: [{family: resnet}], depth: 20}", "depth cannot stand beside choice", 1,
+     "write depth in every option"),
+    ("model: {min: 1, max: 2}", "model: is no mapping", 1, ""),
+    ("model: {choice: [{family: resnet, depth: 20}, {family: resnet, depth: {choice: [20, 32]}}]}",
+     "two options of a choice admit the same configuration", 1, ""),
+    ("model: {family: {choice: [resnet, resnet]}}", "two options", 1, ""),
+    ("model: {family: {min: 1, max: 2}}", "is not known", 1, ""),
+    (RESNET + "training:\n  epochs: ten", "training.epochs: ten has the wrong type", 3, ""),
+    (RESNET + "training:\n  l2: {choice: []}", "training.l2: choice is empty", 3, ""),
+    (RESNET + "training:\n  l2: {choice: [0, 0.0]}", "0.0 is listed twice", 3, ""),
+    (RESNET + "training:\n  l2: {choice: [0, 1], count: 2}", "count does not go with choice", 3,
+     "leave out count, or choice"),
+    (RESNET + "training:\n  l2: {min: 1, max: 0}", "min is above max", 3, "exchange min and max"),
+    (RESNET + "training:\n  l2: {min: 0, max: 1}", "no end of points for a grid", 3,
+     "{min: 0, max: 1, count: 5}, or search.method: random"),
+    (RESNET + "training:\n  batch_size: {min: 1, max: 64, scale: log}", "no end of points", 3,
+     "{min: 1, max: 64, scale: log, count: 5}, or search.method: random"),
+    (RESNET + "training:\n  l2: {min: 0, max: 1, count: 3, step: 0.5}", "both count and step", 3,
+     "keep one of them"),
+    (RESNET + "training:\n  l2: {min: 0, max: 1, count: 1}", "count is too small", 3, ""),
+    (RESNET + "training:\n  l2: {min: 0, max: 1, scale: log, count: 3}", "reaches 0", 3, ""),
+    (RESNET + "training:\n  beta_1: {min: 0, max: 1, scale: reverse_log, count: 3}", "reaches 1", 3,
+     ""),
+    (RESNET + "training:\n  beta_1: {min: 0, max: 1, count: 3}", "1 is too large", 3, ""),
+    (RESNET + "training:\n  l2: {min:0, max:1}", "wrong type", 3, "a space after each colon"),
+    (RESNET + "training:\n  l2: {choices: [1]}", "wrong type", 3,
+     "an open value is {choice: [a, b]} or {min: a, max: b}"),
+    (RESNET + "training:\n  momentum: 0.9", "momentum: has no effect: the optimizer is adam", 3,
+     "leave it out, or optimizer: sgd"),
+    (RESNET + "training:\n  schedule: cosin", "cosin is not known", 3, "cosine?"),
+    (RESNET + "training:\n  schedule: {step: {at: [2], factor: 0.1}}", "2 is too large", 3, ""),
+    (RESNET + "training:\n  schedule: {step: {at: [0.5]}}", "step.factor: is missing", 3, ""),
+    (RESNET + "training:\n  schedule: {step: {at: [{choice: [0.1, 0.2]}], factor: 0.1}}",
+     "an open value in a list", 3, "leave the whole list open: {choice: [[a, b], [a, c]]}"),
+    (RESNET + "training:\n  epochs: 3\n  warmup_epochs: 4", "4 warm-up epochs do not fit", 4, ""),
+    (RESNET + "training:\n  epochs: {choice: [3, 9]}\n  warmup_epochs: {choice: [0, 4]}",
+     "4 warm-up epochs do not fit in 3", 4, ""),
+    (RESNET + "training:\n  batch_size: {choice: [64, 128]}\ndata: {train_images: 100}",
+     "128 is more than the training images", 3, ""),
+    ("", "the file is empty", 1, ""),
+    ("- 1", "the file is no mapping", 1, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "words", "line", "mend"), CASES)
+def test_a_mistake_has_a_message_with_its_line_and_mend(refuse, text, words, line, mend) -> None:
+    problem = refuse(text)[0]
+    assert words in problem.what
+    place = problem.where.split(":")
+    assert place[:2] == ["x.yaml", str(line)]
+    assert problem.mend == mend or not mend
+
+
+@pytest.mark.parametrize(("text", "words", "line", "mend"), CASES)
+def test_one_mistake_has_one_message(refuse, text, words, line, mend) -> None:
+    several = {"an open value in a list": 2, "21 is not possible here": 1}
+    assert len(refuse(text)) <= several.get(words, 1)
+
+
+def test_a_message_reads_like_this(refuse) -> None:
+    text = "model:\n  family: resnet\n  depth: 21\n"
+    assert str(refuse(text)[0]) == (
+        "x.yaml:3: model.depth: 21 is not possible here\n"
+        "    received: 21\n"
+        "    expected: 6n + 2 (8, 14, 20, ..., 56, 110)\n"
+        "    mend:     20 or 26"
+    )
+
+
+def test_all_mistakes_of_a_file_are_told_at_once_in_the_order_of_its_lines(refuse) -> None:
+    problems = refuse("""
+        name: ../x
+        name: y
+        backend: torch
+        data: {validation: 1.5}
+        model:
+          family: resnet
+          depth: {choice: [20, 21]}
+          dropout: 1.0
+          dpth: 3
+        training:
+          epochs: &e 3
+          batch_size: 0
+          l2: {min: 1, max: 0}
+        search:
+          method: random
+          constraints: [dpeth > 3]
+    """)
+    lines = [int(problem.where.split(":")[1]) for problem in problems]
+    assert lines == [3, 4, 5, 8, 9, 10, 12, 13, 14, 15, 17]
+
+
+def test_nothing_is_added_where_the_reader_has_found_a_mistake(refuse) -> None:
+    problems = refuse("model: {family: resnet, depth: .nan}\n")
+    assert len(problems) == 1
+    assert "not a finite number" in problems[0].what
+
+
+def test_a_combination_that_a_constraint_excludes_is_no_mistake(parse, refuse) -> None:
+    text = """
+        model: {family: densenet, bottleneck: {choice: [true, false]},
+                depth: {choice: [43, 40, 100]}}
+    """
+    assert "with bottleneck" in refuse(text)[0].expected
+    space = parse(text + '\n        search: {constraints: ["not bottleneck or depth != 43"]}').space
+    assert len(space) == 5
+    assert space.excluded == 1
+
+
+def test_a_constraint_that_some_option_makes_senseless_is_found_before_it_is_drawn(refuse) -> None:
+    problems = refuse("""
+        model: {family: resnet}
+        training: {batch_size: {choice: [32, full]}, l2: {min: 0, max: 1}}
+        search:
+          method: random
+          max_trials: 3
+          constraints: [l2 < 0.5, batch_size > 3]
+    """)
+    assert "search.constraints[1]: cannot be computed" in problems[0].what
+    assert problems[0].where == "x.yaml:7"
+
+
+def test_a_value_that_is_wrong_alone_is_told_even_beside_a_constraint(refuse) -> None:
+    problems = refuse("""
+        model: {family: resnet, depth: {choice: [20, 56]}}
+        training: {learning_rate: {choice: [0.1, -1]}}
+        search: {constraints: ["depth < 50"]}
+    """)
+    assert "-1 is too small" in problems[0].what
+
+
+def test_depths_that_do_not_fit_their_bottleneck_are_found_in_any_combination(refuse) -> None:
+    problems = refuse("""
+        model: {family: densenet, bottleneck: {choice: [false, true]},
+                depth: {choice: [40, 43, 46]}, growth_rate: {choice: [12, 24]}}
+    """)
+    assert [problem.received for problem in problems] == ["43"]
+
+
+def test_an_open_runtime_value_used_by_one_optimizer_only_is_fine(parse) -> None:
+    space = parse("""
+        model: {family: resnet}
+        training: {optimizer: {choice: [adam, sgd]}, momentum: 0.8, beta_1: 0.8}
+    """).space
+    assert space[0].flat()["training.beta_1"] == 0.8
+    assert space[1].flat()["training.momentum"] == 0.8
+
+
+def test_a_batch_larger_than_the_training_set_is_named_when_the_set_is_known(parse) -> None:
+    experiment = parse("model: {family: resnet}\ntraining:\n  batch_size: {choice: [64, 128]}\n")
+    check_batch_size(experiment, 128)
+    with pytest.raises(InputError) as caught:
+        check_batch_size(experiment, 100)
+    assert caught.value.problems[0].where == "x.yaml:3"
+    assert caught.value.problems[0].received == "128"
+    check_batch_size(parse("model: {family: resnet}\ntraining: {batch_size: full}"), 1)
+
+
+def test_the_files_own_name_must_do_if_none_is_written(refuse) -> None:
+    from tuner.experiment import parse_experiment
+
+    with pytest.raises(InputError, match="the file's name"):
+        parse_experiment(RESNET, "my file.yaml")
+    assert parse_experiment(RESNET + "name: fine", "my file.yaml").name == "fine"

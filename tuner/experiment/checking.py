@@ -1,0 +1,289 @@
+"""From a branch as it was written to a checked one: every value that a trial could have is valid.
+
+A few closed configurations in which each open value occurs are validated; then the combinations
+of what fields could depend on each other by, so that `depth: 42` is found where it meets
+`bottleneck: true`, and forgiven where a constraint keeps them apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from tuner.errors import Problem
+from tuner.experiment.constraints import Constraint, ConstraintError
+from tuner.experiment.domain import Choice, Domain, identity, parse_range
+from tuner.experiment.expansion import Leaf, Shape
+from tuner.experiment.fields import closed, known_names, used_leaves
+from tuner.experiment.findings import Findings
+from tuner.experiment.schema import STRUCTURAL
+from tuner.experiment.space import Axis, Branch
+from tuner.experiment.validation import Fault, is_integer, plain, validate
+from tuner.experiment.yaml import Path, to_text
+from tuner.models import FAMILIES
+from tuner.models.family import runtime_fields
+
+MAX_COMBINATIONS = 10_000
+"""Most combinations of a branch whose fields are checked against each other."""
+
+_MAX_POINTS = 1_000
+# Training fields that are checked against each other.
+_COUPLED = ("training.epochs", "training.warmup_epochs")
+
+
+@dataclass(frozen=True)
+class Open:
+    """An open leaf with the values that are checked, and where each was written."""
+
+    leaf: Leaf
+    domain: Domain
+    values: Sequence[Any]
+    sources: Sequence[Path]
+
+
+class BranchCheck:
+    """Checks one branch; reports to `findings` by place."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        classes: Mapping[str, type[BaseModel]],
+        constraints: Sequence[Constraint],
+        findings: Findings,
+    ) -> None:
+        self._shape = used_leaves(shape)
+        self._classes = classes
+        names = known_names(shape, classes)
+        self._constraints = [c for c in constraints if names.issuperset(c.dotted)]
+        self._findings = findings
+        self._opens: list[Open] = []
+        self._dumps: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+        self._memo: dict[Any, list[Fault]] = {}
+        self._interior: set[Path] = set()
+
+    def branch(self, grid: bool) -> Branch | None:
+        """The checked branch; None after something was reported that leaves no valid values."""
+        self._open_leaves(grid)
+        self._check_covering()
+        self._check_combinations()
+        if "model" not in self._classes or not all(self._dumps.get(s) for s in self._classes):
+            return None
+        return self._build()
+
+    def _open_leaves(self, grid: bool) -> None:
+        for leaf in self._shape.leaves:
+            if not leaf.is_axis:
+                continue
+            opened = self._open_range(leaf) if leaf.is_range else self._open_choice(leaf)
+            if opened is None:
+                continue
+            self._opens.append(opened)
+            if grid and not opened.domain.is_finite:
+                what = "a range without count or step has no end of points for a grid"
+                mend = f"{to_text({**leaf.node, 'count': 5})}, or search.method: random"
+                problem = Problem(what, received=to_text(leaf.node), mend=mend)
+                self._findings.add(leaf.source, leaf.name, problem)
+
+    def _open_choice(self, leaf: Leaf) -> Open:
+        indices = leaf.options or ()
+        values = [leaf.node["choice"][index] for index in indices]
+        sources = [(*leaf.source, "choice", index) for index in indices]
+        seen = set()
+        for value, source in zip(values, sources, strict=True):
+            if identity(value) in seen:
+                problem = Problem(f"{to_text(value)} is listed twice", mend="keep one of them")
+                self._findings.add(source, leaf.name, problem)
+            seen.add(identity(value))
+        return Open(leaf, Choice(tuple(values)), values, sources)
+
+    def _open_range(self, leaf: Leaf) -> Open | None:
+        config = self._classes.get(leaf.path[0])
+        parsed = parse_range(leaf.node, is_integer(config, leaf.path[1:]) if config else None)
+        if isinstance(parsed, Problem):
+            self._findings.add(leaf.source, leaf.name, parsed)
+            return None
+        values: Sequence[Any] = (parsed.minimum, parsed.maximum)
+        if parsed.is_finite:
+            values = [parsed.minimum, *parsed.points()[1:-1][:_MAX_POINTS], parsed.maximum]
+        elif parsed.integer and parsed.maximum - parsed.minimum < _MAX_POINTS:
+            values = range(int(parsed.minimum), int(parsed.maximum) + 1)
+        inside = [leaf.source] * (len(values) - 2)
+        return Open(leaf, parsed, values, [(*leaf.source, "min"), *inside, (*leaf.source, "max")])
+
+    def _check_covering(self) -> None:
+        """Each open value at least once."""
+        for index in range(max([1, *(len(open_.values) for open_ in self._opens)])):
+            digits = [min(index, len(open_.values) - 1) for open_ in self._opens]
+            self._check(digits, certain=False)
+
+    def _check_combinations(self) -> None:
+        """All combinations of what could depend on each other, one value for everything else."""
+        choices = [range(len(o.values)) if self._is_coupled(o) else (0,) for o in self._opens]
+        for digits in itertools.islice(itertools.product(*choices), MAX_COMBINATIONS):
+            self._check(digits, certain=True)
+
+    def _is_coupled(self, open_: Open) -> bool:
+        name = open_.leaf.name
+        if not open_.domain.is_finite:
+            return self._is_structural(open_.leaf)
+        constrained = any(name in constraint.dotted for constraint in self._constraints)
+        return constrained or name in _COUPLED or self._is_structural(open_.leaf)
+
+    def _is_structural(self, leaf: Leaf) -> bool:
+        section, name = leaf.path[:2]
+        if section == "training":
+            return name in STRUCTURAL
+        return "model" not in self._classes or name not in runtime_fields(self._classes["model"])  # type: ignore[arg-type]
+
+    def _check(self, digits: Sequence[int], certain: bool) -> None:
+        for section in self._classes:
+            faults = self._faults(section, digits)
+            excluded = bool(faults) and self._is_excluded(digits)
+            for fault in faults:
+                if not excluded or not (certain or self._may_be_kept_apart(section, fault)):
+                    self._report(section, fault, digits)
+
+    def _faults(self, section: str, digits: Sequence[int]) -> list[Fault]:
+        own = tuple(
+            d for o, d in zip(self._opens, digits, strict=True) if o.leaf.path[0] == section
+        )
+        if (section, own) not in self._memo:
+            data = self._data(section, digits)
+            checked = validate(self._classes[section], data)
+            if isinstance(checked, BaseModel):
+                self._dumps.setdefault(section, []).append((data, plain(checked)))
+            self._memo[section, own] = [] if isinstance(checked, BaseModel) else checked
+        return self._memo[section, own]
+
+    def _data(self, section: str, digits: Sequence[int]) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        values = {o.leaf.path: o.values[d] for o, d in zip(self._opens, digits, strict=True)}
+        for leaf in self._shape.leaves:
+            if leaf.path[0] == section and (leaf.path in values or not leaf.is_axis):
+                _put(data, leaf.path[1:], values.get(leaf.path, leaf.node))
+        return data
+
+    def _is_excluded(self, digits: Sequence[int]) -> bool:
+        """Whether a constraint keeps trials from having this combination."""
+        known = {o.leaf.name: o.values[d] for o, d in zip(self._opens, digits, strict=True)}
+        endless = {o.leaf.name for o in self._opens if not o.domain.is_finite}
+        for constraint in self._constraints:
+            if endless.isdisjoint(constraint.dotted):
+                values = {name: self._value(name, known) for name in constraint.dotted}
+                try:
+                    if not constraint(values):
+                        return True
+                except ConstraintError:
+                    continue  # Values that are wrong anyway; otherwise it is reported later.
+        return False
+
+    def _value(self, name: str, known: Mapping[str, Any]) -> Any:
+        section, field_name = name.split(".", 1)
+        leaf = self._shape.leaf(section, *field_name.split("."))
+        if name in known or (leaf and not leaf.is_axis):
+            return known.get(name, leaf.node if leaf else None)
+        return self._classes[section].model_fields[field_name].get_default()
+
+    def _may_be_kept_apart(self, section: str, fault: Fault) -> bool:
+        """Whether the combinations that trials can have are checked after this one."""
+        leaf = self._leaf(section, fault)
+        return leaf is None or (section == "model" and self._is_structural(leaf))
+
+    def _leaf(self, section: str, fault: Fault) -> Leaf | None:
+        """The written value that a fault is about."""
+        path = (section, *fault.path)
+        for leaf in self._shape.leaves:
+            shorter = min(len(path), len(leaf.path))
+            if len(path) > 1 and path[:shorter] == leaf.path[:shorter]:
+                return leaf
+        return None
+
+    def _report(self, section: str, fault: Fault, digits: Sequence[int]) -> None:
+        leaf = self._leaf(section, fault)
+        name = ".".join(str(part) for part in (section, *fault.path))
+        if leaf is None:
+            self._findings.add(self._section_source(section), name, fault.problem)
+            return
+        source = leaf.source
+        for open_, digit in zip(self._opens, digits, strict=True):
+            if open_.leaf is leaf:
+                source = open_.sources[digit]
+        if leaf.is_range and source == leaf.source:
+            if source in self._interior:
+                return
+            self._interior.add(source)
+        below = fault.path[len(leaf.path) - 1 :]
+        self._findings.add((*source, *below), name, self._explained(section, fault))
+
+    def _explained(self, section: str, fault: Fault) -> Problem:
+        """An unknown name of a model may be known to another family."""
+        problem = fault.problem
+        if section != "model" or not fault.unknown:
+            return problem
+        name, own = str(fault.path[-1]), self._family()
+        others = [f for f in FAMILIES if name in FAMILIES[f].config.model_fields]
+        mend = problem.mend
+        if others and own not in others:
+            option = f"{{family: {others[0]}, {name}: …}}"
+            mend = f"give each family its own names: model: {{choice: [{option}, …]}}"
+        return Problem(f"is not known to {own}", "", problem.received, problem.expected, mend)
+
+    def _family(self) -> str:
+        return str(closed(self._shape.leaf("model", "family")))
+
+    def _section_source(self, section: str) -> Path:
+        sources = (leaf.source[:-1] for leaf in self._shape.leaves if leaf.path[0] == section)
+        return next(sources, (section,))
+
+    def _build(self) -> Branch:
+        base = {section: self._dumps[section][0][1] for section in ("model", "training")}
+        axes = [self._axis(open_) for open_ in self._opens]
+        listed = [leaf for leaf in self._shape.leaves if leaf.is_axis or leaf.chosen]
+        return Branch(
+            model=base["model"],
+            training=base["training"],
+            axes=tuple(sorted(axes, key=lambda axis: not axis.structural)),
+            names=tuple(leaf.name for leaf in listed),
+            switches=frozenset(self._switches(base["model"])),
+            weight=self._shape.weight,
+            constraints=tuple(self._constraints),
+            sources={leaf.name: leaf.source for leaf in self._shape.leaves},
+        )
+
+    def _axis(self, open_: Open) -> Axis:
+        domain = open_.domain
+        if isinstance(domain, Choice):
+            held = self._held(open_.leaf.path)
+            domain = Choice(tuple(held.get(identity(value), value) for value in domain.options))
+        return Axis(open_.leaf.path, domain, self._is_structural(open_.leaf))
+
+    def _held(self, path: tuple[str, ...]) -> dict[Any, Any]:
+        """Values as written to values as the field holds them: 0 is 0.0 for a rate."""
+        dumps = self._dumps[path[0]]
+        return {identity(_get(data, path[1:])): _get(dump, path[1:]) for data, dump in dumps}
+
+    def _switches(self, model: Mapping[str, Any]) -> Iterator[str]:
+        """The runtime fields of the model that are on anywhere in the branch."""
+        opens = {
+            open_.leaf.path[1]: open_ for open_ in self._opens if open_.leaf.path[0] == "model"
+        }
+        for name in runtime_fields(self._classes["model"]):  # type: ignore[arg-type]
+            values = opens[name].values if name in opens else [model[name]]
+            if any(values):
+                yield name
+
+
+def _put(data: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for part in path[:-1]:
+        data = data.setdefault(part, {})
+    data[path[-1]] = value
+
+
+def _get(data: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
+        data = data.get(part) if isinstance(data, dict) else None
+    return data

@@ -1,0 +1,287 @@
+"""Constraints: arithmetic and comparisons over names, evaluated without `eval`.
+
+One evaluator works on single values and on whole grids: names stand for numpy arrays that
+broadcast. Numbers are 64-bit floats; a comparison with a result that does not exist (0/0) is false.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tuner.errors import Problem, nearest
+
+MAX_CHARACTERS = 1_000
+MAX_NODES = 200
+
+_ARITHMETIC: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+    ast.UAdd: operator.pos,
+    ast.USub: operator.neg,
+}
+_COMPARISONS: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_CONSTANTS = {"null": None, "true": True, "false": False}
+_STRUCTURE = (
+    ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.BinOp, ast.UnaryOp, ast.Not, ast.Compare,
+    ast.In, ast.NotIn, ast.List, ast.Tuple, ast.Name, ast.Attribute, ast.Load, ast.Constant,
+    ast.Is, ast.IsNot,
+)  # fmt: skip
+_ALLOWED = (*_STRUCTURE, *_ARITHMETIC, *_COMPARISONS)
+
+
+class ConstraintError(ValueError):
+    """A constraint cannot be read or computed; the problem says why."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem.what)
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """What a configuration must satisfy; `names` maps names as written to dotted names.
+
+    It speaks only of configurations that have all of its names: in a space of several families, a
+    constraint over growth_rate leaves the residual networks alone.
+    """
+
+    text: str
+    names: tuple[tuple[str, str], ...]
+
+    @property
+    def dotted(self) -> tuple[str, ...]:
+        """The dotted names that it is about."""
+        return tuple(dict.fromkeys(name for _, name in self.names))
+
+    @cached_property
+    def _tree(self) -> ast.expr:
+        return ast.parse(self.text.strip(), mode="eval").body
+
+    def __call__(self, values: Mapping[str, Any]) -> Any:
+        """Whether it holds: a bool for plain values, a boolean array for numpy arrays.
+
+        `values` are by dotted name. Raises ConstraintError where it cannot be computed.
+        """
+        import numpy as np
+
+        arrays = {written: _array(values[name]) for written, name in self.names}
+        try:
+            with np.errstate(all="ignore"):
+                held = np.asarray(_evaluate(self._tree, arrays))
+        except (TypeError, ValueError, OverflowError) as error:
+            what = f"cannot be computed: {error}"
+            raise ConstraintError(Problem(what, received=self.text)) from None
+        if held.dtype != bool:
+            problem = Problem("is no comparison", received=self.text, expected="a comparison")
+            raise ConstraintError(problem)
+        return held if held.ndim else bool(held)
+
+
+def parse_constraint(text: str, known: Iterable[str]) -> Constraint:
+    """The constraint over `known` dotted names; a bare name is enough where it is unambiguous.
+
+    Raises ConstraintError for what is no arithmetic comparison, and for unknown names.
+    """
+    tree = _parse(text)
+    known = list(known)
+    names = {}
+    for name in _names(tree):
+        if name not in _CONSTANTS or _matches(name, known):
+            names[name] = _resolve(name, known)
+    return Constraint(text, tuple(names.items()))
+
+
+def _parse(text: str) -> ast.Expression:
+    if len(text) > MAX_CHARACTERS:
+        raise ConstraintError(Problem("is too long", expected=f"at most {MAX_CHARACTERS} signs"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            tree = ast.parse(text.strip(), mode="eval")
+    except (Warning, SyntaxError, ValueError, RecursionError, MemoryError):
+        mend = "== for equality" if _has_single_equals(text) else ""
+        expected = "arithmetic and comparisons, as depth * growth_rate <= 1200"
+        raise ConstraintError(Problem("is not readable", "", text, expected, mend)) from None
+    nodes = list(ast.walk(tree))
+    if len(nodes) > MAX_NODES:
+        raise ConstraintError(Problem("is too long", received=text))
+    for node in nodes:
+        _check_node(node, text)
+    return tree
+
+
+def _check_node(node: ast.AST, text: str) -> None:
+    constant = isinstance(node, ast.Constant)
+    if constant and not isinstance(node.value, int | float | str | None):  # type: ignore[attr-defined]
+        raise ConstraintError(Problem("holds a value of another kind", received=text))
+    if not isinstance(node, _ALLOWED):
+        kind = {"Call": "a function call"}.get(type(node).__name__, type(node).__name__)
+        expected = "arithmetic, comparisons, and, or, not, in"
+        raise ConstraintError(Problem(f"holds {kind}", received=text, expected=expected))
+
+
+def _has_single_equals(text: str) -> bool:
+    left, equals, right = text.partition("=")
+    return bool(equals) and left[-1:] not in "<>!=" and right[:1] != "="
+
+
+def _names(tree: ast.AST) -> Iterable[str]:
+    """Names as written, dotted ones whole."""
+    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and id(node) not in inner:
+            yield ast.unparse(node)
+
+
+def _matches(name: str, known: Iterable[str]) -> list[str]:
+    return [one for one in known if one == name or one.endswith(f".{name}")]
+
+
+def _resolve(name: str, known: list[str]) -> str:
+    matches = _matches(name, known)
+    if name in matches:
+        return name
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        what = f"{name} is ambiguous"
+        raise ConstraintError(Problem(what, received=name, expected=" or ".join(matches)))
+    bare = {one.partition(".")[2]: one for one in known}
+    near = nearest(name, known if "." in name else bare)
+    mend = f"{near}?" if near else ""
+    raise ConstraintError(Problem(f"{name} does not exist", received=name, mend=mend))
+
+
+def _array(value: Any) -> Any:
+    """Numbers as floats, so that no product overflows; booleans stay; all else as objects."""
+    import numpy as np
+
+    if isinstance(value, np.ndarray):
+        return value
+    return as_array([value]).reshape(())
+
+
+def as_array(values: Iterable[Any]) -> Any:
+    """One-dimensional array of an axis' values for `Constraint`."""
+    import numpy as np
+
+    listed = list(values)
+    if all(isinstance(value, bool) for value in listed):
+        return np.array(listed, dtype=bool)
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in listed):
+        return np.array(listed, dtype=np.float64)
+    array = np.empty(len(listed), dtype=object)
+    for index, value in enumerate(listed):
+        array[index] = tuple(value) if isinstance(value, list) else value
+    return array
+
+
+def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Constant(value=value):
+            return _array(value)
+        case ast.Name(id=name):
+            return values[name] if name in values else _array(_CONSTANTS[name])
+        case ast.Attribute():
+            return values[ast.unparse(node)]
+        case ast.BoolOp(op=op, values=parts):
+            return _all_or_any([_boolean(_evaluate(part, values)) for part in parts], op)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return ~_boolean(_evaluate(operand, values))
+        case ast.UnaryOp(op=op, operand=operand):
+            return _ARITHMETIC[type(op)](_number(_evaluate(operand, values)))
+        case ast.BinOp(left=left, op=op, right=right):
+            sides = (_number(_evaluate(side, values)) for side in (left, right))
+            return _ARITHMETIC[type(op)](*sides)
+        case ast.Compare(left=left, ops=ops, comparators=comparators):
+            return _compare(_evaluate(left, values), ops, comparators, values)
+    raise TypeError(f"{ast.unparse(node)} stands alone")
+
+
+def _compare(left: Any, ops: list[ast.cmpop], rights: list[ast.expr], values: Any) -> Any:
+    """A chain `a < b <= c`; `in` compares with each member of a list."""
+    held = True
+    for op, right in zip(ops, rights, strict=True):
+        if isinstance(op, ast.In | ast.NotIn):
+            inside = _inside(left, right, values)
+            held = held & (inside if isinstance(op, ast.In) else ~inside)
+            continue
+        other = _evaluate(right, values)
+        held = held & _pair(left, op, other)
+        left = other
+    return held
+
+
+def _pair(left: Any, op: ast.cmpop, right: Any) -> Any:
+    import numpy as np
+
+    if not isinstance(op, ast.Eq | ast.NotEq | ast.Is | ast.IsNot):
+        return np.asarray(_COMPARISONS[type(op)](left, right)).astype(bool)
+    if np.asarray(left).dtype.kind != "f" or np.asarray(right).dtype.kind != "f":
+        left, right = _objects(left), _objects(right)
+    equal = np.asarray(np.equal(left, right)).astype(bool)
+    return equal if isinstance(op, ast.Eq | ast.Is) else ~equal
+
+
+def _objects(value: Any) -> Any:
+    """Any value as an array of objects that compare as Python's do."""
+    import numpy as np
+
+    if isinstance(value, np.ndarray):
+        return value.astype(object)
+    array = np.empty((), dtype=object)
+    array[()] = value.item() if isinstance(value, np.generic) else value
+    return array
+
+
+def _inside(left: Any, right: ast.expr, values: Any) -> Any:
+    import numpy as np
+
+    if not isinstance(right, ast.List | ast.Tuple):
+        raise TypeError("in needs a list, as depth in [20, 56]")
+    held = np.zeros(np.shape(left), dtype=bool)
+    for item in right.elts:
+        held = held | _pair(left, ast.Eq(), _evaluate(item, values))
+    return held
+
+
+def _all_or_any(parts: list[Any], op: ast.boolop) -> Any:
+    held = parts[0]
+    for part in parts[1:]:
+        held = held & part if isinstance(op, ast.And) else held | part
+    return held
+
+
+def _boolean(value: Any) -> Any:
+    import numpy as np
+
+    array = np.asarray(value)
+    if array.dtype == object and all(isinstance(item, bool) for item in array.flat):
+        array = array.astype(bool)
+    if array.dtype != bool:
+        raise TypeError("and, or, not need comparisons on both sides")
+    return array
+
+
+def _number(value: Any) -> Any:
+    import numpy as np
+
+    return np.asarray(value, np.float64) if np.asarray(value).dtype == bool else value

@@ -1,0 +1,177 @@
+"""A trial: one closed configuration with one seed, and the keys that identify it.
+
+What the keys need of schemas and families is imported when a key is computed: the ledger and its
+views use the states alone, and must answer at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tuner.data.config import DataConfig
+
+# Part of every key. Raise it when the same trial would come out differently than before.
+OUTCOME_VERSION = 1
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+class TrialState(StrEnum):
+    """Where a trial stands; STOPPED is by a rule, DIVERGED by NaN or infinity."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One point of the search space, closed: every field has a value.
+
+    `model` and `training` are plain JSON values with the defaults filled in; `values` holds what
+    was left open, by dotted name. `switches` are the runtime fields of the model (rates) that its
+    branch of the space ever turns on: they shape the graph, but not the outcome.
+    """
+
+    model: dict[str, Any]
+    training: dict[str, Any]
+    values: dict[str, Any]
+    switches: frozenset[str] = frozenset()
+
+    def flat(self) -> dict[str, Any]:
+        """Every value that is used, by dotted name; what the optimizer does not use is absent."""
+        from tuner.experiment.schema import used_training_fields
+
+        used = used_training_fields(self.training["optimizer"])
+        model = {f"model.{name}": value for name, value in self.model.items()}
+        training = {f"training.{n}": value for n, value in self.training.items() if n in used}
+        return model | training
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What shapes the compiled program; trials that are equal in it share one.
+
+    In `model` a runtime rate stands as True or False: the layer is there or it is not.
+    """
+
+    model: dict[str, Any]
+    batch_size: int | str
+    optimizer: str
+    backend: str
+    precision: str
+    augment: tuple[str, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits that are the same in every process."""
+        return _digest(vars(self) | {"augment": list(self.augment)})[:16]
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A closed configuration with everything else that decides its outcome."""
+
+    configuration: Configuration
+    data: DataConfig
+    backend: str
+    precision: str
+    replicate: int
+    seed: int
+    data_fingerprint: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of all that decides the outcome.
+
+        Fields at their default are left out, so a field that is added later with a default keeps
+        old keys valid. What was open and what was fixed makes no difference.
+        """
+        from tuner.experiment.schema import TrainingConfig, used_training_fields
+        from tuner.models import family_of
+
+        configuration = self.configuration
+        config: Any = family_of(configuration.model["family"]).config
+        used = used_training_fields(configuration.training["optimizer"])
+        training = {n: value for n, value in configuration.training.items() if n in used}
+        content = {
+            "version": OUTCOME_VERSION,
+            "family": configuration.model["family"],
+            "model": _changed(configuration.model, _defaults(config)),
+            "training": _changed(training, _defaults(TrainingConfig)),
+            "data": self._data(),
+            "backend": self.backend,
+            "precision": self.precision,
+            "seed": self.seed,
+        }
+        return _digest(content)
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The part of the configuration that shapes the graph."""
+        from tuner.models import family_of, runtime_fields
+
+        model, training = self.configuration.model, self.configuration.training
+        switches = runtime_fields(family_of(model["family"]).config)
+        rates = {name: name in self.configuration.switches for name in switches}
+        return Structure(
+            model=model | rates,
+            batch_size=training["batch_size"],
+            optimizer=training["optimizer"],
+            backend=self.backend,
+            precision=self.precision,
+            augment=tuple(self.data.augment),
+        )
+
+    def _data(self) -> dict[str, Any]:
+        """The data section without its defaults; a file is known by its content, not its path."""
+        data = self.data.model_dump(mode="json")
+        changed = _changed(data, _defaults(type(self.data)) | {"dataset": None})
+        if data["dataset"].endswith(".npz"):
+            del changed["dataset"]
+        return changed | {"fingerprint": self.data_fingerprint}
+
+
+def canonical(value: Any) -> str:
+    """JSON that is the same for equal values: keys sorted, floats in their shortest form."""
+    return _ENCODER.encode(value)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+@cache
+def _defaults(config: Any) -> dict[str, Any]:
+    """Default of each field that has one, as plain JSON values."""
+    defaults = {}
+    for name, field in config.model_fields.items():
+        if not field.is_required():
+            defaults[name] = json.loads(json.dumps(field.get_default(call_default_factory=True)))
+    return defaults
+
+
+def _changed(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Values that differ from their default; a field without default is always kept."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name != "family" and not (name in defaults and _equal(value, defaults[name]))
+    }
+
+
+def _equal(value: Any, default: Any) -> bool:
+    """As the field sees it: 1 is 1.0, but not true."""
+    return isinstance(value, bool) == isinstance(default, bool) and bool(value == default)

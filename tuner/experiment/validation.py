@@ -1,0 +1,252 @@
+"""Checks one closed section with pydantic, and says in human words what is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from tuner.errors import Problem, nearest
+from tuner.experiment.yaml import Path, to_text
+
+# Which of several errors about one value says most.
+_RANKS = ("value_error", "greater", "less", "too_", "string_pattern", "literal", "")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong at `path` below the section; an `unknown` name has no field."""
+
+    path: Path
+    problem: Problem
+    unknown: bool = False
+
+
+def validate(config: type[BaseModel], data: Mapping[str, Any]) -> BaseModel | list[Fault]:
+    """The section as its class holds it, or all its faults.
+
+    Strict: text is no number, a float is no integer, 1 is not true; an integer is a float.
+    """
+    try:
+        return config.model_validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        return _faults(config, data, error)
+
+
+def plain(model: BaseModel) -> dict[str, Any]:
+    """A validated section as plain JSON values, defaults filled in."""
+    return model.model_dump(mode="json")
+
+
+@cache
+def json_schema_of(config: type[BaseModel]) -> dict[str, Any]:
+    """JSON Schema of the closed section."""
+    return config.model_json_schema()
+
+
+def schema_at(config: type[BaseModel], path: Path) -> dict[str, Any] | None:
+    """JSON Schema of the value at `path`, or None where there is no such field."""
+    root = json_schema_of(config)
+    found: dict[str, Any] | None = root
+    for part in path:
+        found = found and _below(_resolve(found, root), part, root)
+    return _resolve(found, root) if found else None
+
+
+def describe(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    """What a schema admits, in words: `an integer, at least 1`."""
+    schema = _resolve(schema, root)
+    if "words" in schema:
+        return str(schema["words"])
+    if "anyOf" in schema:
+        return " or ".join(describe(option, root) for option in schema["anyOf"])
+    if "enum" in schema:
+        return "one of " + ", ".join(to_text(value) for value in schema["enum"])
+    if "const" in schema:
+        return to_text(schema["const"])
+    return _describe_type(schema, root)
+
+
+def is_integer(config: type[BaseModel], path: Path) -> bool | None:
+    """Whether the field holds integers only (True), floats (False), or could be either (None)."""
+    schema = schema_at(config, path)
+    if schema is None:
+        return None
+    kinds = {option.get("type") for option in schema.get("anyOf", [schema])}
+    if {"integer", "number"} <= kinds:
+        return None
+    return "number" not in kinds
+
+
+def _describe_type(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    match schema.get("type"):
+        case "integer":
+            return "an integer" + _bounds(schema)
+        case "number":
+            return "a number" + _bounds(schema)
+        case "boolean":
+            return "true or false"
+        case "null":
+            return "null"
+        case "array":
+            items = schema.get("items")
+            return "a list, each " + describe(items, root) if items else "a list"
+        case "object":
+            return "a mapping of " + ", ".join(schema.get("properties", {}))
+        case _:
+            return "text"
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    words = {
+        "minimum": "at least",
+        "exclusiveMinimum": "above",
+        "maximum": "at most",
+        "exclusiveMaximum": "below",
+    }
+    parts = [f"{word} {schema[key]:g}" for key, word in words.items() if key in schema]
+    return ", " + " and ".join(parts) if parts else ""
+
+
+def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return _resolve(root["$defs"][name], root)
+    return dict(schema)
+
+
+def _below(schema: dict[str, Any], part: str | int, root: dict[str, Any]) -> dict[str, Any] | None:
+    for option in schema.get("anyOf", [schema]):
+        resolved = _resolve(option, root)
+        if isinstance(part, int) and "items" in resolved:
+            return dict(resolved["items"])
+        if part in resolved.get("properties", {}):
+            return dict(resolved["properties"][part])
+    return None
+
+
+def _faults(
+    config: type[BaseModel], data: Mapping[str, Any], error: ValidationError
+) -> list[Fault]:
+    """One fault per value: of the errors of a union's members, those that lie deepest."""
+    found: dict[Path, list[Any]] = {}
+    for detail in error.errors(include_url=False):
+        found.setdefault(_path_in(data, detail), []).append(detail)
+    deepest = [p for p in found if not any(q != p and q[: len(p)] == p and p for q in found)]
+    return [_fault(config, data, path, _best(found[path])) for path in deepest]
+
+
+def _path_in(data: Any, detail: Mapping[str, Any]) -> Path:
+    """pydantic's location without the names of union members that it puts in between."""
+    path: Path = ()
+    loc: Sequence[str | int] = detail["loc"]
+    for part in loc:
+        if _holds(data, part):
+            data = data[part]
+        elif not (detail["type"] == "missing" and part == loc[-1]) and len(path):
+            continue
+        path = (*path, part)
+    return path
+
+
+def _best(details: list[Any]) -> Any:
+    def rank(detail: Any) -> int:
+        return next(i for i, word in enumerate(_RANKS) if word in detail["type"])
+
+    return min(details, key=rank)
+
+
+def _fault(config: type[BaseModel], data: Any, path: Path, detail: Mapping[str, Any]) -> Fault:
+    root = json_schema_of(config)
+    if detail["type"] == "extra_forbidden":
+        return Fault(path, _unknown(config, path), unknown=True)
+    schema = schema_at(config, path)
+    expected = describe(schema, root) if schema and path else ""
+    if detail["type"] == "missing":
+        return Fault(path, Problem("is missing", expected=expected))
+    received = _value_at(data, path)
+    what, specific, mend = _words(detail, received)
+    text = to_text(received) if path and received is not None else ""
+    told = detail["type"] == "value_error"
+    expected = specific if told else specific or expected
+    return Fault(path, Problem(what, received=text, expected=expected, mend=mend))
+
+
+def _words(detail: Mapping[str, Any], received: Any) -> tuple[str, str, str]:
+    """What is wrong; what was expected, if the error itself says it; how to mend it."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "value_error":
+        return _told(str(context["error"]), received)
+    if kind.startswith("greater"):
+        return f"{to_text(received)} is too small", "", ""
+    if kind.startswith("less"):
+        return f"{to_text(received)} is too large", "", ""
+    if kind.startswith("literal"):
+        return _not_one_of(context["expected"], received)
+    if kind.startswith("too_"):
+        return "has the wrong length", "", ""
+    if kind.startswith("string_pattern"):
+        return f"{to_text(received)} is not allowed", "", ""
+    if kind.endswith(("_type", "_parsing", "int_from_float")):
+        return f"{to_text(received)} has the wrong type", "", _mend_type(kind, received)
+    return detail["msg"], str(context.get("expected", "")), str(context.get("mend", ""))
+
+
+def _told(message: str, received: Any) -> tuple[str, str, str]:
+    """A validator's own words: `x must be …`, `; expected …`, `; nearest: …`."""
+    what, _, mend = message.partition("; nearest: ")
+    what, _, expected = what.partition("; expected ")
+    if rule := re.fullmatch(r"\w+ must be (.+)", what):
+        what, expected = f"{to_text(received)} is not possible here", rule[1]
+    return what, expected, mend.replace(" and ", " or ")
+
+
+def _not_one_of(expected: str, received: Any) -> tuple[str, str, str]:
+    names = [name.strip("' ") for name in expected.replace(" or ", ", ").split(",")]
+    near = nearest(received, names) if isinstance(received, str) else None
+    return f"{to_text(received)} is not known", "", f"{near}?" if near else ""
+
+
+def _mend_type(kind: str, received: Any) -> str:
+    if isinstance(received, dict) and any(":" in name for name in received):
+        return "a space after each colon"
+    if isinstance(received, dict) and not kind.startswith("string"):
+        return "an open value is {choice: [a, b]} or {min: a, max: b}"
+    if kind.startswith("string") and not isinstance(received, list):
+        return f"put it in quotes: {json.dumps(to_text(received).strip('{}'))}"
+    if kind.startswith("int") and isinstance(received, float) and received.is_integer():
+        return str(int(received))
+    if isinstance(received, str) and kind.startswith(("int", "float")):
+        return "a number without quotes"
+    return ""
+
+
+def _unknown(config: type[BaseModel], path: Path) -> Problem:
+    parent = schema_at(config, path[:-1]) or {}
+    known = list(parent.get("properties", {})) or list(config.model_fields)
+    name = str(path[-1])
+    near = nearest(name.partition(":")[0], known)
+    mend = f"{near}?" if near else ""
+    if ":" in name:
+        mend = "a space after the colon"
+    return Problem("is not known", received=name, expected=", ".join(known), mend=mend)
+
+
+def _value_at(data: Any, path: Path) -> Any:
+    """The value that a fault is about; None where it is a default."""
+    for part in path:
+        if not _holds(data, part):
+            return None
+        data = data[part]
+    return data
+
+
+def _holds(data: Any, part: str | int) -> bool:
+    if isinstance(data, list):
+        return isinstance(part, int) and part < len(data)
+    return isinstance(data, dict) and part in data
