@@ -1,0 +1,295 @@
+"""What every program does, whatever its backend (see test_training_on_jax.py)."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from tuner.data.images import ImageData, channel_statistics
+from tuner.training.program import Interrupted
+from tuner.training.trial import blueprint, hyperparameters, program_class
+
+BACKEND = keras.backend.backend()
+CLASSES, SIZE = 4, 8
+MODELS = {
+    "resnet": {"family": "resnet", "depth": 8, "dropout": 0.3},
+    "densenet": {"family": "densenet", "depth": 7, "growth_rate": 4, "dropout": 0.2},
+}
+TRAINING = {
+    "epochs": 3,
+    "batch_size": 16,
+    "optimizer": "adam",
+    "learning_rate": 3e-3,
+    "beta_1": 0.9,
+    "beta_2": 0.999,
+    "epsilon": 1e-7,
+    "l2": 0.0,
+    "label_smoothing": 0.0,
+    "schedule": "constant",
+    "warmup_epochs": 0,
+}
+
+
+def make_data(num_train=70, num_validation=37, seed=0):
+    """Images whose brightness and red tell the class, with noise."""
+    rng = np.random.default_rng(seed)
+
+    def images(count):
+        labels = rng.integers(0, CLASSES, count).astype(np.int32)
+        pixels = rng.integers(0, 120, (count, SIZE, SIZE, 3))
+        pixels[..., 0] += (labels * 40)[:, None, None]
+        return pixels.astype(np.uint8), labels
+
+    x_train, y_train = images(num_train)
+    x_validation, y_validation = images(num_validation)
+    mean, std = channel_statistics(x_train)
+    return ImageData(x_train, y_train, x_validation, y_validation, CLASSES, mean, std, {})
+
+
+@pytest.fixture(scope="module")
+def images():
+    return program_class(BACKEND).place(make_data(), ("crop", "flip"))
+
+
+def make_program(images, model="resnet", precision="float32", **training):
+    plan = blueprint(
+        full_model(model),
+        {**TRAINING, **training},
+        switches={"dropout"},
+        precision=precision,
+        images=images,
+    )
+    return program_class(BACKEND)(plan, images)
+
+
+def full_model(model):
+    from tuner.models import FAMILIES
+
+    config = FAMILIES[model].config(**MODELS[model])
+    return config.model_dump()
+
+
+@pytest.fixture(scope="module")
+def program(images):
+    return make_program(images)
+
+
+def train(program, seed=0, epochs=2, dropout=0.3, planned_epochs=3, **changes):
+    training = {**TRAINING, "epochs": planned_epochs, **changes}
+    values = hyperparameters({**full_model("resnet"), "dropout": dropout}, training, seed)
+    state, history = program.initial(seed), []
+    for epoch in range(epochs):
+        state, metrics = program.train_epoch(state, values, epoch)
+        history.append({**metrics, "validation": program.evaluate(state, values)})
+    return state, history
+
+
+def weights(state):
+    return np.asarray(state.weights)
+
+
+def test_training_lowers_the_loss_and_beats_chance(program):
+    _, history = train(program, epochs=8, dropout=0.1)
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert history[-1]["validation"]["accuracy"] > 0.5
+
+
+def test_no_later_trial_traces_anything(program):
+    before = program.num_traces
+    for changes in (
+        {"learning_rate": 0.01, "schedule": "cosine"},
+        {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3, "l2": 0.01},
+        {"dropout": 0.0, "label_smoothing": 0.2, "planned_epochs": 30},
+        {"seed": 5},
+    ):
+        train(program, epochs=1, **changes)
+    assert program.num_traces == before == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learning_rate": 0.01},
+        {"beta_1": 0.5},
+        {"beta_2": 0.9},
+        {"epsilon": 0.1},
+        {"l2": 0.1},
+        {"dropout": 0.0},
+        {"label_smoothing": 0.3},
+        {"schedule": "cosine"},
+        {"seed": 1},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_every_runtime_value_takes_effect(program, changes):
+    usual, _ = train(program, epochs=1)
+    changed, _ = train(program, epochs=1, **changes)
+    assert not np.allclose(weights(usual), weights(changed), rtol=0, atol=1e-6)
+
+
+def test_the_same_trial_twice_is_bit_identical(program):
+    first, one = train(program)
+    train(program, seed=3, epochs=1, l2=0.5)
+    second, two = train(program)
+    assert np.array_equal(weights(first), weights(second))
+    assert one == two
+
+
+def test_a_rate_of_zero_is_the_network_without_the_layer(images):
+    without = blueprint(
+        full_model("resnet"), TRAINING, switches=(), precision="float32", images=images
+    )
+    assert not program_class(BACKEND)(without, images).network.rates
+    with_layers = train(make_program(images), epochs=1, dropout=0.0)[1]
+    bare = train(program_class(BACKEND)(without, images), epochs=1, dropout=0.0)[1]
+    assert bare[0]["loss"] == pytest.approx(with_layers[0]["loss"], rel=1e-5)
+
+
+def test_l2_adds_two_lambda_w_to_the_gradient_of_kernels_alone(images):
+    program = make_program(images, optimizer="sgd")
+    rate, l2 = 0.125, 0.25
+    start, kernels = weights(program.initial(0)).copy(), program.network.kernels()
+    assert 0 < kernels.mean() < 1
+    without, penalized = _one_step(program, 0.0, rate), _one_step(program, l2, rate)
+    assert without - penalized == pytest.approx(rate * 2 * l2 * start * kernels, abs=2e-6)
+
+
+def _one_step(program, l2, rate):
+    values = hyperparameters(
+        {**full_model("resnet"), "dropout": 0.0},
+        {**TRAINING, "l2": l2, "learning_rate": rate, "momentum": 0.0},
+        seed=0,
+    )
+    plan = program.plan_epoch(values, 0)
+    device = type(plan)(*program._to_device(tuple(plan)))
+    state, _ = program._train_steps(
+        program.initial(0), program._zero_totals(), program._device_values(values), device, 0, 1
+    )
+    return weights(state)
+
+
+def test_training_agrees_with_a_keras_training_loop(images):
+    """One SGD step of the same batch by plain Keras: same loss, same weights."""
+    program = make_program(images, optimizer="sgd")
+    values = hyperparameters(
+        {**full_model("resnet"), "dropout": 0.0}, {**TRAINING, "momentum": 0.0}, seed=0
+    )
+    order = program.plan_epoch(values, 0).order
+    expected = _keras_step(program, values, order)
+    ours = _one_step(program, 0.0, TRAINING["learning_rate"])
+    assert ours == pytest.approx(expected, abs=3e-6)
+
+
+def _keras_step(program, values, order):
+    """Uses the program's own augmented batch, everything else is Keras'."""
+    network = program.network
+    model = program.model(program.initial(0))
+    key = program.plan_epoch(values, 0).keys[0]
+    network.augmentation_seeds.state.assign([int(key), 0])
+    batch = network.augmentation.batch(
+        program.images.x_train,
+        keras.ops.convert_to_tensor(order[0]),
+        network.augmentation_seeds,
+    )
+    for rate in network.rates:
+        rate.variable.assign(0.0)
+    model.compile(
+        keras.optimizers.SGD(TRAINING["learning_rate"]),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    labels = np.asarray(program.images.y_train)[order[0]]
+    model.train_on_batch(np.asarray(batch), labels)
+    return np.concatenate([np.asarray(v).ravel() for v in model.trainable_variables])
+
+
+def test_evaluation_agrees_with_keras(program):
+    state, _ = train(program)
+    values = hyperparameters(full_model("resnet"), TRAINING, 0)
+    ours = program.evaluate(state, values)
+    model = program.model(state)
+    data = make_data()
+    x = (data.x_validation - data.mean) / data.std
+    logits = np.asarray(model(x.astype(np.float32), training=False))
+    top = keras.metrics.SparseTopKCategoricalAccuracy(2)
+    top.update_state(data.y_validation, logits)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(data.y_validation, logits)
+    assert ours["loss"] == pytest.approx(float(loss), rel=1e-4)
+    assert ours["accuracy"] == pytest.approx((logits.argmax(-1) == data.y_validation).mean())
+    assert ours["top5_accuracy"] == 1.0
+
+
+def test_an_epoch_shows_every_image_once_less_an_incomplete_batch(program):
+    values = hyperparameters(full_model("resnet"), TRAINING, 0)
+    orders = [program.plan_epoch(values, epoch).order for epoch in (0, 1)]
+    assert orders[0].shape == (4, 16)
+    assert len(set(orders[0].ravel().tolist())) == 64
+    assert not np.array_equal(*orders)
+
+
+def test_progress_is_told_and_can_interrupt(program):
+    told = []
+    program._in_calls("unknown", 4, lambda first, last: 1.0, lambda *a: told.append(a[:2]))
+    assert (told[0], told[-1]) == ((1, 4), (4, 4))
+    told.clear()
+
+    def on_progress(step, steps, loss):
+        told.append((step, steps))
+        program._seconds_per_step["train"] = 10.0  # slow steps: one step a call
+        if len(told) == 2:
+            raise Interrupted
+
+    values = hyperparameters(full_model("resnet"), TRAINING, 0)
+    program._seconds_per_step["train"] = 10.0
+    with pytest.raises(Interrupted):
+        program.train_epoch(program.initial(0), values, 0, on_progress)
+    assert told == [(1, 4), (2, 4)]
+
+
+def test_a_diverging_trial_ends_its_epoch_with_nan_and_leaves_the_next_one_alone(program):
+    usual = train(program, epochs=1)[1]
+    _, history = train(program, epochs=1, learning_rate=3e38)
+    assert not np.isfinite(history[0]["loss"]) or not np.isfinite(history[0]["validation"]["loss"])
+    assert history[0]["validation"]["accuracy"] < 0.6  # NaN never counts as right
+    assert train(program, epochs=1)[1] == usual
+
+
+def test_the_state_gives_a_keras_model_that_predicts_the_same(program):
+    state, _ = train(program)
+    model = program.model(state)
+    flat = np.concatenate([np.asarray(v).ravel() for v in model.trainable_variables])
+    assert np.array_equal(flat, weights(state))
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_keeps_float32_weights_and_learns(images, precision):
+    program = make_program(images, precision=precision)
+    assert keras.config.dtype_policy().name == "float32"
+    state, history = train(program, epochs=4, dropout=0.0)
+    assert weights(state).dtype == np.float32
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_loss_scaling_skips_a_step_whose_gradient_overflows(images):
+    program = make_program(images, precision="mixed_float16")
+    values = hyperparameters(full_model("resnet"), TRAINING, 0)
+    state = program.initial(0)
+    huge = state._replace(loss_scale=program._to_device(np.array([2.0**40, 0], np.float32)))
+    before = weights(state).copy()
+    plan = program.plan_epoch(values, 0)
+    device = type(plan)(*program._to_device(tuple(plan)))
+    after, totals = program._train_steps(
+        huge, program._zero_totals(), program._device_values(values), device, 0, 1
+    )
+    assert np.array_equal(weights(after), before)
+    assert np.asarray(after.loss_scale).tolist() == [2.0**39, 0.0]
+    assert float(totals.images) == 0
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="says what JAX leaves alone")
+def test_jax_needs_no_tensorflow():
+    assert "tensorflow" not in sys.modules
+    assert os.environ["KERAS_BACKEND"] == "jax"

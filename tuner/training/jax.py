@@ -1,0 +1,133 @@
+"""The JAX program: whole calls as one compiled loop on an accelerator, step by step on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tuner.training.program import Program
+from tuner.training.steps import Epoch, LossFunction, State, Totals
+
+Tensor = Any
+
+
+class JaxProgram(Program):
+    """Compiled ahead of time for the device of the process.
+
+    On a CPU a loop inside the compiled function makes convolutions 30–100 times slower (XLA runs
+    them single-threaded there), so Python calls one compiled step after the other. Elsewhere a call
+    is one `fori_loop`, and Python is out of the step loop. Both run the same step function.
+    """
+
+    def _train_step(
+        self,
+        state: State,
+        totals: Totals,
+        values: Mapping[str, Tensor],
+        epoch: Epoch,
+        step: Tensor,
+        data: tuple[Tensor, Tensor],
+    ) -> tuple[State, Totals]:
+        batch = (epoch.order[step], epoch.rates[step], epoch.keys)
+        return self._steps.train(state, totals, values, batch, *data)
+
+    def _evaluate_step(
+        self,
+        state: State,
+        totals: Totals,
+        values: Mapping[str, Tensor],
+        step: Tensor,
+        data: tuple[Tensor, Tensor],
+    ) -> Totals:
+        size = self.evaluation_batch
+        return self._steps.evaluate(state, totals, values, step * size, size, *data)
+
+    def _train_call(
+        self,
+        state: State,
+        totals: Totals,
+        values: Any,
+        epoch: Epoch,
+        first: Tensor,
+        last: Tensor,
+        data: Any,
+    ) -> tuple[State, Totals]:
+        self._traces += 1
+        if not self._loops_inside:
+            return self._train_step(state, totals, values, epoch, first, data)
+
+        def body(step: Tensor, carry: tuple[State, Totals]) -> tuple[State, Totals]:
+            return self._train_step(*carry, values, epoch, step, data)
+
+        result: tuple[State, Totals] = jax.lax.fori_loop(first, last, body, (state, totals))
+        return result
+
+    def _evaluate_call(
+        self, state: State, totals: Totals, values: Any, first: Tensor, last: Tensor, data: Any
+    ) -> Totals:
+        self._traces += 1
+        if not self._loops_inside:
+            return self._evaluate_step(state, totals, values, first, data)
+        result: Totals = jax.lax.fori_loop(
+            first,
+            last,
+            lambda step, totals: self._evaluate_step(state, totals, values, step, data),
+            totals,
+        )
+        return result
+
+    def _compile(self) -> None:
+        self._traces = 0
+        self._loops_inside = jax.default_backend() != "cpu"
+        self._train_data = self.images.x_train, self.images.y_train
+        self._validation_data = self.images.x_validation, self.images.y_validation
+        state, epoch, values = self._examples()
+        totals, bounds = self._zero_totals(), (np.int32(0), np.int32(0))
+        self._train = (
+            jax.jit(self._train_call, donate_argnums=(0, 1))
+            .lower(state, totals, values, epoch, *bounds, self._train_data)
+            .compile()
+        )
+        self._evaluate = (
+            jax.jit(self._evaluate_call)
+            .lower(state, totals, values, *bounds, self._validation_data)
+            .compile()
+        )
+
+    def _calls(self, first: int, last: int) -> list[tuple[np.int32, np.int32]]:
+        """The bounds of each compiled call that runs steps first … last − 1."""
+        if self._loops_inside:
+            return [(np.int32(first), np.int32(last))]
+        return [(np.int32(step), np.int32(step + 1)) for step in range(first, last)]
+
+    def _train_steps(
+        self, state: State, totals: Totals, values: Any, epoch: Epoch, first: int, last: int
+    ) -> tuple[State, Totals]:
+        for bounds in self._calls(first, last):
+            state, totals = self._train(state, totals, values, epoch, *bounds, self._train_data)
+        return state, totals
+
+    def _evaluate_steps(
+        self, state: State, totals: Totals, values: Any, first: int, last: int
+    ) -> Totals:
+        for bounds in self._calls(first, last):
+            totals = self._evaluate(state, totals, values, *bounds, self._validation_data)
+        return totals
+
+    @staticmethod
+    def _to_device(value: Any) -> Any:
+        return jax.tree.map(jnp.array, value)
+
+    @staticmethod
+    def _value_and_gradient(function: LossFunction, weights: Tensor) -> tuple[Any, Tensor]:
+        result: tuple[Any, Tensor] = jax.value_and_grad(function, has_aux=True)(weights)
+        return result
+
+    @property
+    def num_traces(self) -> int:
+        """Traces of the two functions: 2 after compiling, and for ever."""
+        return self._traces

@@ -1,0 +1,199 @@
+"""A Keras model seen as pure functions of flat arrays.
+
+The model's variables are never assigned while it trains: a call maps each of them to a slice of the
+state (`keras.StatelessScope`), which both backends differentiate and compile alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from tuner.training.initial import VariableSpec, draw_all
+
+Tensor = Any
+
+
+def _zeros(shape: tuple[int, ...], dtype: str | None = None) -> NDArray[Any]:
+    return np.zeros(shape, dtype="float32" if dtype in (None, "bfloat16") else dtype)
+
+
+def build_uninitialized(build: Callable[[], Any]) -> tuple[Any, dict[int, Any]]:
+    """Build a model without drawing its weights; also give each variable's initializer by id.
+
+    Drawing them eagerly would cost a kernel launch each, and under JAX a compilation each. Inside a
+    stateless scope Keras keeps the initializers for later; we take them and leave zeros behind.
+    """
+    with keras.StatelessScope():
+        model = build()
+        initializers = {}
+        for variable in model.variables:
+            initializer = variable._initializer
+            if initializer is not None and not _is_seed_state(variable):
+                initializers[id(variable)] = initializer
+                variable._initializer = _zeros
+    return model, initializers
+
+
+def _is_seed_state(variable: Any) -> bool:
+    return "seed_generator_state" in variable.name
+
+
+def _seed_generators(model: Any) -> list[Any]:
+    """All seed generators of the model's layers, in layer order, each once."""
+    found: dict[int, Any] = {}
+    for layer in model._flatten_layers():
+        for generator in getattr(layer, "_seed_generators", []):
+            found.setdefault(id(generator), generator)
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class RuntimeRate:
+    """A rate variable of a layer, set to a hyperparameter's value times a constant of the layer."""
+
+    variable: Any
+    hyperparameter: str
+    multiplier: float
+
+
+def _runtime_rates(model: Any) -> list[RuntimeRate]:
+    return [
+        RuntimeRate(layer.rate, layer.hyperparameter, float(getattr(layer, "multiplier", 1.0)))
+        for layer in model._flatten_layers()
+        if isinstance(getattr(layer, "hyperparameter", None), str)
+    ]
+
+
+def _is_kernel(variable: Any) -> bool:
+    return "kernel" in variable.name
+
+
+class Network:
+    """The parts of a model that a program needs, and its forward pass as a pure function.
+
+    `weights` is one float32 vector of all trainable variables, in the model's order; `moving` is a
+    tuple of the other variables (moving averages); `keys` has one 31-bit key per seed generator.
+    """
+
+    def __init__(self, build: Callable[[], Any], augmentation: Any) -> None:
+        self.model, initializers = build_uninitialized(build)
+        self.augmentation = augmentation
+        self.augmentation_seeds = keras.random.SeedGenerator(0)
+        self.generators = [self.augmentation_seeds, *_seed_generators(self.model)]
+        self.rates = _runtime_rates(self.model)
+        self.trainable = list(self.model.trainable_variables)
+        self.moving = self._moving_variables()
+        self._specs = [self._spec(v, initializers) for v in (*self.trainable, *self.moving)]
+        self.sizes = [math.prod(v.shape) for v in self.trainable]
+
+    def _moving_variables(self) -> list[Any]:
+        special = {id(rate.variable) for rate in self.rates}
+        special |= {id(generator.state) for generator in self.generators}
+        return [v for v in self.model.non_trainable_variables if id(v) not in special]
+
+    def _spec(self, variable: Any, initializers: Mapping[int, Any]) -> VariableSpec:
+        fixed = initializers.get(id(variable)) or keras.initializers.Constant(variable.numpy())
+        return VariableSpec(tuple(variable.shape), str(variable.dtype), fixed)
+
+    @property
+    def rate_names(self) -> list[str]:
+        """The hyperparameters that the model's layers read while they run."""
+        return sorted({rate.hyperparameter for rate in self.rates})
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable weights."""
+        return sum(self.sizes)
+
+    def initial(self, seed: int) -> tuple[NDArray[np.float32], tuple[NDArray[Any], ...]]:
+        """Initial (weights, moving) of a trial with this seed."""
+        values = draw_all(self._specs, seed)
+        trainable = values[: len(self.trainable)]
+        flat = np.concatenate([v.ravel() for v in trainable]).astype(np.float32)
+        return flat, tuple(values[len(self.trainable) :])
+
+    def kernels(self) -> NDArray[np.float32]:
+        """1 for each weight of a convolution or dense kernel, 0 for biases, γ and β."""
+        parts = [
+            np.full(size, _is_kernel(variable), np.float32)
+            for size, variable in zip(self.sizes, self.trainable, strict=True)
+        ]
+        return np.concatenate(parts)
+
+    def _pieces(self, weights: Tensor) -> list[Tensor]:
+        ends = np.cumsum(self.sizes)[:-1].tolist()
+        pieces = ops.split(weights, ends) if ends else [weights]
+        return [
+            ops.reshape(piece, variable.shape)
+            for piece, variable in zip(pieces, self.trainable, strict=True)
+        ]
+
+    def _mapping(
+        self,
+        weights: Tensor,
+        moving: Sequence[Tensor],
+        values: Mapping[str, Tensor],
+        keys: Tensor | None,
+        step: Tensor,
+    ) -> list[tuple[Any, Tensor]]:
+        mapping = list(zip(self.trainable, self._pieces(weights), strict=True))
+        mapping += zip(self.moving, moving, strict=True)
+        for rate in self.rates:
+            mapping.append((rate.variable, values[rate.hyperparameter] * rate.multiplier))
+        if keys is not None:
+            for index, generator in enumerate(self.generators):
+                state = ops.stack([keys[index], ops.cast(step, keys.dtype)])
+                mapping.append((generator.state, ops.cast(state, generator.state.dtype)))
+        return mapping
+
+    def train(
+        self,
+        weights: Tensor,
+        moving: Sequence[Tensor],
+        values: Mapping[str, Tensor],
+        keys: Tensor,
+        step: Tensor,
+        images: Tensor,
+        indices: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Logits of an augmented training batch, and the updated moving averages."""
+        mapping = self._mapping(weights, moving, values, keys, step)
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            batch = self.augmentation.batch(images, indices, self.augmentation_seeds)
+            logits = self.model(batch, training=True)
+        updated = tuple(scope.get_current_value(variable) for variable in self.moving)
+        return ops.cast(logits, "float32"), updated
+
+    def predict(
+        self,
+        weights: Tensor,
+        moving: Sequence[Tensor],
+        values: Mapping[str, Tensor],
+        images: Tensor,
+        indices: Tensor,
+    ) -> Tensor:
+        """Logits of a batch as at prediction (one mode of dropout needs its rate there, too)."""
+        mapping = self._mapping(weights, moving, values, None, 0)
+        with keras.StatelessScope(state_mapping=mapping):
+            batch = self.augmentation.batch(
+                images, indices, self.augmentation_seeds, training=False
+            )
+            logits = self.model(batch, training=False)
+        return ops.cast(logits, "float32")
+
+    def assign(self, weights: NDArray[np.float32], moving: Sequence[NDArray[Any]]) -> Any:
+        """Put a trial's weights into the Keras model and return it (to save it, say)."""
+        pieces = np.split(weights, np.cumsum(self.sizes)[:-1])
+        for variable, piece in zip(self.trainable, pieces, strict=True):
+            variable.assign(piece.reshape(variable.shape))
+        for variable, value in zip(self.moving, moving, strict=True):
+            variable.assign(value)
+        return self.model

@@ -1,0 +1,306 @@
+"""A program: compiled once per structure, run for every trial of it.
+
+A trial is a `State` that a program turns into the next one, an epoch at a time. The program holds
+nothing of a trial, so that several may share it, in turn or, on a device with room, side by side.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tuner.data.augment import Augmentation
+from tuner.data.images import ImageData
+from tuner.training.network import Network
+from tuner.training.optimizers import OPTIMIZERS, RUNTIME_VALUES
+from tuner.training.precision import precision_scope
+from tuner.training.schedule import learning_rates
+from tuner.training.seeds import derive, generator
+from tuner.training.steps import FIRST_LOSS_SCALE, Epoch, LossFunction, State, Steps, Totals
+
+# A program is called for about this long at a time, so that a person sees progress and can stop.
+SECONDS_PER_CALL = 1.0
+MAX_EVALUATION_BATCH = 500
+
+
+class Interrupted(Exception):
+    """Training was given up between two steps."""
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What a program is built for; everything else about a trial is a runtime value."""
+
+    build: Callable[[], Any]  # gives the Keras model, logits out
+    optimizer: str
+    batch_size: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class DeviceImages:
+    """The data set on the device, placed once for all programs of a process.
+
+    Images are uint8, the training images padded where they are to be cropped; labels int32.
+    """
+
+    x_train: Any
+    y_train: Any
+    x_validation: Any
+    y_validation: Any
+    num_train: int
+    num_validation: int
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    augmentation: Augmentation
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """The runtime values of a trial: its closed `training` section, and its layers' rates."""
+
+    training: Mapping[str, Any]
+    rates: Mapping[str, float]
+    seed: int
+
+    def values(self, rate_names: Iterable[str]) -> dict[str, float]:
+        """What the compiled program reads, by name."""
+        training = {name: float(self.training.get(name, 0.0)) for name in RUNTIME_VALUES}
+        return {**training, **{name: float(self.rates[name]) for name in rate_names}}
+
+
+# step, number of steps, mean training loss so far; may raise Interrupted
+OnProgress = Callable[[int, int, float], None]
+
+
+def _silent(step: int, steps: int, loss: float) -> None:
+    return None
+
+
+class Program(ABC):
+    """Trains and validates any trial of one structure on one device.
+
+    `train_epoch` and `evaluate` give means over images: `loss` (cross-entropy in nats, without L2
+    penalty and label smoothing, so that trials can be compared), `accuracy`, `top5_accuracy`.
+    Training figures are measured while the weights change, as Keras does.
+    """
+
+    def __init__(self, blueprint: Blueprint, images: DeviceImages) -> None:
+        started = time.perf_counter()
+        self.blueprint = blueprint
+        self.images = images
+        self.steps_per_epoch = images.num_train // blueprint.batch_size
+        self.evaluation_batch = min(MAX_EVALUATION_BATCH, images.num_validation)
+        self._seconds_per_step: dict[str, float] = {}
+        with precision_scope(blueprint.precision):
+            self.network = Network(blueprint.build, images.augmentation)
+        self._steps = Steps(
+            self.network,
+            blueprint.optimizer,
+            self._value_and_gradient,
+            scale_loss=blueprint.precision == "mixed_float16",
+            decayed=self._to_device(self.network.kernels()),
+        )
+        self._compile()
+        self.compile_seconds = time.perf_counter() - started
+
+    @classmethod
+    def place(cls, data: ImageData, augment: tuple[str, ...]) -> DeviceImages:
+        """Bring a data set to the device."""
+        augmentation = Augmentation(augment, data.image_shape, data.mean, data.std)
+        return DeviceImages(
+            x_train=cls._to_device(augmentation.prepare(data.x_train)),
+            y_train=cls._to_device(data.y_train.astype(np.int32)),
+            x_validation=cls._to_device(data.x_validation),
+            y_validation=cls._to_device(data.y_validation.astype(np.int32)),
+            num_train=len(data.y_train),
+            num_validation=len(data.y_validation),
+            image_shape=data.image_shape,
+            num_classes=data.num_classes,
+            augmentation=augmentation,
+        )
+
+    # ------------------------------------------------------------ what a backend implements
+
+    @staticmethod
+    @abstractmethod
+    def _to_device(value: Any) -> Any:
+        """An array or a (nested) tuple of arrays, on the device."""
+
+    @staticmethod
+    @abstractmethod
+    def _value_and_gradient(function: LossFunction, weights: Any) -> tuple[Any, Any]:
+        """((loss, aux), gradient) of a function that gives (loss, aux)."""
+
+    @abstractmethod
+    def _compile(self) -> None:
+        """Trace and compile everything that any trial will run."""
+
+    @abstractmethod
+    def _train_steps(
+        self, state: State, totals: Totals, values: Any, epoch: Epoch, first: int, last: int
+    ) -> tuple[State, Totals]:
+        """Steps first … last − 1 of an epoch."""
+
+    @abstractmethod
+    def _evaluate_steps(
+        self, state: State, totals: Totals, values: Any, first: int, last: int
+    ) -> Totals:
+        """Evaluation batches first … last − 1."""
+
+    @property
+    @abstractmethod
+    def num_traces(self) -> int:
+        """How often anything of this program was traced or compiled since it was made."""
+
+    # ------------------------------------------------------------ what a worker calls
+
+    def initial(self, seed: int) -> State:
+        """The state of a trial before its first step."""
+        weights, moving = self.network.initial(seed)
+        slots = tuple(np.zeros_like(weights) for _ in range(self._num_slots))
+        state = State(
+            weights=weights,
+            moving=moving,
+            slots=slots,
+            step=np.zeros((), np.float32),
+            loss_scale=np.array([FIRST_LOSS_SCALE, 0.0], np.float32),
+        )
+        return State(*self._to_device(tuple(state)))
+
+    @property
+    def _num_slots(self) -> int:
+        return OPTIMIZERS[self.blueprint.optimizer].num_slots
+
+    def train_epoch(
+        self,
+        state: State,
+        hyperparameters: Hyperparameters,
+        epoch: int,
+        on_progress: OnProgress = _silent,
+    ) -> tuple[State, dict[str, float]]:
+        """Train `epoch` (counted from 0): every image once, less an incomplete last batch.
+
+        The state that is passed in is used up; go on with the one that is returned.
+        """
+        values = self._device_values(hyperparameters)
+        plan = Epoch(*self._to_device(tuple(self.plan_epoch(hyperparameters, epoch))))
+        totals = self._zero_totals()
+
+        def advance(first: int, last: int) -> float:
+            nonlocal state, totals
+            state, totals = self._train_steps(state, totals, values, plan, first, last)
+            loss, images = float(totals.loss), float(totals.images)
+            return loss / images if images else math.nan
+
+        self._in_calls("train", self.steps_per_epoch, advance, on_progress)
+        return state, _means(totals)
+
+    def evaluate(
+        self,
+        state: State,
+        hyperparameters: Hyperparameters,
+        on_progress: OnProgress = _silent,
+    ) -> dict[str, float]:
+        """Loss and accuracies over the validation images."""
+        values = self._device_values(hyperparameters)
+        totals = self._zero_totals()
+
+        def advance(first: int, last: int) -> float:
+            nonlocal totals
+            totals = self._evaluate_steps(state, totals, values, first, last)
+            return float(totals.loss) / float(totals.images)
+
+        self._in_calls("evaluate", self.evaluation_steps, advance, on_progress)
+        return _means(totals)
+
+    @property
+    def evaluation_steps(self) -> int:
+        """Batches that cover the validation images."""
+        return math.ceil(self.images.num_validation / self.evaluation_batch)
+
+    def plan_epoch(self, hyperparameters: Hyperparameters, epoch: int) -> Epoch:
+        """The order of the images, the learning rates and the keys of an epoch, as numpy arrays."""
+        seed, training = hyperparameters.seed, hyperparameters.training
+        steps = self.steps_per_epoch
+        order = generator(seed, "order", epoch).permutation(self.images.num_train)
+        keys = [
+            derive(seed, "layer", index, epoch) for index in range(len(self.network.generators))
+        ]
+        return Epoch(
+            order=order[: steps * self.blueprint.batch_size].reshape(steps, -1).astype(np.int32),
+            rates=learning_rates(
+                training["schedule"],
+                highest=training["learning_rate"],
+                epoch=epoch,
+                epochs=training["epochs"],
+                steps=steps,
+                warmup_epochs=training["warmup_epochs"],
+            ),
+            keys=np.asarray(keys, np.int32),
+        )
+
+    def model(self, state: State) -> Any:
+        """The Keras model with this state's weights."""
+        return self.network.assign(*_to_host((state.weights, state.moving)))
+
+    # ------------------------------------------------------------ in common
+
+    def _device_values(self, hyperparameters: Hyperparameters) -> Any:
+        values = hyperparameters.values(self.network.rate_names)
+        return {k: self._to_device(np.float32(v)) for k, v in sorted(values.items())}
+
+    def _examples(self) -> tuple[State, Epoch, Any]:
+        """Arguments of the right shapes to compile with."""
+        rates = dict.fromkeys(self.network.rate_names, 0.5)
+        training = {"schedule": "constant", "learning_rate": 0.0, "epochs": 1, "warmup_epochs": 0}
+        hyperparameters = Hyperparameters(training, rates, seed=0)
+        epoch = Epoch(*self._to_device(tuple(self.plan_epoch(hyperparameters, 0))))
+        return self.initial(0), epoch, self._device_values(hyperparameters)
+
+    def _zero_totals(self) -> Totals:
+        return Totals(*self._to_device((np.zeros((), np.float32),) * 4))
+
+    def _in_calls(
+        self,
+        kind: str,
+        steps: int,
+        advance: Callable[[int, int], float],
+        on_progress: OnProgress,
+    ) -> None:
+        """Run `steps` in calls of about SECONDS_PER_CALL; stop once the loss is not finite."""
+        first = 0
+        while first < steps:
+            pace = self._seconds_per_step.get(kind)
+            size = max(1, round(SECONDS_PER_CALL / pace)) if pace else 1
+            last = min(steps, first + size)
+            started = time.perf_counter()
+            loss = advance(first, last)
+            self._seconds_per_step[kind] = (time.perf_counter() - started) / (last - first)
+            on_progress(last, steps, loss)
+            if not math.isfinite(loss):
+                return
+            first = last
+
+
+def _means(totals: Totals) -> dict[str, float]:
+    images = float(totals.images)
+    if not images:
+        return dict.fromkeys(("loss", "accuracy", "top5_accuracy"), math.nan)
+    return {
+        "loss": float(totals.loss) / images,
+        "accuracy": float(totals.correct) / images,
+        "top5_accuracy": float(totals.correct_5) / images,
+    }
+
+
+def _to_host(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_to_host(part) for part in value)
+    return np.asarray(value)

@@ -1,0 +1,212 @@
+"""One training step and one evaluation step as pure functions, the same on every backend.
+
+A backend adds two things: how a gradient is taken, and how steps are looped and compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from tuner.training.network import Network
+from tuner.training.optimizers import OPTIMIZERS
+
+Tensor = Any
+# weights → (loss, aux)
+LossFunction = Callable[[Tensor], tuple[Tensor, Any]]
+# (loss function, weights) → ((loss, aux), gradient)
+ValueAndGradient = Callable[[LossFunction, Tensor], tuple[Any, Tensor]]
+
+# Loss scaling of mixed_float16 (Micikevicius et al. 2018, section 3.2), with the usual constants.
+FIRST_LOSS_SCALE = 2.0**15
+LOSS_SCALE_PATIENCE = 2000.0
+
+
+class State(NamedTuple):
+    """All that changes while a trial trains; a handful of arrays whatever the network."""
+
+    weights: Tensor  # float32 (parameters,)
+    moving: tuple[Tensor, ...]  # moving averages, as the model has them
+    slots: tuple[Tensor, ...]  # of the optimizer, each like weights
+    step: Tensor  # float32 scalar: updates so far
+    loss_scale: Tensor  # float32 (2,): scale and steps since it last changed; mixed_float16 only
+
+
+class Totals(NamedTuple):
+    """Sums over the images of an epoch, float32 scalars."""
+
+    loss: Tensor
+    correct: Tensor
+    correct_5: Tensor
+    images: Tensor
+
+
+class Epoch(NamedTuple):
+    """What the host decides of an epoch before it runs."""
+
+    order: Tensor  # int32 (steps, batch): which images each step sees
+    rates: Tensor  # float32 (steps,): learning rates
+    keys: Tensor  # int32 (generators,): keys of the random layers and of augmentation
+
+
+def cross_entropy(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """−log p of the label, per image."""
+    picked = ops.take_along_axis(log_probabilities, ops.expand_dims(labels, -1), axis=-1)
+    return -ops.squeeze(picked, -1)
+
+
+def smoothed(log_probabilities: Tensor, losses: Tensor, smoothing: Tensor) -> Tensor:
+    """Cross-entropy against (1 − s)·onehot + s/K (Szegedy et al. 2016, section 7)."""
+    uniform = -ops.mean(log_probabilities, axis=-1)
+    return (1 - smoothing) * losses + smoothing * uniform
+
+
+def ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the label, per image; 0 means the prediction is right.
+
+    Equal logits go to the lower class, and NaN comes before everything, so that neither a
+    collapsed nor a diverged network counts as right.
+    """
+    own = ops.take_along_axis(logits, ops.expand_dims(labels, -1), axis=-1)
+    classes = ops.arange(logits.shape[-1], dtype="int32")
+    earlier = ops.expand_dims(classes, 0) < ops.expand_dims(labels, -1)
+    after = ops.logical_or(logits < own, ops.logical_and(logits == own, ~earlier))
+    return ops.sum(ops.cast(~after, "float32"), axis=-1)
+
+
+def totals_of(logits: Tensor, labels: Tensor, losses: Tensor, counted: Tensor) -> Totals:
+    """Sums over the images where `counted` is 1."""
+    rank = ranks(logits, labels)
+    return Totals(
+        loss=ops.sum(ops.where(counted > 0, losses, 0.0)),
+        correct=ops.sum(counted * ops.cast(rank < 1, "float32")),
+        correct_5=ops.sum(counted * ops.cast(rank < 5, "float32")),
+        images=ops.sum(counted),
+    )
+
+
+def _added(totals: Totals, more: Totals) -> Totals:
+    return Totals(*(a + b for a, b in zip(totals, more, strict=True)))
+
+
+class Steps:
+    """The step functions of one structure: a network, an optimizer, its images on the device."""
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: str,
+        value_and_gradient: ValueAndGradient,
+        *,
+        scale_loss: bool,
+        decayed: Tensor,
+    ) -> None:
+        self.network = network
+        self.optimizer = OPTIMIZERS[optimizer]
+        self.value_and_gradient = value_and_gradient
+        self.scale_loss = scale_loss
+        self.decayed = decayed
+
+    def train(
+        self,
+        state: State,
+        totals: Totals,
+        values: Mapping[str, Tensor],
+        batch: tuple[Tensor, Tensor, Tensor],
+        images: Tensor,
+        labels: Tensor,
+    ) -> tuple[State, Totals]:
+        """One update. `batch` is (indices (batch,), learning rate, keys of the generators)."""
+        indices, rate, keys = batch
+        truth = ops.take(labels, indices, axis=0)
+        scale = state.loss_scale[0] if self.scale_loss else 1.0
+
+        def objective(weights: Tensor) -> tuple[Tensor, Any]:
+            logits, moving = self.network.train(
+                weights, state.moving, values, keys, state.step, images, indices
+            )
+            log_probabilities = ops.log_softmax(logits, axis=-1)
+            losses = cross_entropy(log_probabilities, truth)
+            loss = ops.mean(smoothed(log_probabilities, losses, values["label_smoothing"]))
+            return loss * scale, (moving, logits, losses)
+
+        (_, (moving, logits, losses)), gradient = self.value_and_gradient(objective, state.weights)
+        seen = totals_of(logits, truth, losses, ops.ones_like(losses))
+        if self.scale_loss:
+            return self._scaled(state, totals, values, rate, gradient, moving, seen)
+        updated = self._updated(state, values, rate, gradient, moving)
+        return updated, _added(totals, seen)
+
+    def _updated(
+        self,
+        state: State,
+        values: Mapping[str, Tensor],
+        rate: Tensor,
+        gradient: Tensor,
+        moving: tuple[Tensor, ...],
+    ) -> State:
+        # λ·Σw² enters through its gradient 2λw alone; reported losses are without it.
+        gradient = gradient + 2.0 * values["l2"] * self.decayed * state.weights
+        step = state.step + 1.0
+        weights, slots = self.optimizer.update(
+            state.weights,
+            gradient,
+            state.slots,
+            step=step,
+            rate=rate,
+            values=values,
+            decayed=self.decayed,
+        )
+        return State(weights, moving, slots, step, state.loss_scale)
+
+    def _scaled(
+        self,
+        state: State,
+        totals: Totals,
+        values: Mapping[str, Tensor],
+        rate: Tensor,
+        gradient: Tensor,
+        moving: tuple[Tensor, ...],
+        seen: Totals,
+    ) -> tuple[State, Totals]:
+        """The update where the gradient is finite; otherwise only a halved loss scale."""
+        scale, calm = state.loss_scale[0], state.loss_scale[1]
+        finite = ops.all(ops.isfinite(gradient))
+        new = self._updated(state, values, rate, gradient / scale, moving)
+        grown = ops.where(calm + 1 >= LOSS_SCALE_PATIENCE, scale * 2.0, scale)
+        calmer = ops.where(calm + 1 >= LOSS_SCALE_PATIENCE, 0.0, calm + 1)
+        good = new._replace(loss_scale=ops.stack([grown, calmer]))
+        halved = ops.maximum(scale / 2.0, 1.0)
+        skipped = state._replace(loss_scale=ops.stack([halved, ops.zeros_like(halved)]))
+        # At scale 1 there is nothing left to halve: the loss itself is not finite, and is shown.
+        shown = ops.logical_or(finite, scale <= 1.0)
+        return _choose(finite, good, skipped), _choose(shown, _added(totals, seen), totals)
+
+    def evaluate(
+        self,
+        state: State,
+        totals: Totals,
+        values: Mapping[str, Tensor],
+        first: Tensor,
+        size: int,
+        images: Tensor,
+        labels: Tensor,
+    ) -> Totals:
+        """Add the images first … first + size − 1; those past the end are not counted."""
+        count = labels.shape[0]
+        positions = first + ops.arange(size, dtype="int32")
+        counted = ops.cast(positions < count, "float32")
+        indices = ops.minimum(positions, count - 1)
+        truth = ops.take(labels, indices, axis=0)
+        logits = self.network.predict(state.weights, state.moving, values, images, indices)
+        losses = cross_entropy(ops.log_softmax(logits, axis=-1), truth)
+        return _added(totals, totals_of(logits, truth, losses, counted))
+
+
+def _choose(condition: Tensor, first: Any, second: Any) -> Any:
+    if isinstance(first, tuple):
+        parts = [_choose(condition, a, b) for a, b in zip(first, second, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+    return ops.where(condition, first, second)

@@ -1,0 +1,97 @@
+"""The TensorFlow program: an epoch is one compiled call over data that stay on the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tuner.training.program import Program
+from tuner.training.steps import Epoch, LossFunction, State, Totals
+
+Tensor = Any
+
+
+class TensorFlowProgram(Program):
+    """Two graphs, for training and for evaluation, each traced once and looping over steps."""
+
+    def _train_graph(
+        self, state: State, totals: Totals, values: Any, epoch: Epoch, first: Tensor, last: Tensor
+    ) -> tuple[State, Totals]:
+        self._traces += 1
+
+        def body(step: Tensor, state: State, totals: Totals) -> tuple[Tensor, State, Totals]:
+            batch = (epoch.order[step], epoch.rates[step], epoch.keys)
+            state, totals = self._steps.train(
+                state, totals, values, batch, self.images.x_train, self.images.y_train
+            )
+            return step + 1, state, totals
+
+        _, state, totals = tf.while_loop(
+            lambda step, *_: step < last, body, (first, state, totals), parallel_iterations=1
+        )
+        return state, totals
+
+    def _evaluate_graph(
+        self, state: State, totals: Totals, values: Any, first: Tensor, last: Tensor
+    ) -> Totals:
+        self._traces += 1
+
+        def body(step: Tensor, totals: Totals) -> tuple[Tensor, Totals]:
+            totals = self._steps.evaluate(
+                state,
+                totals,
+                values,
+                step * self.evaluation_batch,
+                self.evaluation_batch,
+                self.images.x_validation,
+                self.images.y_validation,
+            )
+            return step + 1, totals
+
+        _, totals = tf.while_loop(
+            lambda step, *_: step < last, body, (first, totals), parallel_iterations=1
+        )
+        return totals
+
+    def _compile(self) -> None:
+        """Calls of no steps: everything is traced and optimized, nothing is trained."""
+        self._traces = 0
+        self._train = tf.function(self._train_graph, autograph=False)
+        self._evaluate = tf.function(self._evaluate_graph, autograph=False)
+        state, epoch, values = self._examples()
+        self._train_steps(state, self._zero_totals(), values, epoch, 0, 0)
+        self._evaluate_steps(state, self._zero_totals(), values, 0, 0)
+
+    def _train_steps(
+        self, state: State, totals: Totals, values: Any, epoch: Epoch, first: int, last: int
+    ) -> tuple[State, Totals]:
+        bounds = tf.constant(first), tf.constant(last)
+        result: tuple[State, Totals] = self._train(state, totals, values, epoch, *bounds)
+        return result
+
+    def _evaluate_steps(
+        self, state: State, totals: Totals, values: Any, first: int, last: int
+    ) -> Totals:
+        result: Totals = self._evaluate(
+            state, totals, values, tf.constant(first), tf.constant(last)
+        )
+        return result
+
+    @staticmethod
+    def _to_device(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(TensorFlowProgram._to_device(part) for part in value)
+        return tf.convert_to_tensor(value)
+
+    @staticmethod
+    def _value_and_gradient(function: LossFunction, weights: Tensor) -> tuple[Any, Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            loss, aux = function(weights)
+        return (loss, aux), tape.gradient(loss, weights)
+
+    @property
+    def num_traces(self) -> int:
+        """Python traces of the two graphs: 2 after compiling, and for ever."""
+        return self._traces
