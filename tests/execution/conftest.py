@@ -1,0 +1,137 @@
+"""A scheduler with workers that play a script, and a clock that is turned by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from tuner.execution.messages import Epoch, Finished, Lost, Ready, Report, Task, TrainTrial
+from tuner.execution.pool import Pool
+from tuner.execution.queue import TrialQueue
+from tuner.execution.scheduler import Scheduler
+from tuner.experiment.experiment import parse_experiment
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.table import TrialsCsv
+from tuner.models import Cost
+from tuner.search import make_method
+
+GRID = """
+name: grid
+model: {family: resnet, depth: {choice: [8, 14]}}
+data: {dataset: synthetic}
+training:
+  epochs: 2
+  learning_rate: {choice: [0.1, 0.01, 0.001]}
+"""
+
+
+def metrics(value: float) -> dict[str, float]:
+    return {"loss": 1.0, "accuracy": value, "val_loss": 1.0, "val_accuracy": value}
+
+
+def good(task: TrainTrial) -> list[Report]:
+    """Every epoch a little better; better with a lower learning rate."""
+    base = 0.5 - task.training["learning_rate"]
+    reports: list[Report] = [
+        Epoch(task.number, epoch, metrics(base + epoch / 100), 0.1)
+        for epoch in range(1, task.training["epochs"] + 1)
+    ]
+    return [*reports, Finished(task.number, 0.2, 0.0)]
+
+
+def diverging(task: TrainTrial) -> list[Report]:
+    return [
+        Epoch(task.number, 1, metrics(0.9) | {"loss": math.nan}, 0.1),
+        Finished(task.number, 0.1, 0.0),
+    ]
+
+
+def raising(task: TrainTrial) -> list[Report]:
+    return [Finished(task.number, 0.1, 0.0, "ValueError: no such thing")]
+
+
+def dying(task: TrainTrial) -> list[Report]:
+    return [Epoch(task.number, 1, metrics(0.1), 0.1), Lost("killed by SIGKILL")]
+
+
+def silent(task: TrainTrial) -> list[Report]:
+    return []
+
+
+class ScriptedPool(Pool):
+    """Plays `script` for each trial; remembers everything that it was told to do."""
+
+    def __init__(self, script: Callable[[TrainTrial], list[Report]]) -> None:
+        self.script = script
+        self.starts: list[int] = []
+        self.tasks: list[TrainTrial] = []
+        self.closed = False
+        self._reports: list[tuple[int, Report]] = []
+
+    def start(self, worker: int) -> None:
+        self.starts.append(worker)
+        self._reports.append((worker, Ready("CPU", 0.1, {"dataset": "x"})))
+
+    def send(self, worker: int, task: Task) -> None:
+        assert isinstance(task, TrainTrial)
+        self.tasks.append(task)
+        self._reports += [(worker, report) for report in self.script(task)]
+
+    def receive(self, timeout_seconds: float) -> list[tuple[int, Report]]:
+        first, self._reports = self._reports[:1], self._reports[1:]
+        return first
+
+    def close(self, grace_seconds: float) -> None:
+        self.closed = True
+
+
+@dataclass
+class Bench:
+    """One experiment on scripted workers; `run` may be called again and again."""
+
+    folder: Path
+    text: str = GRID
+    events: list[object] = field(default_factory=list)
+    stop: Event = field(default_factory=Event)
+    now: float = 0.0
+    pool: ScriptedPool | None = None
+    ending: str = ""
+
+    def run(self, script=good, text=None, workers=1, listener=None, **options):
+        experiment = parse_experiment(text or self.text, "grid.yaml")
+        self.pool, self.events = ScriptedPool(script), []
+        options = {"budget_seconds": None, "fail_fast": False, **options}
+        with Ledger.create_or_open(self.folder / "ledger.sqlite", "grid") as ledger:
+            ledger.interrupted()
+            queue = TrialQueue(experiment, make_method(experiment), ledger.by_key(), "data:1")
+            scheduler = Scheduler(
+                experiment,
+                queue,
+                self.pool,
+                ledger,
+                csv=TrialsCsv(self.folder / "trials.csv", ledger),
+                cost=lambda trial: Cost(1, 2, 3),
+                listener=listener or self.events.append,
+                on_ready=lambda ready: None,
+                clock=lambda: self.now,
+            )
+            self.ending = scheduler.run(workers, self.stop, **options)
+        return self.rows()
+
+    def rows(self):
+        with Ledger.open_read_only(self.folder / "ledger.sqlite") as ledger:
+            return ledger.rows()
+
+    def epochs(self):
+        with Ledger.open_read_only(self.folder / "ledger.sqlite") as ledger:
+            return ledger.epochs()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)

@@ -1,0 +1,124 @@
+"""Whole runs with real workers: what a person sees from one end to the other."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+import tuner
+from tests.execution.tiny import EXPERIMENT, write_experiment
+from tuner.errors import InputError
+from tuner.execution.messages import TrialCompiled, TrialStarted, WorkerLost
+from tuner.execution.run import run_experiment
+from tuner.experiment.experiment import load_experiment
+from tuner.experiment.trial import TrialState
+
+
+def workers() -> list[int]:
+    """Process numbers of this process's workers."""
+    command = ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [int(line.split()[0]) for line in lines if "tuner.execution.worker" in line]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of four trials in one worker, two of which diverge."""
+    folder = tmp_path_factory.mktemp("run")
+    experiment = load_experiment(write_experiment(folder))
+    events = []
+    ended = run_experiment(experiment, results_dir=folder / "results", listener=events.append)
+    return folder, experiment, events, ended
+
+
+def test_good_trials_complete_and_diverging_ones_say_where(finished):
+    _, _, _, ended = finished
+    assert ended.ending == "done"
+    assert ended.counts[TrialState.COMPLETED] == 2
+    assert ended.counts[TrialState.DIVERGED] == 2
+    assert ended.best.values["training.learning_rate"] == 0.001
+
+
+def test_one_program_serves_all_trials_of_a_structure(finished):
+    _, _, events, _ = finished
+    assert len([e for e in events if isinstance(e, TrialStarted)]) == 4
+    assert len([e for e in events if isinstance(e, TrialCompiled)]) == 1
+
+
+def test_the_folder_holds_what_the_interface_promises(finished):
+    folder, experiment, _, _ = finished
+    results = folder / "results" / "tiny"
+    with (results / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows].count("completed") == 2
+    assert list(rows[0])[:6] == [
+        "trial",
+        "state",
+        "score",
+        "epochs",
+        "model.dropout",
+        "training.learning_rate",
+    ]
+    assert "epoch 1" in next(row["reason"] for row in rows if row["state"] == "diverged")
+    environment = json.loads((results / "environment.json").read_text())
+    assert environment["data"]["train_images"].startswith("96")
+    assert load_experiment(results / "experiment.yaml").space == experiment.space
+
+
+def test_running_again_starts_no_worker(finished):
+    folder, experiment, _, ended = finished
+    again = run_experiment(experiment, results_dir=folder / "results")
+    assert again.counts == ended.counts
+    assert again.seconds < 2
+
+
+def test_results_open_as_frames(finished):
+    folder, _, _, _ = finished
+    results = tuner.open_results(folder / "results" / "tiny")
+    assert len(results.trials()) == 4
+    assert set(results.epochs()["trial"]) == {1, 2, 3, 4}
+    assert results.best().state is TrialState.COMPLETED
+
+
+def test_a_killed_worker_costs_its_trial_a_second_start_and_nothing_else(tmp_path, finished):
+    folder, _, _, _ = finished
+    text = EXPERIMENT.replace("3.0e+38", "0.002")
+    experiment = load_experiment(write_experiment(tmp_path, text))
+    events = []
+
+    def listener(event):
+        events.append(event)
+        if isinstance(event, TrialCompiled) and not any(isinstance(e, WorkerLost) for e in events):
+            os.kill(workers()[0], signal.SIGKILL)
+
+    ended = run_experiment(experiment, results_dir=tmp_path / "results", listener=listener)
+    assert ended.counts[TrialState.COMPLETED] == 4
+    assert [event.number for event in events if isinstance(event, WorkerLost)] == [1]
+    assert "SIGKILL" in next(e.reason for e in events if isinstance(e, WorkerLost))
+    # The disturbed trial equals the same trial of the undisturbed run, to the last bit.
+    undisturbed = tuner.open_results(folder / "results" / "tiny").trials()
+    disturbed = tuner.open_results(tmp_path / "results" / "tiny").trials()
+    columns = ["loss", "val_loss", "score"]
+    usual = undisturbed[undisturbed.state == "completed"].set_index("model.dropout")[columns]
+    same = disturbed[disturbed["training.learning_rate"] == 0.001].set_index("model.dropout")
+    assert same[columns].equals(usual)
+
+
+def test_what_is_wrong_is_found_before_anything_is_written(tmp_path):
+    text = EXPERIMENT.replace("batch_size: 16", "batch_size: 97")
+    experiment = load_experiment(write_experiment(tmp_path, text))
+    with pytest.raises(InputError, match="97 is more than the training images"):
+        run_experiment(experiment, results_dir=tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_missing_backend_is_named_with_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr("tuner.execution.checks.find_spec", lambda name: None)
+    experiment = load_experiment(write_experiment(tmp_path))
+    with pytest.raises(InputError, match="package tensorflow is not installed"):
+        run_experiment(experiment, results_dir=tmp_path / "results")

@@ -1,0 +1,205 @@
+"""The scheduler's promises, on workers that play a script: no framework, no waiting."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+
+from tests.execution.conftest import GRID, diverging, dying, good, raising, silent
+from tuner.errors import InputError, Problem, TunerError
+from tuner.execution.messages import (
+    EpochEnded,
+    Lost,
+    SetupFailed,
+    TrialEnded,
+    TrialStarted,
+    WorkerLost,
+)
+from tuner.experiment.trial import TrialState
+
+
+def states(rows):
+    return [row.state for row in rows]
+
+
+def test_a_grid_runs_every_combination_once_and_knows_the_best(bench):
+    rows = bench.run()
+    assert bench.ending == "done"
+    assert states(rows) == [TrialState.COMPLETED] * 6
+    names = ("model.depth", "training.learning_rate")
+    found = [tuple(row.configuration[name] for name in names) for row in rows]
+    assert sorted(found) == sorted(itertools.product((8, 14), (0.1, 0.01, 0.001)))
+    best = max(rows, key=lambda row: row.score)
+    assert best.score == pytest.approx(0.5 - 0.001 + 0.02)
+    assert best.best_epoch == 2
+    assert bench.pool.closed
+
+
+def test_running_again_runs_nothing(bench):
+    before = bench.run()
+    assert bench.run() == before
+    assert bench.pool.tasks == []
+
+
+def test_an_edited_experiment_runs_only_what_is_new(bench):
+    bench.run()
+    rows = bench.run(text=GRID.replace("0.001]", "0.001, 0.5]"))
+    assert len(rows) == 8
+    assert {task.training["learning_rate"] for task in bench.pool.tasks} == {0.5}
+
+
+def test_closing_a_value_reuses_the_trial_that_had_it_open(bench):
+    bench.run()
+    closed = GRID.replace("{choice: [8, 14]}", "14")
+    bench.run(text=closed.replace("{choice: [0.1, 0.01, 0.001]}", "0.01"))
+    assert bench.pool.tasks == []
+
+
+def test_replicates_differ_in_their_seed_alone(bench):
+    rows = bench.run(text=GRID + "search: {replicates: 2, seed: 7}")
+    assert len(rows) == 12
+    assert {row.seed for row in rows} == {7, 8}
+    assert rows[0].configuration == rows[1].configuration
+
+
+def test_nan_is_diverged_with_its_epoch_and_the_others_go_on(bench):
+    rows = bench.run(lambda task: diverging(task) if task.number == 2 else good(task))
+    assert states(rows).count(TrialState.COMPLETED) == 5
+    assert rows[1].state is TrialState.DIVERGED
+    assert rows[1].reason == "loss is nan in epoch 1"
+    assert rows[1].score is None
+
+
+def test_an_exception_is_failed_with_its_reason_and_the_others_go_on(bench):
+    rows = bench.run(lambda task: raising(task) if task.number == 2 else good(task))
+    assert (rows[1].state, rows[1].reason) == (TrialState.FAILED, "ValueError: no such thing")
+    assert states(rows).count(TrialState.COMPLETED) == 5
+
+
+def test_finished_failures_do_not_run_again(bench):
+    bench.run(raising)
+    bench.run()
+    assert bench.pool.tasks == []
+
+
+def test_fail_fast_stops_at_the_first_failure(bench):
+    rows = bench.run(raising, fail_fast=True)
+    assert bench.ending == "failed"
+    assert len(rows) == 1
+
+
+def test_a_worker_that_dies_is_replaced_and_its_trial_starts_again(bench):
+    deaths = iter([dying])
+    rows = bench.run(lambda task: next(deaths, good)(task))
+    assert states(rows) == [TrialState.COMPLETED] * 6
+    assert rows[0].attempt == 2
+    assert bench.pool.starts == [1, 1]
+    assert [e.reason for e in bench.events if isinstance(e, WorkerLost)] == ["killed by SIGKILL"]
+    assert [(e.number, e.epoch) for e in bench.epochs()][:3] == [(1, 1), (1, 2), (2, 1)]
+
+
+def test_a_trial_whose_worker_dies_twice_is_failed(bench):
+    rows = bench.run(lambda task: dying(task) if task.number == 1 else good(task))
+    assert rows[0].state is TrialState.FAILED
+    assert "died 2 times" in rows[0].reason
+    assert states(rows).count(TrialState.COMPLETED) == 5
+
+
+def test_a_worker_that_cannot_start_ends_the_run(bench, monkeypatch):
+    def start(pool, worker):
+        pool._reports.append((worker, Lost("exit status 1; see the log")))
+
+    monkeypatch.setattr("tests.execution.conftest.ScriptedPool.start", start)
+    with pytest.raises(TunerError, match="worker 1 cannot start: exit status 1"):
+        bench.run()
+    assert bench.pool.closed
+
+
+def test_what_a_worker_finds_wrong_with_the_data_is_told_as_such(bench, monkeypatch):
+    def start(pool, worker):
+        pool._reports.append((worker, SetupFailed("bad", (Problem("damaged", "train"),))))
+
+    monkeypatch.setattr("tests.execution.conftest.ScriptedPool.start", start)
+    with pytest.raises(InputError, match="train: damaged"):
+        bench.run()
+
+
+def test_stopping_keeps_what_is_finished_and_the_rest_runs_later(bench):
+    def listener(event):
+        if isinstance(event, TrialEnded) and event.number == 2:
+            bench.stop.set()
+
+    rows = bench.run(listener=listener)
+    assert bench.ending == "interrupted"
+    assert states(rows)[:2] == [TrialState.COMPLETED] * 2
+    assert TrialState.RUNNING not in states(rows)
+    bench.stop.clear()
+    rows = bench.run()
+    assert states(rows) == [TrialState.COMPLETED] * 6
+    assert len(bench.pool.tasks) == 4
+
+
+def test_an_interrupted_trial_keeps_its_number_and_starts_from_its_beginning(bench):
+    def listener(event):
+        if isinstance(event, EpochEnded):
+            bench.stop.set()
+
+    rows = bench.run(lambda task: good(task)[:1], listener=listener)
+    assert [(row.number, row.state, row.epochs) for row in rows] == [(1, TrialState.WAITING, 0)]
+    bench.stop.clear()
+    rows = bench.run()
+    assert [row.number for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert len(bench.epochs()) == 12
+
+
+def test_no_trial_starts_after_the_budget_and_the_running_one_ends(bench):
+    def listener(event):
+        if isinstance(event, TrialStarted) and event.number == 2:
+            bench.now = 100.0
+
+    rows = bench.run(listener=listener, budget_seconds=60)
+    assert bench.ending == "budget"
+    assert states(rows) == [TrialState.COMPLETED] * 2
+
+
+def test_workers_are_given_the_structure_that_they_hold(bench):
+    order = GRID.replace("[8, 14]", "[8, 14, 20]") + "search: {method: random, max_trials: 9}"
+    bench.run(text=order)
+    structures = [task.structure for task in bench.pool.tasks]
+    assert len(list(itertools.groupby(structures))) == 3
+
+
+def test_several_workers_share_the_trials(bench):
+    rows = bench.run(workers=3)
+    assert states(rows) == [TrialState.COMPLETED] * 6
+    assert {row.worker for row in rows} == {1, 2, 3}
+    keys = [row.key for row in rows]
+    assert len(set(keys)) == 6
+
+
+def test_a_minimized_objective_takes_the_lowest_value(bench):
+    rows = bench.run(text=GRID + "objective: {metric: val_loss}")
+    assert [row.score for row in rows] == [1.0] * 6
+    assert [row.best_epoch for row in rows] == [1] * 6
+
+
+def test_a_worker_that_says_nothing_can_still_be_interrupted(bench):
+    def listener(event):
+        if isinstance(event, TrialStarted):
+            bench.stop.set()
+
+    rows = bench.run(silent, listener=listener)
+    assert bench.ending == "interrupted"
+    assert states(rows) == [TrialState.WAITING]
+
+
+def test_scheduling_costs_little(bench):
+    """Under 5 ms a trial and 2 ms an epoch on a quiet disk; several times that is a defect."""
+    text = GRID.replace("[8, 14]", "[8]").replace(
+        "{choice: [0.1, 0.01, 0.001]}", "{min: 0.01, max: 0.1, count: 100}"
+    )
+    started = time.perf_counter()
+    bench.run(text=text)
+    assert time.perf_counter() - started < 100 * (5 + 2 * 2) / 1000 * 5

@@ -1,0 +1,35 @@
+"""A data set and experiments so small that a trial takes well under a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+EXPERIMENT = """
+name: tiny
+data: {{dataset: {data}, validation: 24, augment: [crop, flip]}}
+model: {{family: resnet, depth: 8, dropout: {{choice: [0, 0.2]}}}}
+training:
+  epochs: 2
+  batch_size: 16
+  learning_rate: {{choice: [0.001, 3.0e+38]}}
+"""
+
+
+def write_data(folder: Path) -> Path:
+    """8x8 images of 4 classes that differ in how red they are."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 4
+    images = rng.integers(0, 120, (120, 8, 8, 3))
+    images[..., 0] += (labels * 40)[:, None, None]
+    path = folder / "tiny.npz"
+    np.savez(path, x_train=images.astype(np.uint8), y_train=labels)
+    return path
+
+
+def write_experiment(folder: Path, text: str = EXPERIMENT) -> Path:
+    """The experiment, with its data beside it."""
+    path = folder / "tiny.yaml"
+    path.write_text(text.format(data=write_data(folder)))
+    return path

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from tuner.experiment.trial import TrialState
+from tuner.ledger.records import TrialRow
+from tuner.report.ranking import rank
+
+COMPLETED = TrialState.COMPLETED
+
+
+def row(number: int, score: float | None, state: TrialState = COMPLETED) -> TrialRow:
+    blank = dict.fromkeys(field.name for field in dataclasses.fields(TrialRow))
+    known = {"number": number, "score": score, "state": state, "reason": "", "values": {}}
+    return TrialRow(**(blank | known))
+
+
+def numbers(rows: Sequence[TrialRow]) -> list[int]:
+    return [found.number for found in rows]
+
+
+def test_direction_decides_which_end_is_best() -> None:
+    rows = [row(1, 0.2), row(2, 0.3), row(3, 0.1)]
+    assert numbers(rank(rows, "max").ranked) == [2, 1, 3]
+    assert numbers(rank(rows, "min").ranked) == [3, 1, 2]
+
+
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_nan_and_missing_scores_are_never_ranked(direction: str) -> None:
+    rows = [row(1, math.nan), row(2, 0.5), row(3, None)]
+    found = rank(rows, direction)
+    assert numbers(found.ranked) == [2]
+    assert numbers(found.unranked) == [1, 3]
+
+
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_ties_go_to_the_earlier_trial_whatever_the_order_of_rows(direction: str) -> None:
+    rows = [row(3, 0.5), row(1, 0.5), row(2, 0.5)]
+    assert numbers(rank(rows, direction).ranked) == [1, 2, 3]
+
+
+def test_infinite_scores_have_their_place() -> None:
+    rows = [row(1, 1.0), row(2, math.inf), row(3, -math.inf)]
+    assert numbers(rank(rows, "max").ranked) == [2, 1, 3]
+    assert numbers(rank(rows, "min").ranked) == [3, 1, 2]
+
+
+def test_only_completed_and_stopped_trials_are_ranked() -> None:
+    rows = [row(number, 0.5, state) for number, state in enumerate(TrialState, start=1)]
+    found = rank(rows, "max")
+    assert {r.state for r in found.ranked} == {TrialState.COMPLETED, TrialState.STOPPED}
+    assert {r.state for r in found.unranked} == {TrialState.DIVERGED, TrialState.FAILED}
+    assert {r.state for r in found.unfinished} == {TrialState.WAITING, TrialState.RUNNING}
+
+
+def test_every_trial_is_in_exactly_one_part_and_order_does_not_depend_on_input() -> None:
+    generator = random.Random(0)
+    scores = [0.1, 0.2, 0.2, math.nan, None, math.inf]
+    rows = [row(n, generator.choice(scores), generator.choice(list(TrialState))) for n in range(60)]
+    shuffled = rows.copy()
+    generator.shuffle(shuffled)
+    for direction in ("max", "min"):
+        found, again = rank(rows, direction), rank(shuffled, direction)
+        everything = [*found.ranked, *found.unranked, *found.unfinished]
+        assert sorted(numbers(everything)) == list(range(60))
+        assert numbers(found.ranked) == numbers(again.ranked)
+        assert numbers(found.unranked) == numbers(again.unranked)

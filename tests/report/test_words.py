@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tuner.report import words
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.12345, "0.1235"), (0.0, "0.0000"), (None, "–"), (math.nan, "nan"), (math.inf, "inf"),
+        (1e-5, "1.000e-05"), (-0.5, "-0.5000"), (12345.6, "1.235e+04"),
+    ],
+)  # fmt: skip
+def test_scores(value: float | None, text: str) -> None:
+    assert words.score_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"), (True, "true"), (20, "20"), (1e-4, "0.0001"), (0.9995, "0.9995"),
+        ([0.5, 1], "[0.5, 1]"), ("a\x1b[31mb", "a\ufffd[31mb"), (1 / 3, "0.33333"),
+    ],
+)  # fmt: skip
+def test_values(value: object, text: str) -> None:
+    assert words.value_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"), (999, "999"), (999.7, "1k"), (1000, "1k"), (272_474, "272k"), (999_960, "1M"),
+        (1_740_000, "1.74M"), (40_600_000, "40.6M"), (86.4e12, "86.4T"), (None, "–"),
+    ],
+)  # fmt: skip
+def test_counts(value: float | None, text: str) -> None:
+    assert words.count_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.004, "0.00s"), (9.99, "9.99s"), (9.996, "10.0s"), (59.96, "1m 00s"), (185, "3m 05s"),
+        (3599.6, "1h 00m"), (8040, "2h 14m"), (2 * 86400 + 3600, "2d 01h"), (None, "–"),
+    ],
+)  # fmt: skip
+def test_seconds(value: float | None, text: str) -> None:
+    assert words.seconds_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 B"), (512, "512 B"), (3_400_000, "3.4 MB"), (120e9, "120 GB"), (None, "–")],
+)
+def test_bytes(value: float | None, text: str) -> None:
+    assert words.bytes_text(value) == text
+
+
+def test_names_are_shortened_only_where_that_is_unambiguous() -> None:
+    names = ["model.depth", "training.depth", "training.learning_rate", "seed"]
+    assert words.short_names(names) == {
+        "model.depth": "model.depth",
+        "training.depth": "training.depth",
+        "training.learning_rate": "learning_rate",
+        "seed": "seed",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("val_accuracy", "val_accuracy"), ("_x_", "\\_x\\_"), ("a|b*c", "a\\|b\\*c"),
+        ("<script>", "\\<script>"), ("[a](b)", "\\[a](b)"), ("a\nb", "a\ufffdb"),
+    ],
+)  # fmt: skip
+def test_markdown_stays_text(text: str, escaped: str) -> None:
+    assert words.markdown_text(text) == escaped

@@ -1,0 +1,134 @@
+"""Workers as processes of this machine, each pinned to its device before it imports anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from tuner.execution.messages import Lost, Report, Shutdown, Task, WorkerSetup
+from tuner.execution.pool import Pool
+
+
+@dataclass
+class _Process:
+    process: subprocess.Popen[bytes]
+    connection: Connection
+
+
+class LocalPool(Pool):
+    """One process per worker; what it prints goes to `logs/worker-N.log`."""
+
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        *,
+        workers: int,
+        logs: Path,
+        environment: Mapping[str, str],
+        gpus: Sequence[str] = (),
+    ) -> None:
+        self._setup = setup
+        self._workers = workers
+        self._logs = logs
+        self._environment = environment
+        self._gpus = gpus
+        self._processes: dict[int, _Process] = {}
+
+    def start(self, worker: int) -> None:
+        """Start the process and send it its setup."""
+        ours, theirs = socket.socketpair()
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with (self._logs / f"worker-{worker}.log").open("ab") as log, theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tuner.execution.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._worker_environment(worker),
+                start_new_session=True,  # Ctrl-C is for the scheduler, which tells its workers
+            )
+        self._processes[worker] = _Process(process, Connection(ours.detach()))
+        self.send(worker, self._setup)
+
+    def _worker_environment(self, worker: int) -> dict[str, str]:
+        """Backend, device and share of the cores, as the frameworks read them when imported."""
+        threads = str(max(1, (os.cpu_count() or 1) // self._workers))
+        defaults = {
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+            "PYTHONFAULTHANDLER": "1",
+        }
+        shared = {
+            "TF_NUM_INTRAOP_THREADS": threads,
+            "TF_NUM_INTEROP_THREADS": threads,
+            "OMP_NUM_THREADS": threads,
+        }
+        fixed = {"KERAS_BACKEND": self._setup.backend, "PYTHONUNBUFFERED": "1"}
+        if self._gpus:
+            fixed["CUDA_VISIBLE_DEVICES"] = self._gpus[(worker - 1) % len(self._gpus)]
+        several = shared if self._workers > 1 else {}
+        paths = [str(Path(__file__).parents[2]), self._environment.get("PYTHONPATH", "")]
+        fixed["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+        return {**defaults, **several, **self._environment, **fixed}
+
+    def send(self, worker: int, task: Task) -> None:
+        """A worker that is gone is noticed by `receive`."""
+        try:
+            self._processes[worker].connection.send(task)
+        except OSError:
+            return
+
+    def receive(self, timeout_seconds: float) -> list[tuple[int, Report]]:
+        """At most one report from each worker, so that none starves."""
+        by_connection = {process.connection: n for n, process in self._processes.items()}
+        if not by_connection:
+            time.sleep(timeout_seconds)
+            return []
+        reports: list[tuple[int, Report]] = []
+        for ready in wait(list(by_connection), timeout_seconds):
+            assert isinstance(ready, Connection)
+            worker = by_connection[ready]
+            try:
+                reports.append((worker, ready.recv()))
+            except (EOFError, OSError):
+                reports.append((worker, Lost(self._end(worker))))
+        return reports
+
+    def _end(self, worker: int) -> str:
+        """Clean up after a process that closed its socket, and say how it ended."""
+        gone = self._processes.pop(worker)
+        gone.connection.close()
+        try:
+            status = gone.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            gone.process.kill()
+            status = gone.process.wait()
+        log = self._logs / f"worker-{worker}.log"
+        if status < 0:
+            name = signal.Signals(-status).name
+            hint = " (out of memory?)" if name == "SIGKILL" else ""
+            return f"killed by {name}{hint}; see {log}"
+        return f"exit status {status}; see {log}"
+
+    def close(self, grace_seconds: float) -> None:
+        """Ask every worker to stop its trial and leave; kill those that do not."""
+        for worker in self._processes:
+            self.send(worker, Shutdown())
+        deadline = time.monotonic() + grace_seconds
+        for gone in self._processes.values():
+            try:
+                gone.process.wait(timeout=max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                gone.process.kill()
+                gone.process.wait()
+            gone.connection.close()
+        self._processes.clear()

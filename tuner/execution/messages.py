@@ -1,0 +1,246 @@
+"""What the parts of a run say to each other: tasks, reports, and events for a front end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import Problem
+from tuner.experiment.trial import TrialState
+
+if TYPE_CHECKING:
+    from tuner.data.config import DataConfig
+    from tuner.ledger.records import TrialRow
+
+# ---------------------------------------------------------------- scheduler → worker
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What a worker needs before its first trial; sent once."""
+
+    backend: str
+    data: DataConfig
+    data_dir: Path | None
+
+
+@dataclass(frozen=True)
+class TrainTrial:
+    """Train this closed configuration; epochs are reported one by one."""
+
+    number: int
+    model: Mapping[str, Any]
+    training: Mapping[str, Any]
+    switches: frozenset[str]
+    precision: str
+    seed: int
+    structure: str
+
+
+@dataclass(frozen=True)
+class StopTrial:
+    """Give this trial up at the next opportunity (within about a second)."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """No more work."""
+
+
+Task = WorkerSetup | TrainTrial | StopTrial | Shutdown
+
+# ---------------------------------------------------------------- worker → scheduler
+
+
+@dataclass(frozen=True)
+class SetupFailed:
+    """The worker cannot begin; `problems` are set where the person can mend it."""
+
+    reason: str
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The framework is imported and the data lie on the device."""
+
+    device: str
+    seconds: float
+    hashes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The trial's program was built and compiled (first of its structure only)."""
+
+    number: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Somewhere inside an epoch."""
+
+    number: int
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch is trained and validated. Metrics may be NaN or infinite."""
+
+    number: int
+    epoch: int
+    metrics: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The worker is done with the trial. `reason` is empty unless it raised."""
+
+    number: int
+    train_seconds: float
+    compile_seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The worker's process is gone (said by the pool, not by the worker)."""
+
+    reason: str
+
+
+Report = SetupFailed | Ready | Compiled | Progress | Epoch | Finished | Lost
+
+# ---------------------------------------------------------------- scheduler → front end
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """Totals are None while the search cannot know them."""
+
+    name: str
+    total: int | None
+    done: int
+    to_run: int | None
+    workers: int
+    folder: str
+    epochs: int
+
+
+@dataclass(frozen=True)
+class WorkerReady:
+    """A worker can train."""
+
+    worker: int
+    device: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A worker began a trial."""
+
+    number: int
+    worker: int
+    values: Mapping[str, Any]
+    replicate: int
+    epochs: int
+    structure: str
+    first_of_structure: bool
+
+
+@dataclass(frozen=True)
+class TrialCompiled:
+    """The first trial of a structure paid for its program."""
+
+    number: int
+    worker: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrialProgress:
+    """`epoch` is the running one, counted from 1."""
+
+    number: int
+    worker: int
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """The epoch is in the ledger."""
+
+    number: int
+    worker: int
+    epoch: int
+    epochs: int
+    metrics: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """The trial's end is in the ledger."""
+
+    number: int
+    worker: int
+    state: TrialState
+    score: float | None
+    reason: str
+    values: Mapping[str, Any]
+    epochs: int
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """A worker died; its trial starts again unless it has died too often."""
+
+    worker: int
+    number: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """How a run ended: `done`, `interrupted`, `budget` or `failed` (fail-fast)."""
+
+    ending: str
+    counts: Mapping[TrialState, int]
+    best: TrialRow | None
+    seconds: float
+    to_run: int | None
+
+
+Event = (
+    RunStarted
+    | WorkerReady
+    | TrialStarted
+    | TrialCompiled
+    | TrialProgress
+    | EpochEnded
+    | TrialEnded
+    | WorkerLost
+    | RunEnded
+)
+Listener = Callable[[Event], None]
+
+
+def not_finite(metrics: Mapping[str, float]) -> str | None:
+    """The first metric that is NaN or infinite: the trial has diverged."""
+    return next((name for name, value in metrics.items() if not math.isfinite(value)), None)

@@ -1,0 +1,220 @@
+"""What a run would do: trials, structures, their cost. Needs no framework and lists no grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuner.data.dataset import DatasetInfo
+from tuner.data.images import check
+from tuner.data.splits import train_size
+from tuner.execution.checks import check_sizes
+from tuner.experiment.experiment import Experiment
+from tuner.experiment.space import Branch
+from tuner.experiment.trial import Configuration, Trial
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.records import FINISHED_STATES
+from tuner.models import Cost, family_of
+from tuner.search import make_method
+from tuner.training.slots import NUM_SLOTS
+
+# Up to so many trials are looked at one by one where a shortcut would not be exact.
+FEW = 20_000
+BYTES_PER_TRIAL = 2_000  # a row of the ledger and of trials.csv, and its share of indices
+BYTES_PER_EPOCH = 300
+
+
+@dataclass(frozen=True)
+class PlannedStructure:
+    """One program that would be compiled, and what it costs.
+
+    `macs` are multiply-adds and `activations` elements, both per image; `memory_bytes` estimates
+    weights, gradients, optimizer slots and one batch of activations together.
+    """
+
+    values: dict[str, Any]
+    configurations: int | None
+    parameters: int
+    macs: int
+    activations: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that `tuner plan` prints; None where the search cannot know."""
+
+    name: str
+    total: int | None
+    done: int
+    to_run: int | None
+    excluded: int
+    replicates: int
+    epochs: int | None
+    structures: tuple[PlannedStructure, ...]
+    disk_bytes: int | None
+    notes: tuple[str, ...] = ()
+
+
+def make_plan(experiment: Experiment, *, results_dir: Path, data_dir: Path | None) -> Plan:
+    """What `run` would do now.
+
+    Raises:
+        InputError: sizes that do not fit the data set, or images that a network cannot take.
+    """
+    info = check(experiment.data, data_dir)
+    check_sizes(experiment, info)
+    total = total_trials(experiment)
+    done = 0
+    path = RunFolder(results_dir, experiment.name).ledger
+    if path.is_file():
+        with Ledger.open_read_only(path) as ledger:
+            done = count_done(experiment, info.fingerprint, ledger)
+    to_run = None if total is None else total - done
+    epochs = _epochs_to_run(experiment, to_run)
+    return Plan(
+        name=experiment.name,
+        total=total,
+        done=done,
+        to_run=to_run,
+        excluded=experiment.space.excluded,
+        replicates=experiment.search.replicates,
+        epochs=epochs,
+        structures=tuple(_structures(experiment, info)),
+        disk_bytes=None
+        if to_run is None or epochs is None
+        else to_run * BYTES_PER_TRIAL + epochs * BYTES_PER_EPOCH,
+        notes=tuple(_notes(experiment, total)),
+    )
+
+
+def total_trials(experiment: Experiment) -> int | None:
+    """Configurations that the search will propose times replicates; None: it cannot know."""
+    configurations = make_method(experiment).total
+    return None if configurations is None else configurations * experiment.search.replicates
+
+
+def planned_trials(experiment: Experiment, *, data_dir: Path | None) -> Iterator[Trial]:
+    """Every trial of the experiment, in the order of the search."""
+    yield from _trials(experiment, check(experiment.data, data_dir).fingerprint)
+
+
+def _trials(experiment: Experiment, fingerprint: str) -> Iterator[Trial]:
+    method = make_method(experiment)
+    while (configuration := method.ask()) is not None:
+        for replicate in range(experiment.search.replicates):
+            yield experiment.trial(configuration, replicate, fingerprint)
+
+
+def count_done(experiment: Experiment, fingerprint: str, ledger: Ledger) -> int:
+    """How many of the experiment's trials the ledger has an outcome of.
+
+    A grid is asked where each finished trial lies in it; other plans are listed.
+    """
+    known = ledger.by_key()
+    finished = {key for key, trial in known.items() if trial.state in FINISHED_STATES}
+    if not finished:
+        return 0
+    total = total_trials(experiment) or 0
+    if experiment.search.method != "grid" or total <= FEW:
+        return sum(trial.key in finished for trial in _trials(experiment, fingerprint))
+    limit = total // experiment.search.replicates
+    return sum(
+        _is_planned(experiment, row.configuration, row.seed, row.key, fingerprint, limit)
+        for row in ledger.rows(FINISHED_STATES)
+    )
+
+
+def _is_planned(
+    experiment: Experiment,
+    flat: dict[str, Any],
+    seed: int,
+    key: str,
+    fingerprint: str,
+    limit: int,
+) -> bool:
+    index = experiment.space.index(flat)
+    replicate = seed - experiment.search.seed
+    if index is None or index >= limit or not 0 <= replicate < experiment.search.replicates:
+        return False
+    return experiment.trial(experiment.space[index], replicate, fingerprint).key == key
+
+
+def _epochs_to_run(experiment: Experiment, to_run: int | None) -> int | None:
+    branches = experiment.space.branches
+    closed = {branch.training["epochs"] for branch in branches}
+    if to_run is None or len(closed) > 1 or any(_opens(b, "training.epochs") for b in branches):
+        return None
+    return int(closed.pop()) * to_run
+
+
+def _opens(branch: Branch, name: str) -> bool:
+    return any(axis.name == name for axis in branch.axes)
+
+
+def _structures(experiment: Experiment, info: DatasetInfo) -> Iterator[PlannedStructure]:
+    """One entry per compiled program; branches may share some."""
+    found: dict[str, tuple[Configuration, int | None]] = {}
+    for configuration, count in experiment.space.structures():
+        key = experiment.trial(configuration).structure.key
+        before = found.get(key, (configuration, 0))[1]
+        both = None if count is None or before is None else before + count
+        found[key] = (configuration, both)
+    names = _structural_names(experiment)
+    for configuration, count in found.values():
+        yield _planned(experiment, info, configuration, count, names)
+
+
+def _structural_names(experiment: Experiment) -> list[str]:
+    structural = {
+        axis.name for branch in experiment.space.branches for axis in branch.axes if axis.structural
+    }
+    splits = {"model.family", "training.optimizer"}
+    named = [name for name in experiment.space.names if name in structural | splits]
+    return named or ["model.family"]
+
+
+def _planned(
+    experiment: Experiment,
+    info: DatasetInfo,
+    configuration: Configuration,
+    count: int | None,
+    names: list[str],
+) -> PlannedStructure:
+    cost = cost_of(configuration, info)
+    flat = configuration.flat()
+    batch = configuration.training["batch_size"]
+    data = experiment.data
+    if batch == "full":
+        batch = train_size(data.validation, data.train_images, info.num_train)
+    slots = NUM_SLOTS[configuration.training["optimizer"]]
+    bytes_each = 4 if experiment.precision == "float32" else 2
+    memory = cost.parameters * 4 * (2 + slots) + cost.activations * int(batch) * bytes_each
+    return PlannedStructure(
+        values={name: flat[name] for name in names if name in flat},
+        configurations=count,
+        parameters=cost.parameters,
+        macs=cost.macs,
+        activations=cost.activations,
+        memory_bytes=memory,
+    )
+
+
+def cost_of(configuration: Configuration, info: DatasetInfo) -> Cost:
+    """Parameters, multiply-adds and activations of a configuration's network on these images."""
+    model = configuration.model
+    family = family_of(model["family"])
+    cost: Cost = family.cost(family.config(**model), info.image_shape, info.num_classes)
+    return cost
+
+
+def _notes(experiment: Experiment, total: int | None) -> Iterator[str]:
+    asked = experiment.search.max_trials
+    if asked is None or total is None:
+        return
+    configurations = total // experiment.search.replicates
+    if configurations < asked:
+        yield f"the space has {configurations:,} configurations, fewer than max_trials {asked:,}"

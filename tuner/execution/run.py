@@ -1,0 +1,176 @@
+"""One run of an experiment, from the checks before it to the tables after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tuner.data.dataset import DatasetInfo, Progress
+from tuner.data.images import check, fetch
+from tuner.execution.checks import check_backend, check_sizes
+from tuner.execution.local import LocalPool
+from tuner.execution.messages import Event, Listener, Ready, RunEnded, RunStarted, WorkerSetup
+from tuner.execution.plan import cost_of, count_done, total_trials
+from tuner.execution.queue import TrialQueue
+from tuner.execution.scheduler import Scheduler
+from tuner.experiment.experiment import Experiment
+from tuner.experiment.trial import Trial
+from tuner.ledger.environment import environment_record
+from tuner.ledger.folder import RunFolder, write_atomically
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.table import TrialsCsv
+from tuner.models import Cost
+from tuner.search import make_method
+
+
+def _unheard(event: Event) -> None:
+    return None
+
+
+def run_experiment(
+    experiment: Experiment,
+    *,
+    results_dir: Path,
+    data_dir: Path | None = None,
+    workers: int = 1,
+    gpus: Sequence[str] = (),
+    budget_seconds: float | None = None,
+    fail_fast: bool = False,
+    listener: Listener = _unheard,
+    download_progress: Progress | None = None,
+    stop: threading.Event | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> RunEnded:
+    """Run what is missing of an experiment; its folder is results_dir/NAME.
+
+    Raises:
+        InputError: the experiment, its data or its folder is wrong; nothing was written.
+        TunerError: another process runs it, or workers cannot start.
+    """
+    started = clock()
+    check_backend(experiment)
+    info = check(experiment.data, data_dir)
+    check_sizes(experiment, info)
+    fetch(experiment.data, data_dir, download_progress)
+    folder = RunFolder(results_dir, experiment.name)
+    folder.prepare()
+    with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
+        write_atomically(folder.experiment, experiment.to_yaml())
+        ledger.set_objective(experiment.objective.metric, experiment.objective.direction)
+        ledger.interrupted()
+        csv = TrialsCsv(folder.trials_csv, ledger)
+        queue = TrialQueue(experiment, make_method(experiment), ledger.by_key(), info.fingerprint)
+        done = count_done(experiment, info.fingerprint, ledger)
+        total = total_trials(experiment)
+        to_run = None if total is None else total - done
+        ledger.begin_run(total=total, done=done, workers=workers)
+        listener(
+            RunStarted(
+                name=experiment.name,
+                total=total,
+                done=done,
+                to_run=to_run,
+                workers=workers,
+                folder=str(folder.path),
+                epochs=_epochs(experiment),
+            )
+        )
+        ending = "done"
+        try:
+            if not queue.is_empty():
+                scheduler = Scheduler(
+                    experiment,
+                    queue,
+                    _pool(experiment, folder, data_dir, workers, gpus),
+                    ledger,
+                    csv=csv,
+                    cost=_cost_of(info),
+                    listener=listener,
+                    on_ready=_environment_writer(experiment, folder, info),
+                    clock=clock,
+                )
+                ending = scheduler.run(
+                    workers,
+                    stop or threading.Event(),
+                    budget_seconds=_least(budget_seconds, experiment.search.budget_seconds),
+                    fail_fast=fail_fast,
+                )
+        finally:
+            csv.write()
+        best = ledger.top(1)
+        ended = RunEnded(
+            ending=ending,
+            counts=ledger.counts(),
+            best=best[0] if best else None,
+            seconds=clock() - started,
+            to_run=to_run,
+        )
+    listener(ended)
+    return ended
+
+
+def _pool(
+    experiment: Experiment,
+    folder: RunFolder,
+    data_dir: Path | None,
+    workers: int,
+    gpus: Sequence[str],
+) -> LocalPool:
+    setup = WorkerSetup(experiment.backend, experiment.data, data_dir)
+    return LocalPool(
+        setup, workers=workers, logs=folder.logs, environment=dict(os.environ), gpus=gpus
+    )
+
+
+def _epochs(experiment: Experiment) -> int:
+    """The longest training in the space, for a front end's first guess."""
+    branches = experiment.space.branches
+    closed = [int(branch.training["epochs"]) for branch in branches]
+    opened = [
+        max(axis.support) for b in branches for axis in b.axes if axis.name == "training.epochs"
+    ]
+    return int(max(closed + opened))
+
+
+def _least(*budgets: float | None) -> float | None:
+    given = [budget for budget in budgets if budget is not None]
+    return min(given, default=None)
+
+
+def _cost_of(info: DatasetInfo) -> Callable[[Trial], Cost]:
+    """The cost of a trial's network, worked out once per structure."""
+    costs: dict[str, Cost] = {}
+
+    def of(trial: Trial) -> Cost:
+        key = trial.structure.key
+        if key not in costs:
+            costs[key] = cost_of(trial.configuration, info)
+        return costs[key]
+
+    return of
+
+
+def _environment_writer(
+    experiment: Experiment, folder: RunFolder, info: DatasetInfo
+) -> Callable[[Ready], None]:
+    """Writes environment.json once, when the first worker has read the data."""
+    written = False
+
+    def write(ready: Ready) -> None:
+        nonlocal written
+        if written:
+            return
+        written = True
+        record = environment_record(
+            backend=experiment.backend,
+            precision=experiment.precision,
+            data={**ready.hashes, "num_classes": info.num_classes},
+            device=ready.device,
+        )
+        write_atomically(folder.environment, json.dumps(record, indent=2) + "\n")
+
+    return write

@@ -1,0 +1,245 @@
+"""A worker: the process that owns a device, and trains the trials it is sent.
+
+It is started as `python -m tuner.execution.worker FD` with one end of a socket. It never opens the
+ledger; what it learns goes over the socket, one report an epoch. When the scheduler is gone, so is
+the worker.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from tuner.errors import InputError
+from tuner.execution.messages import (
+    Compiled,
+    Epoch,
+    Finished,
+    Progress,
+    Ready,
+    Report,
+    SetupFailed,
+    Shutdown,
+    StopTrial,
+    Task,
+    TrainTrial,
+    WorkerSetup,
+    not_finite,
+)
+
+if TYPE_CHECKING:
+    from tuner.training.program import DeviceImages, Hyperparameters, Program
+    from tuner.training.steps import State
+
+# A program of TensorFlow keeps 100 to 450 MB of host memory.
+MAX_PROGRAMS = 8
+PROGRESS_SECONDS = 0.5
+
+
+class Mailbox:
+    """Reads the socket in a thread, so that a stop is noticed while a trial trains."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._tasks: list[Task] = []
+        self._arrived = threading.Condition()
+        self._given_up: set[int] = set()
+        self._shutting_down = False
+        threading.Thread(target=self._read, daemon=True, name="mailbox").start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                task: Task = self._connection.recv()
+            except (EOFError, OSError):
+                os._exit(0)  # the scheduler is gone: nobody is left to report to
+            with self._arrived:
+                if isinstance(task, StopTrial):
+                    self._given_up.add(task.number)
+                    continue
+                self._shutting_down |= isinstance(task, Shutdown)
+                self._tasks.append(task)
+                self._arrived.notify()
+
+    def gives_up(self, number: int) -> bool:
+        """Whether the trial is to be stopped."""
+        return self._shutting_down or number in self._given_up
+
+    def next(self) -> Task:
+        """The next task, as soon as there is one."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._tasks)
+            return self._tasks.pop(0)
+
+
+class Worker:
+    """Trains trials one after the other, and keeps the programs that it has compiled."""
+
+    def __init__(self, setup: WorkerSetup, connection: Connection, mailbox: Mailbox) -> None:
+        self._connection = connection
+        self._mailbox = mailbox
+        self._programs: OrderedDict[str, Program] = OrderedDict()
+        started = time.perf_counter()
+        self._program_class, self._images, hashes = _prepare(setup)
+        seconds = time.perf_counter() - started
+        self._send(Ready(_device_name(setup.backend), seconds, hashes))
+
+    def run(self) -> None:
+        """Until told to shut down."""
+        while isinstance(task := self._mailbox.next(), TrainTrial):
+            self._send(self._finished(task))
+
+    def _finished(self, task: TrainTrial) -> Finished:
+        from tuner.training.program import Interrupted
+
+        started = time.perf_counter()
+        compile_seconds, reason = 0.0, ""
+        try:
+            program, compile_seconds = self._program(task)
+            self._train(task, program)
+        except Interrupted:
+            reason = ""
+        except Exception as error:
+            traceback.print_exc()
+            reason = _one_line(error)
+        seconds = time.perf_counter() - started - compile_seconds
+        return Finished(task.number, seconds, compile_seconds, reason)
+
+    def _program(self, task: TrainTrial) -> tuple[Program, float]:
+        """The program of the trial's structure, and what compiling it took just now."""
+        from tuner.training.trial import blueprint
+
+        if task.structure in self._programs:
+            self._programs.move_to_end(task.structure)
+            return self._programs[task.structure], 0.0
+        if len(self._programs) >= MAX_PROGRAMS:
+            self._programs.popitem(last=False)
+        program = self._program_class(
+            blueprint(
+                task.model,
+                task.training,
+                switches=task.switches,
+                precision=task.precision,
+                images=self._images,
+            ),
+            self._images,
+        )
+        self._programs[task.structure] = program
+        self._send(Compiled(task.number, program.compile_seconds))
+        return program, program.compile_seconds
+
+    def _train(self, task: TrainTrial, program: Program) -> None:
+        from tuner.training.trial import hyperparameters
+
+        values = hyperparameters(task.model, task.training, task.seed)
+        state = program.initial(task.seed)
+        for epoch in range(1, task.training["epochs"] + 1):
+            started = time.perf_counter()
+            state, metrics = self._epoch(task, program, state, values, epoch)
+            self._send(Epoch(task.number, epoch, metrics, time.perf_counter() - started))
+            if not_finite(metrics):
+                return
+
+    def _epoch(
+        self,
+        task: TrainTrial,
+        program: Program,
+        state: State,
+        values: Hyperparameters,
+        epoch: int,
+    ) -> tuple[State, dict[str, float]]:
+        from tuner.training.program import Interrupted
+
+        last_sent = time.perf_counter()
+
+        def on_progress(step: int, steps: int, loss: float) -> None:
+            nonlocal last_sent
+            if self._mailbox.gives_up(task.number):
+                raise Interrupted
+            now = time.perf_counter()
+            if now - last_sent >= PROGRESS_SECONDS:
+                last_sent = now
+                self._send(Progress(task.number, epoch, step, steps, loss))
+
+        def on_evaluation(step: int, steps: int, loss: float) -> None:
+            if self._mailbox.gives_up(task.number):
+                raise Interrupted
+
+        state, metrics = program.train_epoch(state, values, epoch - 1, on_progress)
+        if not_finite(metrics):
+            return state, metrics
+        validation = program.evaluate(state, values, on_evaluation)
+        return state, metrics | {f"val_{name}": value for name, value in validation.items()}
+
+    def _send(self, report: Report) -> None:
+        self._connection.send(report)
+
+
+def _prepare(setup: WorkerSetup) -> tuple[type[Program], DeviceImages, dict[str, str]]:
+    from tuner.data.images import load_images
+
+    data = load_images(setup.data, setup.data_dir)
+    from tuner.training.trial import program_class
+
+    if setup.backend == "tensorflow":
+        _make_deterministic()
+    program = program_class(setup.backend)
+    return program, program.place(data, tuple(setup.data.augment)), data.hashes
+
+
+def _make_deterministic() -> None:
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+
+
+def _device_name(backend: str) -> str:
+    if backend == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        return "CPU" if device.platform == "cpu" else str(device.device_kind)
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU"
+    return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
+
+
+def _one_line(error: BaseException) -> str:
+    """Kind and first line of an error, short enough for a table."""
+    lines = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return text if len(text) <= 300 else text[:299] + "…"
+
+
+def main() -> None:
+    """Serve the socket whose file descriptor is the first argument."""
+    connection = Connection(int(sys.argv[1]))
+    mailbox = Mailbox(connection)
+    setup = mailbox.next()
+    assert isinstance(setup, WorkerSetup)
+    try:
+        worker = Worker(setup, connection, mailbox)
+    except InputError as error:
+        connection.send(SetupFailed(str(error), error.problems))
+        return
+    except Exception as error:
+        traceback.print_exc()
+        connection.send(SetupFailed(_one_line(error)))
+        return
+    worker.run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # taking a framework down in order takes seconds, and nothing depends on it
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What happened: one SQLite file per experiment run, its folder and its environment."""

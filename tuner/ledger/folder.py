@@ -1,0 +1,224 @@
+"""The folder of a run: which files lie in it, who may write to it, and how it is found."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from tuner.errors import InputError, Problem, TunerError, nearest
+
+_LOCK_PATIENCE_SECONDS = 0.5  # `status` looks at the lock for a moment; that must refuse no run
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """results/NAME: everything about one experiment's runs.
+
+    Raises:
+        InputError: the name would lead out of the results folder.
+    """
+
+    results_dir: Path
+    name: str
+
+    def __post_init__(self) -> None:
+        parts = {os.sep, os.altsep or os.sep, "\0"}
+        if self.name in ("", ".", "..") or any(part in self.name for part in parts):
+            raise InputError(
+                Problem(
+                    "this name would lead out of the results folder",
+                    where="name",
+                    received=repr(self.name),
+                    expected="letters, digits and . _ -",
+                )
+            )
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
+        return self.results_dir / self.name
+
+    @property
+    def experiment(self) -> Path:
+        """The experiment as it was resolved."""
+        return self.path / "experiment.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, hardware, hashes."""
+        return self.path / "environment.json"
+
+    @property
+    def ledger(self) -> Path:
+        """The truth."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def trials_csv(self) -> Path:
+        """One row a trial, derived from the ledger."""
+        return self.path / "trials.csv"
+
+    @property
+    def logs(self) -> Path:
+        """What workers print."""
+        return self.path / "logs"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by the running process."""
+        return self.path / "lock"
+
+    @classmethod
+    def open(cls, name_or_path: str, results_dir: Path) -> RunFolder:
+        """The folder that a reader means: a name under the results folder, or a path.
+
+        Raises:
+            InputError: nothing of that name has a ledger.
+        """
+        for candidate in (results_dir / name_or_path, Path(name_or_path)):
+            folder = candidate.parent if candidate.name == "ledger.sqlite" else candidate
+            if (folder / "ledger.sqlite").is_file():
+                resolved = folder.resolve()
+                return cls(resolved.parent, resolved.name)
+        raise InputError(_not_found(name_or_path, results_dir))
+
+    def prepare(self) -> None:
+        """Makes the folder and checks that it can be written.
+
+        Raises:
+            InputError: it cannot be; nothing was written.
+        """
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / ".writable", "")
+            (self.path / ".writable").unlink()
+        except OSError as error:
+            raise InputError(
+                Problem(
+                    "cannot write to the results folder",
+                    where=str(self.path),
+                    received=error.strerror or str(error),
+                    mend="give another folder with --results DIR",
+                )
+            ) from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the folder for this process; the system lets go when the process dies.
+
+        Raises:
+            TunerError: another process holds it; the message names that process.
+        """
+        with self.lock_file.open("a+", encoding="utf-8") as file:
+            if not _acquired(file):
+                raise TunerError(self._held_message())
+            file.truncate(0)
+            file.write(json.dumps(_this_process()))
+            file.flush()
+            try:
+                yield
+            finally:
+                file.truncate(0)
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+    def holder(self) -> int | None:
+        """The process that runs this experiment now; None when none does; 0 when unknown."""
+        try:
+            with self.lock_file.open("r", encoding="utf-8") as file:
+                if _try_lock(file, fcntl.LOCK_SH):
+                    return None
+                pid = _parsed(file.read()).get("pid")
+                return pid if isinstance(pid, int) else 0
+        except OSError:
+            return None
+
+    def _held_message(self) -> str:
+        who = _parsed(self.lock_file.read_text(encoding="utf-8"))
+        process = f"process {who['pid']}" if "pid" in who else "another process"
+        host = who.get("host", "")
+        where = f" on {host}" if host and host != socket.gethostname() else ""
+        since = f" since {who['started_at']}" if "started_at" in who else ""
+        return (
+            f"{self.path}: {process}{where} has been running this experiment{since}\n"
+            f"    mend:     wait for it, watch it with `tuner status {self.name}`, "
+            "or stop it with Ctrl-C there"
+        )
+
+
+def run_folders(results_dir: Path) -> list[RunFolder]:
+    """Every folder with a ledger under the results folder, by name."""
+    if not results_dir.is_dir():
+        return []
+    found = (path for path in results_dir.iterdir() if (path / "ledger.sqlite").is_file())
+    return [RunFolder(results_dir, path.name) for path in sorted(found)]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file: a reader, or the next run after a crash, sees the old or the new one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _acquired(file: IO[str]) -> bool:
+    deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
+    while not _try_lock(file, fcntl.LOCK_EX):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _try_lock(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _this_process() -> dict[str, object]:
+    started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "started_at": started_at}
+
+
+def _parsed(text: str) -> dict[str, object]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _not_found(name: str, results_dir: Path) -> Problem:
+    known = [folder.name for folder in run_folders(results_dir)]
+    wanted = Path(name).stem if name.endswith((".yaml", ".yml")) else Path(name).name
+    guess = wanted if wanted in known else nearest(wanted, known)
+    listed = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
+    return Problem(
+        "there are no results of this name",
+        where=name,
+        expected=f"one of {listed}, or a path"
+        if known
+        else f"a folder with a ledger; {results_dir} holds none",
+        mend=f"did you mean {guess}?" if guess else "tuner run EXPERIMENT, or --results DIR",
+    )

@@ -1,0 +1,104 @@
+"""What goes into the ledger and what comes out: plain frozen records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tuner.experiment.trial import TrialState
+
+# States with a score. Failed and diverged trials are recorded with their reason, never ranked.
+RANKED_STATES = (TrialState.COMPLETED, TrialState.STOPPED)
+UNRANKED_STATES = (TrialState.DIVERGED, TrialState.FAILED)
+FINISHED_STATES = (*RANKED_STATES, *UNRANKED_STATES)
+
+
+@dataclass(frozen=True)
+class NewTrial:
+    """A trial that the search has proposed and nobody has started.
+
+    `configuration` is closed and flat (dotted names); `values` holds the searched ones only.
+    `macs` are multiply-adds per image.
+    """
+
+    key: str
+    configuration: Mapping[str, Any]
+    values: Mapping[str, Any]
+    replicate: int
+    seed: int
+    structure: str
+    parameters: int | None = None
+    macs: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended. `metrics` are the last epoch's; `best_epoch` counts from 1."""
+
+    state: TrialState
+    score: float | None = None
+    best_epoch: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    train_seconds: float | None = None
+    compile_seconds: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """All that the ledger knows of one trial, but its epochs. Times are ISO 8601 in UTC."""
+
+    number: int
+    key: str
+    state: TrialState
+    score: float | None
+    best_epoch: int | None
+    epochs: int
+    configuration: dict[str, Any]
+    values: dict[str, Any]
+    replicate: int
+    seed: int
+    structure: str
+    metrics: dict[str, float]
+    parameters: int | None
+    macs: int | None
+    train_seconds: float | None
+    compile_seconds: float | None
+    worker: int | None
+    attempt: int
+    reason: str
+    started_at: str | None
+    finished_at: str | None
+
+    def value(self, name: str) -> Any:
+        """The trial's value of a dotted name, whether it was searched or fixed; else None."""
+        if name in self.values:
+            return self.values[name]
+        return self.configuration.get(name)
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One trained and validated epoch; `epoch` counts from 1."""
+
+    number: int
+    epoch: int
+    metrics: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """Something worth remembering that is no trial: a run began, a worker died."""
+
+    at: str
+    kind: str
+    detail: dict[str, Any]
+
+
+class KnownTrial(NamedTuple):
+    """What continuing a run must know of a trial."""
+
+    number: int
+    state: TrialState

@@ -1,0 +1,53 @@
+"""The ledger's tables, and what tells a ledger of ours from any other file."""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x74756E65  # "tune": what `file` and SQLite call the kind of a database
+MAGIC = b"SQLite format 3\x00"
+
+# Only a ranked trial has a score, so that the index holds nothing else and finds the best at once.
+TABLES = """
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE trials (
+    number INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    score REAL,
+    best_epoch INTEGER,
+    epochs INTEGER NOT NULL DEFAULT 0,
+    configuration TEXT NOT NULL,
+    searched TEXT NOT NULL,
+    replicate INTEGER NOT NULL,
+    seed INTEGER NOT NULL,
+    structure TEXT NOT NULL,
+    metrics TEXT NOT NULL DEFAULT '{}',
+    parameters INTEGER,
+    macs INTEGER,
+    train_seconds REAL,
+    compile_seconds REAL,
+    worker INTEGER,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    started_at TEXT,
+    finished_at TEXT
+) STRICT;
+CREATE TABLE epochs (
+    trial INTEGER NOT NULL REFERENCES trials (number),
+    epoch INTEGER NOT NULL,
+    metrics TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (trial, epoch)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    at TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX trials_by_state ON trials (state);
+CREATE INDEX trials_by_score ON trials (score) WHERE score IS NOT NULL;
+"""

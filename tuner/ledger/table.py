@@ -1,0 +1,92 @@
+"""trials.csv: one row a trial, safe for spreadsheets, kept up to date at a bounded cost."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tuner.ledger.folder import write_atomically
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.records import TrialRow
+
+# A spreadsheet takes text that begins so for a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_REST_PER_WRITE = 50.0  # writing the file takes at most 1/50 of a run
+
+
+def csv_columns(ledger: Ledger) -> list[str]:
+    """The columns of trials.csv, in order."""
+    return [
+        *("trial", "state", "score", "epochs"),
+        *ledger.value_names,
+        *("replicate", "seed"),
+        *ledger.metric_names,
+        *("parameters", "macs", "train_seconds", "compile_seconds", "reason"),
+    ]
+
+
+def csv_row(row: TrialRow, value_names: Sequence[str], metric_names: Sequence[str]) -> list[Any]:
+    """One trial's values in the order of `csv_columns`."""
+    return [
+        *(row.number, row.state.value, row.score, row.epochs),
+        *(row.value(name) for name in value_names),
+        *(row.replicate, row.seed),
+        *(row.metrics.get(name) for name in metric_names),
+        *(row.parameters, row.macs, row.train_seconds, row.compile_seconds, row.reason),
+    ]
+
+
+def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """CSV text with one header line; numbers in full precision, text never a formula."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([csv_cell(column) for column in columns])
+    writer.writerows([csv_cell(value) for value in row] for row in rows)
+    return buffer.getvalue()
+
+
+def csv_cell(value: Any) -> str:
+    """One value as text: nothing for None, JSON for lists, a leading ' before formulas."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    text = value if isinstance(value, str) else json.dumps(value)
+    return "'" + text if text.startswith(_FORMULA_STARTS) else text
+
+
+class TrialsCsv:
+    """Keeps trials.csv in step with the ledger.
+
+    `refresh` may be called at every trial's end: it writes only when the time since the last
+    writing is long beside what writing costs. `write` at the end of a run makes it exact.
+    """
+
+    def __init__(
+        self, path: Path, ledger: Ledger, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._path = path
+        self._ledger = ledger
+        self._clock = clock
+        self._next_write = clock()
+
+    def refresh(self) -> None:
+        """Writes the file unless that was done a moment ago."""
+        if self._clock() >= self._next_write:
+            self.write()
+
+    def write(self) -> None:
+        """Writes the file now, whole or not at all."""
+        begun = self._clock()
+        names, metrics = self._ledger.value_names, self._ledger.metric_names
+        rows = (csv_row(row, names, metrics) for row in self._ledger.rows())
+        write_atomically(self._path, to_csv(csv_columns(self._ledger), rows))
+        ended = self._clock()
+        self._next_write = ended + max(1.0, _REST_PER_WRITE * (ended - begun))

@@ -1,0 +1,1 @@
+"""What it means: tables, summaries and curves, computed from the ledger without any framework."""

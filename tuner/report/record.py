@@ -1,0 +1,77 @@
+"""One experiment's results as every view reads them: taken from the ledger once, then plain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuner.experiment.trial import TrialState
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.records import TrialRow
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Results of one experiment. `rows` come in the order of their numbers.
+
+    `missing` counts planned trials that no run has proposed yet; `num_classes` is None where the
+    environment does not record it.
+    """
+
+    name: str
+    metric: str
+    direction: str
+    rows: tuple[TrialRow, ...]
+    value_names: tuple[str, ...]
+    metric_names: tuple[str, ...]
+    counts: Mapping[TrialState, int]
+    missing: int = 0
+    num_classes: int | None = None
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_record(folder: RunFolder) -> RunRecord:
+    """Everything that tables and summaries need, in a few short queries.
+
+    Raises:
+        InputError: the ledger is missing, damaged, foreign or of a newer version.
+    """
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        metric, direction = ledger.objective
+        rows = tuple(ledger.rows())
+        total = ledger.last_run.get("total")
+        environment = read_environment(folder.environment)
+        return RunRecord(
+            name=folder.name,
+            metric=metric,
+            direction=direction,
+            rows=rows,
+            value_names=ledger.value_names,
+            metric_names=ledger.metric_names,
+            counts=ledger.counts(),
+            missing=max(0, total - len(rows)) if isinstance(total, int) else 0,
+            num_classes=_num_classes(environment),
+            environment=environment,
+        )
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """environment.json, or nothing: no view depends on it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _num_classes(environment: Mapping[str, Any]) -> int | None:
+    data = environment.get("data")
+    found = data.get("num_classes") if isinstance(data, dict) else None
+    try:
+        return int(found) if found is not None else None
+    except (TypeError, ValueError):
+        return None

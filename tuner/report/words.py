@@ -1,0 +1,128 @@
+"""Numbers, times and names as people read them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tuner.experiment.trial import TrialState
+
+NOTHING = "–"
+
+
+def score_text(value: float | None) -> str:
+    """A score or metric with four decimals, or four digits where decimals would not do."""
+    if value is None:
+        return NOTHING
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3e}"
+
+
+def value_text(value: Any) -> str:
+    """A hyperparameter's value in up to five digits."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, str):
+        return printable(value)
+    return str(value) if isinstance(value, int) else json.dumps(value)
+
+
+def count_text(value: float | None) -> str:
+    """A large count with three digits: 272k, 1.74M, 40.6M, 1.2G."""
+    if value is None:
+        return NOTHING
+    return _scaled(value, (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0)))
+
+
+def seconds_text(value: float | None) -> str:
+    """A duration with about three digits: 0.42s, 12.3s, 3m 05s, 2h 14m, 3d 04h."""
+    if value is None:
+        return NOTHING
+    if value < 9.995:
+        return f"{value:.2f}s"
+    if value < 59.95:
+        return f"{value:.1f}s"
+    minutes, seconds = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes}m {seconds:02d}s"
+    hours, minutes = divmod(round(value / 60), 60)
+    if hours < 48:
+        return f"{hours}h {minutes:02d}m"
+    days, hours = divmod(round(value / 3600), 24)
+    return f"{days}d {hours:02d}h"
+
+
+def clock_text(value: float) -> str:
+    """A duration on a display that is redrawn, in whole seconds: 7s, 3m 05s."""
+    return f"{value:.0f}s" if value < 59.5 else seconds_text(value)
+
+
+def bytes_text(value: float | None) -> str:
+    """A size in memory or on disk: 512 B, 3.4 MB, 12 GB (powers of 1000)."""
+    if value is None:
+        return NOTHING
+    return _scaled(value, ((" TB", 1e12), (" GB", 1e9), (" MB", 1e6), (" kB", 1e3), (" B", 1.0)))
+
+
+def _scaled(value: float, units: Sequence[tuple[str, float]]) -> str:
+    """Three digits in the largest unit that leaves at least one before the point."""
+    unit, size = next((u for u in units if value >= u[1] * 0.9995), units[-1])
+    scaled = value / size
+    return f"{scaled:.0f}{unit}" if scaled >= 99.95 or size == 1 else f"{scaled:.3g}{unit}"
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Each dotted name's last part where no other name ends so, else the whole name."""
+    listed = list(names)
+    endings = Counter(name.rpartition(".")[2] for name in listed)
+    return {
+        name: ending if endings[ending := name.rpartition(".")[2]] == 1 else name for name in listed
+    }
+
+
+def values_text(values: Mapping[str, Any]) -> str:
+    """Searched values on one line, names shortened: `learning_rate 0.01, depth 20`."""
+    short = short_names(values)
+    return ", ".join(f"{short[name]} {value_text(value)}" for name, value in values.items())
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 trial`, `2 trials`; thousands are grouped."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def state_word(state: TrialState) -> str:
+    """A state as it stands in tables."""
+    return state.value.lower()
+
+
+def printable(text: str) -> str:
+    """Text from files and frameworks without control characters, so that it stays text."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def markdown_text(text: str) -> str:
+    """Text that stays text in Markdown; an underscore inside a word is harmless there."""
+    return re.sub(r"[\\|*`<\[]|\b_|_\b", lambda found: "\\" + found[0], printable(text))
+
+
+def first_line(text: str) -> str:
+    """A reason's first line, safe to print."""
+    lines = text.strip().splitlines()
+    return printable(lines[0]) if lines else ""
+
+
+def joined(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
