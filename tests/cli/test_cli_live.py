@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.cli import recorded_run
+from tuner.cli.live import LiveView, panel
+from tuner.cli.plain import PlainLines
+from tuner.cli.progress import Best, RunProgress
+from tuner.execution.messages import EpochEnded, RunStarted, TrialEnded, TrialProgress, TrialStarted
+from tuner.experiment.trial import TrialState
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def check(name: str, found: str) -> None:
+    """Compares with a file that was looked at and found good; delete it to write it anew."""
+    path = GOLDEN / name
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(found)
+        pytest.fail(f"{path} was written: look at it")
+    assert found == path.read_text()
+
+
+def drawn(progress: RunProgress, width: int = 78) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
+    console.print(panel(progress, width))
+    text = console.file.getvalue()
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def started(**changes: object) -> tuple[RunProgress, recorded_run.Clock]:
+    clock = recorded_run.Clock()
+    return RunProgress("val_accuracy", "max", clock), clock
+
+
+def test_frames_of_the_recorded_run() -> None:
+    progress, clock = started()
+    frames = [drawn(progress)]
+    for event in recorded_run.events(clock):
+        progress.take(event)
+        frames.append(drawn(progress))
+    check("frames.txt", "\n".join(dict.fromkeys(frames)))
+
+
+@pytest.mark.parametrize("width", [60, 78, 100])
+def test_no_frame_is_wider_than_the_terminal(width: int) -> None:
+    progress, clock = started()
+    for event in recorded_run.events(clock):
+        progress.take(event)
+        assert max(len(line) for line in drawn(progress, width).splitlines()) <= width
+
+
+def test_plain_lines_of_the_recorded_run() -> None:
+    progress, clock = started()
+    lines: list[str] = []
+    with PlainLines(progress, lines.append) as view:
+        for event in recorded_run.events(clock):
+            view(event)
+    check("plain.txt", "\n".join(lines) + "\n")
+
+
+def test_the_live_view_leaves_a_line_for_every_ended_trial() -> None:
+    progress, clock = started()
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    with LiveView(progress, console) as view:
+        for event in recorded_run.events(clock):
+            view(event)
+    text = console.file.getvalue()
+    assert "★ trial 2: val_accuracy 0.3000" in text
+    assert "✓ trial 3: val_accuracy 0.2000" in text
+    assert "✗ trial 4: diverged: loss is nan in epoch 2" in text
+    assert "✗ trial 5: failed: MemoryError: no" in text
+    assert "worker 1 was lost with trial 5: killed by signal 9" in text
+
+
+def test_time_left_counts_the_running_trial() -> None:
+    progress, clock = started()
+    progress.take(RunStarted("grid", 4, 0, 4, 1, "r", 2))
+    progress.take(TrialStarted(1, 1, {}, 0, 2, "s", False))
+    assert progress.seconds_left is None
+    clock.now += 10
+    progress.take(TrialProgress(1, 1, 1, 2, 10, 20, 1.0))
+    # A quarter of a trial in 10 s: 3.75 trials are left.
+    assert progress.share == pytest.approx(0.0625)
+    assert progress.seconds_left == pytest.approx(150)
+    progress.take(EpochEnded(1, 1, 1, 2, {"val_accuracy": 0.1}, 1.0))
+    assert progress.seconds_left == pytest.approx(70)
+    progress.take(TrialEnded(1, 1, TrialState.COMPLETED, 0.1, "", {}, 2))
+    assert progress.seconds_left == pytest.approx(30)
+
+
+def test_the_best_follows_direction_ties_and_nan() -> None:
+    progress = RunProgress("val_loss", "min", recorded_run.Clock(), Best(1, 0.5, {}))
+    for number, score in ((2, 0.6), (3, 0.5), (4, math.nan)):
+        progress.take(TrialEnded(number, 1, TrialState.COMPLETED, score, "", {}, 1))
+        assert progress.best is not None
+        assert progress.best.number == 1
+    progress.take(TrialEnded(5, 1, TrialState.COMPLETED, 0.4, "", {}, 1))
+    assert progress.best.number == 5
+    progress.take(TrialEnded(6, 1, TrialState.FAILED, 0.1, "x", {}, 1))
+    assert progress.best.number == 5
+    assert progress.num_failures == 1
+
+
+def test_a_search_without_a_known_total_is_drawn() -> None:
+    progress, _ = started()
+    progress.take(RunStarted("adaptive", None, 3, None, 1, "r", 2))
+    assert "3 trials" in drawn(progress)
+    assert progress.seconds_left is None
+
+
+def test_a_download_is_shown_and_told_in_tenths() -> None:
+    progress, _ = started()
+    lines: list[str] = []
+    view = PlainLines(progress, lines.append)
+    for done in range(0, 170_000_000, 1_000_000):
+        view.download(done, 169_000_000)
+    assert "downloading the data set" in drawn(progress)
+    assert len(lines) == 11
+    assert lines[5] == "downloading the data set: 85 MB of 169 MB"

@@ -1,0 +1,105 @@
+"""Imports point down only, and frameworks load only where something trains."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "tuner"
+
+# What a room may import besides itself and errors. Nothing points up or sideways.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "data": set(),
+    "layers": set(),
+    "models": {"layers"},
+    "experiment": {"models", "data"},
+    "ledger": {"experiment", "models", "data"},
+    "search": {"experiment", "models", "data"},
+    "training": {"experiment", "models", "layers", "data"},
+    "report": {"ledger", "experiment", "models", "data"},
+    "execution": {"ledger", "search", "training", "experiment", "models", "data"},
+}
+MAY_IMPORT["cli"] = set(MAY_IMPORT)
+
+FRAMEWORKS = {"keras", "keras_tuner", "tensorflow", "jax", "pandas", "scipy", "ray", "torch"}
+TRAINS = {"layers", "training"}  # may import a framework when they are imported
+BUILDERS = {"models/head.py"}  # is itself imported only while a network is built
+
+
+def modules() -> Iterator[tuple[str, Path, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = path.relative_to(PACKAGE)
+        room = place.parts[0] if len(place.parts) > 1 else place.stem
+        yield room, path, ast.parse(path.read_text("utf-8"))
+
+
+def imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module or ""
+
+
+def top_level(tree: ast.Module) -> Iterator[ast.AST]:
+    """What runs when the module is imported (TYPE_CHECKING blocks and functions do not)."""
+    for node in tree.body:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from ast.walk(node) if not isinstance(node, ast.ClassDef) else iter(())
+
+
+def test_imports_point_down_only():
+    wrong = []
+    for room, path, tree in modules():
+        if room in ("__init__", "__main__"):
+            continue
+        for name in imported(ast.walk(tree)):
+            parts = name.split(".")
+            if parts[0] == "tuner" and len(parts) > 1:
+                allowed = MAY_IMPORT[room] | {room, "errors"}
+                if parts[1] not in allowed:
+                    wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_frameworks_are_imported_at_the_top_only_where_something_trains():
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for room, path, tree in modules()
+        if room not in TRAINS and path.relative_to(PACKAGE).as_posix() not in BUILDERS
+        for name in imported(top_level(tree))
+        if name.split(".")[0] in FRAMEWORKS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_room_is_known():
+    rooms = {room for room, _, _ in modules()} - {"__init__", "__main__"}
+    assert rooms == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "tuner",
+        "tuner.cli.main",
+        "tuner.cli.run",
+        "tuner.execution.run",
+        "tuner.execution.worker",
+        "tuner.report.results",
+        "tuner.models",
+    ],
+)
+def test_importing_it_loads_no_framework(module):
+    code = f"import sys, {module}; print(sorted({FRAMEWORKS!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stdout + done.stderr

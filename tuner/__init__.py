@@ -1,0 +1,80 @@
+"""Hyperparameter tuning for Keras image networks.
+
+    import tuner
+    experiment = tuner.load_experiment("experiments/quickstart.yaml")
+    results = tuner.run(experiment, results_dir="results")
+    results.trials()     # pandas DataFrame, one row a trial
+
+`tuner.layers` and `tuner.models` stand on their own in any Keras program. Importing `tuner` loads
+no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tuner.experiment.experiment import Experiment
+    from tuner.report.results import Results
+
+__all__ = ["__version__", "load_experiment", "open_results", "run"]
+
+__version__ = "0.1.0"
+
+
+def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment in a YAML file, with overrides such as `training.epochs=3` applied.
+
+    Raises:
+        tuner.errors.InputError: everything that is wrong with it.
+    """
+    from tuner.experiment.experiment import load_experiment
+
+    return load_experiment(path, overrides)
+
+
+def run(
+    experiment: Experiment,
+    *,
+    results_dir: str | Path = "results",
+    data_dir: str | Path | None = None,
+    workers: int = 1,
+    gpus: Sequence[str] = (),
+    budget_seconds: float | None = None,
+    fail_fast: bool = False,
+) -> Results:
+    """Run what is missing of an experiment, as `tuner run` does, and open its results.
+
+    Raises:
+        tuner.errors.InputError: the experiment, its data or its folder is wrong.
+        KeyboardInterrupt: Ctrl-C; everything finished is kept, and another call goes on.
+    """
+    import os
+
+    from tuner.execution.run import run_experiment
+    from tuner.report.results import open_results
+
+    given = data_dir or os.environ.get("TUNER_DATA_DIR")
+    run_experiment(
+        experiment,
+        results_dir=Path(results_dir),
+        data_dir=Path(given) if given else None,
+        workers=workers,
+        gpus=gpus,
+        budget_seconds=budget_seconds,
+        fail_fast=fail_fast,
+    )
+    return open_results(Path(results_dir) / experiment.name)
+
+
+def open_results(path: str | Path) -> Results:
+    """The results in a folder such as `results/quickstart`.
+
+    Raises:
+        tuner.errors.InputError: there are none.
+    """
+    from tuner.report.results import open_results
+
+    return open_results(path)

@@ -1,0 +1,1 @@
+"""What a person types: commands that parse, call and print."""

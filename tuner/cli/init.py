@@ -1,0 +1,82 @@
+"""`tuner init`: a commented starter experiment."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import click
+
+from tuner.errors import InputError, Problem, nearest
+
+_DEFAULT = "quickstart"
+
+
+@click.command("init")
+@click.argument("path", required=False, type=click.Path(path_type=Path), metavar="[PATH]")
+@click.option(
+    "--template",
+    default=_DEFAULT,
+    show_default=True,
+    metavar="NAME",
+    help="quickstart, resnet-grid, densenet-grid or random.",
+)
+def command(path: Path | None, template: str) -> None:
+    """Write a commented starter experiment to PATH (default: experiments/TEMPLATE.yaml).
+
+    Nothing is overwritten.
+    """
+    text = template_text(template)
+    target = _target(path, template)
+    if not target.suffix:
+        target = target.with_suffix(".yaml")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        problem = Problem(
+            "this file is there already; nothing was written",
+            where=str(target),
+            mend="give another path, or remove the file first",
+        )
+        raise InputError(problem) from error
+    except OSError as error:
+        problem = Problem("cannot write", where=str(target), received=error.strerror or str(error))
+        raise InputError(problem) from error
+    click.echo(f"Wrote {target}")
+    click.echo(f"  tuner plan {target}   what it would do", err=True)
+    click.echo(f"  tuner run {target}    do it", err=True)
+
+
+def template_names() -> list[str]:
+    """Names of all templates."""
+    files = resources.files("tuner.cli") / "templates"
+    return sorted(Path(file.name).stem for file in files.iterdir() if file.name.endswith(".yaml"))
+
+
+def template_text(name: str) -> str:
+    """A template by its name.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    known = template_names()
+    if name not in known:
+        guess = nearest(name, known)
+        raise InputError(
+            Problem(
+                "there is no such template",
+                where="--template",
+                received=name,
+                expected=", ".join(known),
+                mend=f"did you mean {guess}?" if guess else "",
+            )
+        )
+    return (resources.files("tuner.cli") / "templates" / f"{name}.yaml").read_text("utf-8")
+
+
+def _target(path: Path | None, template: str) -> Path:
+    if path is None:
+        return Path("experiments") / f"{template}.yaml"
+    return path / f"{template}.yaml" if path.is_dir() else path

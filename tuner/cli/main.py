@@ -1,0 +1,139 @@
+"""The `tuner` command: a group that imports a subcommand only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from tuner.errors import Problem, TunerError, nearest
+
+INTERRUPTED = 130
+
+# Name → (module, what `tuner --help` says), in the order in which people meet them.
+COMMANDS = {
+    "init": ("tuner.cli.init", "Write a commented starter experiment."),
+    "plan": ("tuner.cli.plan", "Say what a run would do: trials, structures, cost."),
+    "run": ("tuner.cli.run", "Run what is missing of an experiment."),
+    "status": ("tuner.cli.status", "One line per experiment: how far, best, failures."),
+    "show": ("tuner.cli.show", "One trial: configuration, curves, timings, files."),
+    "report": ("tuner.cli.report", "Results as a table, CSV, Markdown or JSON."),
+    "schema": ("tuner.cli.schema", "Print the JSON Schema of experiment files."),
+    "doctor": ("tuner.cli.doctor", "Versions, devices, data sets, free disk."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name, so that `--help` is fast and no command pays for another."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports the command's module; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest known name in the error."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            guess = nearest(args[0], COMMANDS)
+            hint = f" Did you mean {guess!r}?" if guess else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _print_version(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib import metadata
+
+        click.echo(f"tuner {metadata.version('convtuner')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version.",
+)
+def command() -> None:
+    """Finds good hyperparameters for convolutional networks built with Keras.
+
+    Write an experiment with `tuner init`, look at it with `tuner plan`, and start or continue it
+    with `tuner run`. Everything learnt lies in results/NAME.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and ends the process with its status."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; the exit status that INTERFACE promises."""
+    try:
+        result = command.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="tuner",
+            standalone_mode=False,
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except TunerError as error:
+        click.echo(f"tuner: {error}", err=True)
+        return error.exit_code
+    except Exception as error:
+        _explain(error)
+        return 1
+    return _status(result)
+
+
+def _status(result: Any) -> int:
+    return result if isinstance(result, int) else 0
+
+
+def _explain(error: Exception) -> None:
+    """One line for a person, the traceback for whoever mends it."""
+    if os.environ.get("TUNER_TRACEBACK"):
+        traceback.print_exception(error)
+    summary = traceback.format_exception_only(error)[-1].strip()
+    problem = Problem(f"unexpected error: {summary}", mend=_traceback_hint(error))
+    click.echo(f"tuner: {problem}", err=True)
+
+
+def _traceback_hint(error: Exception) -> str:
+    again = "TUNER_TRACEBACK=1 prints the traceback"
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="tuner-traceback-", suffix=".txt")
+        os.close(descriptor)
+        Path(name).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    except OSError:
+        return again
+    return f"the traceback is in {name}; please report it ({again})"

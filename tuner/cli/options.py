@@ -1,0 +1,82 @@
+"""Options that several commands share, and types of values that people type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 2h, 90m, 30s or 1h30m, in seconds."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Seconds; a number without a unit is refused."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text)
+        if not parts or "".join(number + unit for number, unit in parts) != text:
+            self.fail(f"{text!r} is not a time; write 2h, 90m or 30s.", param, ctx)
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def experiment_argument() -> Decorator:
+    """The experiment file."""
+    return click.argument(
+        "experiment", type=click.Path(dir_okay=False, path_type=Path), metavar="EXPERIMENT"
+    )
+
+
+def set_option() -> Decorator:
+    """-S, which changes or opens a value of the experiment."""
+    return click.option(
+        "-S",
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Change a value, as -S training.epochs=3, or open it: "
+        "-S 'model.depth={choice: [20, 32]}'. May be given often.",
+    )
+
+
+def results_option() -> Decorator:
+    """--results DIR."""
+    return click.option(
+        "--results",
+        "results_dir",
+        type=_FOLDER,
+        default=Path("results"),
+        show_default=True,
+        metavar="DIR",
+        help="Where results lie.",
+    )
+
+
+def data_option() -> Decorator:
+    """--data-dir DIR, else $TUNER_DATA_DIR, else Keras' cache."""
+    return click.option(
+        "--data-dir",
+        type=_FOLDER,
+        envvar="TUNER_DATA_DIR",
+        metavar="DIR",
+        help="Where data sets lie. Default: $TUNER_DATA_DIR, else Keras' own cache.",
+    )
+
+
+def json_option() -> Decorator:
+    """--json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

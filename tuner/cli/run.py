@@ -1,0 +1,248 @@
+"""`tuner run`: runs what is missing of an experiment, and shows how it goes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tuner.cli import terminal
+from tuner.cli.options import (
+    Duration,
+    data_option,
+    experiment_argument,
+    json_option,
+    results_option,
+    set_option,
+)
+from tuner.cli.run_options import RunOptions, continue_line, refuse_unavailable
+from tuner.errors import TunerError
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.ledger import Ledger
+from tuner.report import words
+
+if TYPE_CHECKING:
+    from tuner.cli.live import LiveView
+    from tuner.cli.plain import PlainLines
+    from tuner.cli.progress import Best, RunProgress
+    from tuner.execution.messages import RunEnded
+    from tuner.experiment.experiment import Experiment
+
+_SOME_FAILED = 3
+_INTERRUPTED = 130
+
+
+@click.command("run")
+@experiment_argument()
+@set_option()
+@click.option(
+    "-j",
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    show_default=True,
+    help="Worker processes.",
+)
+@click.option(
+    "--engine", default="local", show_default=True, metavar="local|ray", help="Where workers run."
+)
+@click.option("--gpus", metavar="0,1", help="GPUs to use. Default: those that are visible.")
+@click.option(
+    "-m",
+    "--max-trials",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Try at most N configurations (search.max_trials).",
+)
+@click.option(
+    "--budget",
+    "budget_seconds",
+    type=Duration(),
+    metavar="TIME",
+    help="No new trial starts after it: 2h, 90m, 30s.",
+)
+@results_option()
+@data_option()
+@click.option("--reuse", metavar="NAME", help="Take over equal trials of another experiment.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failed trial.")
+@click.option("--dry-run", is_flag=True, help="As tuner plan.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
+@json_option()
+def command(
+    experiment: Path,
+    overrides: tuple[str, ...],
+    engine: str,
+    reuse: str | None,
+    dry_run: bool,
+    **others: Any,
+) -> int:
+    """Run what is missing of an experiment.
+
+    Run again to continue; after an edit only what is new runs. Ctrl-C ends cleanly, and everything
+    finished is kept. Exit status: 0 done, 2 the experiment is wrong, 3 some trials failed or
+    diverged, 130 interrupted.
+    """
+    options = RunOptions(experiment=experiment, overrides=overrides, **others)
+    refuse_unavailable(engine, reuse, options)
+    if dry_run:
+        return _dry_run(options)
+    return _run(options)
+
+
+def exit_status(ended: RunEnded) -> int:
+    """What the shell is told of how a run ended."""
+    from tuner.ledger.records import UNRANKED_STATES
+
+    if ended.ending == "interrupted":
+        return _INTERRUPTED
+    failures = sum(ended.counts.get(state, 0) for state in UNRANKED_STATES)
+    return _SOME_FAILED if failures or ended.ending == "failed" else 0
+
+
+def _run(options: RunOptions) -> int:
+    from tuner.execution.run import run_experiment
+    from tuner.experiment.experiment import load_experiment
+
+    experiment = load_experiment(options.experiment, options.all_overrides)
+    stop = threading.Event()
+    progress = _progress(experiment, options.results_dir)
+    with _stopping(stop, progress, options), _view(progress, options) as view:
+        ended = run_experiment(
+            experiment,
+            results_dir=options.results_dir,
+            data_dir=options.data_dir,
+            workers=options.workers,
+            gpus=options.gpu_names,
+            budget_seconds=options.budget_seconds,
+            fail_fast=options.fail_fast,
+            listener=view,
+            download_progress=view.download,
+            stop=stop,
+        )
+    _print_results(experiment, ended, options)
+    _say_how_it_ended(experiment.name, ended, options)
+    return exit_status(ended)
+
+
+def _dry_run(options: RunOptions) -> int:
+    from tuner.cli.plan import print_plan
+
+    print_plan(
+        options.experiment,
+        options.all_overrides,
+        lists=False,
+        as_json=options.as_json,
+        results_dir=options.results_dir,
+        data_dir=options.data_dir,
+    )
+    return 0
+
+
+# ---------------------------------------------------------------------- meanwhile
+
+
+def _progress(experiment: Experiment, results_dir: Path) -> RunProgress:
+    from tuner.cli.progress import RunProgress
+
+    objective = experiment.objective
+    best = _best_so_far(RunFolder(results_dir, experiment.name))
+    return RunProgress(objective.metric, objective.direction, time.monotonic, best)
+
+
+def _best_so_far(folder: RunFolder) -> Best | None:
+    """The best trial of earlier runs. What is wrong with their ledger, the scheduler will say."""
+    from tuner.cli.progress import Best
+
+    if not folder.ledger.is_file():
+        return None
+    try:
+        with Ledger.open_read_only(folder.ledger) as ledger:
+            best = ledger.top(1)
+    except TunerError:
+        return None
+    if not best or best[0].score is None:
+        return None
+    return Best(best[0].number, best[0].score, best[0].values)
+
+
+def _view(progress: RunProgress, options: RunOptions) -> LiveView | PlainLines:
+    """Redrawn on a terminal, lines elsewhere, nothing when quiet."""
+    from tuner.cli.plain import PlainLines
+
+    if options.quiet:
+        return PlainLines(progress, lambda line: None)
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return PlainLines(progress, lambda line: click.echo(line, err=True))
+    from rich.console import Console
+
+    from tuner.cli.live import LiveView
+
+    return LiveView(progress, Console(stderr=True))
+
+
+@contextmanager
+def _stopping(stop: threading.Event, progress: RunProgress, options: RunOptions) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM asks the scheduler to end, the second ends at once."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            raise KeyboardInterrupt
+        stop.set()
+        progress.is_stopping = True
+        if options.quiet or not sys.stderr.isatty():
+            # Not click.echo: a signal may come in the middle of another write.
+            os.write(2, b"stopping; press Ctrl-C again to stop at once\n")
+
+    previous = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"stopped at once; to continue: {continue_line(options)}", err=True)
+        raise
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+# ---------------------------------------------------------------------- after
+
+
+def _print_results(experiment: Experiment, ended: RunEnded, options: RunOptions) -> None:
+    from tuner.cli.report import document, table_text
+    from tuner.report.record import read_record
+    from tuner.report.tables import TableOptions
+
+    record = read_record(RunFolder(options.results_dir, experiment.name))
+    if options.as_json:
+        found = document([record], TableOptions())
+        outcome = {"ending": ended.ending, "seconds": ended.seconds, "status": exit_status(ended)}
+        terminal.echo_json({**found, **outcome})
+    elif record.rows:
+        if sys.stderr.isatty() and not options.quiet:
+            click.echo("", err=True)
+        click.echo(table_text(record, TableOptions(top=20)), nl=False)
+
+
+def _say_how_it_ended(name: str, ended: RunEnded, options: RunOptions) -> None:
+    says: dict[str, Callable[[], str]] = {
+        "interrupted": lambda: f"interrupted; to continue: {continue_line(options)}",
+        "budget": lambda: f"the budget is used up; to continue: {continue_line(options)}",
+        "failed": lambda: f"stopped at a failed trial; to continue: {continue_line(options)}",
+    }
+    if ended.ending in says:
+        click.echo(says[ended.ending](), err=True)
+    elif not options.quiet:
+        folder = options.results_dir / name
+        took = words.seconds_text(ended.seconds)
+        click.echo(f"\ndone in {took}; results in {folder}", err=True)
