@@ -12,6 +12,7 @@ import pytest
 
 import tuner
 from tests.execution.tiny import EXPERIMENT, write_experiment
+from tests.on_jax import XLA_FLAGS
 from tuner.errors import InputError
 from tuner.execution.messages import TrialCompiled, TrialStarted, WorkerLost
 from tuner.execution.run import run_experiment
@@ -122,3 +123,17 @@ def test_a_missing_backend_is_named_with_its_extra(tmp_path, monkeypatch):
     experiment = load_experiment(write_experiment(tmp_path))
     with pytest.raises(InputError, match="package tensorflow is not installed"):
         run_experiment(experiment, results_dir=tmp_path / "results")
+
+
+def test_a_jax_experiment_never_imports_tensorflow(tmp_path, monkeypatch):
+    pytest.importorskip("jax")
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    (trap / "tensorflow.py").write_text("raise ImportError('TensorFlow was imported')")
+    monkeypatch.setenv("PYTHONPATH", str(trap))
+    monkeypatch.setenv("XLA_FLAGS", XLA_FLAGS)
+    text = "backend: jax\n" + EXPERIMENT.replace("[0, 0.2]", "[0.2]")
+    experiment = load_experiment(write_experiment(tmp_path, text))
+    ended = run_experiment(experiment, results_dir=tmp_path / "results")
+    assert ended.counts[TrialState.COMPLETED] == 1
+    assert ended.counts[TrialState.DIVERGED] == 1

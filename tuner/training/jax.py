@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tuner.training.program import Program
-from tuner.training.steps import Epoch, LossFunction, State, Totals
+from tuner.training.steps import Epoch, Fixed, LossFunction, State, Totals
 
 Tensor = Any
 
@@ -30,10 +30,10 @@ class JaxProgram(Program):
         values: Mapping[str, Tensor],
         epoch: Epoch,
         step: Tensor,
-        data: tuple[Tensor, Tensor],
+        fixed: Fixed,
     ) -> tuple[State, Totals]:
         batch = (epoch.order[step], epoch.rates[step], epoch.keys)
-        return self._steps.train(state, totals, values, batch, *data)
+        return self._steps.train(state, totals, values, batch, fixed)
 
     def _evaluate_step(
         self,
@@ -41,10 +41,10 @@ class JaxProgram(Program):
         totals: Totals,
         values: Mapping[str, Tensor],
         step: Tensor,
-        data: tuple[Tensor, Tensor],
+        fixed: Fixed,
     ) -> Totals:
         size = self.evaluation_batch
-        return self._steps.evaluate(state, totals, values, step * size, size, *data)
+        return self._steps.evaluate(state, totals, values, step * size, size, fixed)
 
     def _train_call(
         self,
@@ -54,28 +54,28 @@ class JaxProgram(Program):
         epoch: Epoch,
         first: Tensor,
         last: Tensor,
-        data: Any,
+        fixed: Fixed,
     ) -> tuple[State, Totals]:
         self._traces += 1
         if not self._loops_inside:
-            return self._train_step(state, totals, values, epoch, first, data)
+            return self._train_step(state, totals, values, epoch, first, fixed)
 
         def body(step: Tensor, carry: tuple[State, Totals]) -> tuple[State, Totals]:
-            return self._train_step(*carry, values, epoch, step, data)
+            return self._train_step(*carry, values, epoch, step, fixed)
 
         result: tuple[State, Totals] = jax.lax.fori_loop(first, last, body, (state, totals))
         return result
 
     def _evaluate_call(
-        self, state: State, totals: Totals, values: Any, first: Tensor, last: Tensor, data: Any
+        self, state: State, totals: Totals, values: Any, first: Tensor, last: Tensor, fixed: Fixed
     ) -> Totals:
         self._traces += 1
         if not self._loops_inside:
-            return self._evaluate_step(state, totals, values, first, data)
+            return self._evaluate_step(state, totals, values, first, fixed)
         result: Totals = jax.lax.fori_loop(
             first,
             last,
-            lambda step, totals: self._evaluate_step(state, totals, values, step, data),
+            lambda step, totals: self._evaluate_step(state, totals, values, step, fixed),
             totals,
         )
         return result
@@ -83,18 +83,16 @@ class JaxProgram(Program):
     def _compile(self) -> None:
         self._traces = 0
         self._loops_inside = jax.default_backend() != "cpu"
-        self._train_data = self.images.x_train, self.images.y_train
-        self._validation_data = self.images.x_validation, self.images.y_validation
         state, epoch, values = self._examples()
         totals, bounds = self._zero_totals(), (np.int32(0), np.int32(0))
         self._train = (
             jax.jit(self._train_call, donate_argnums=(0, 1))
-            .lower(state, totals, values, epoch, *bounds, self._train_data)
+            .lower(state, totals, values, epoch, *bounds, self._train_fixed)
             .compile()
         )
         self._evaluate = (
             jax.jit(self._evaluate_call)
-            .lower(state, totals, values, *bounds, self._validation_data)
+            .lower(state, totals, values, *bounds, self._validation_fixed)
             .compile()
         )
 
@@ -108,14 +106,14 @@ class JaxProgram(Program):
         self, state: State, totals: Totals, values: Any, epoch: Epoch, first: int, last: int
     ) -> tuple[State, Totals]:
         for bounds in self._calls(first, last):
-            state, totals = self._train(state, totals, values, epoch, *bounds, self._train_data)
+            state, totals = self._train(state, totals, values, epoch, *bounds, self._train_fixed)
         return state, totals
 
     def _evaluate_steps(
         self, state: State, totals: Totals, values: Any, first: int, last: int
     ) -> Totals:
         for bounds in self._calls(first, last):
-            totals = self._evaluate(state, totals, values, *bounds, self._validation_data)
+            totals = self._evaluate(state, totals, values, *bounds, self._validation_fixed)
         return totals
 
     @staticmethod

@@ -22,7 +22,7 @@ from tuner.training.optimizers import OPTIMIZERS, RUNTIME_VALUES
 from tuner.training.precision import precision_scope
 from tuner.training.schedule import learning_rates
 from tuner.training.seeds import derive, generator
-from tuner.training.steps import FIRST_LOSS_SCALE, Epoch, LossFunction, State, Steps, Totals
+from tuner.training.steps import FIRST_LOSS_SCALE, Epoch, Fixed, LossFunction, State, Steps, Totals
 
 # A program is called for about this long at a time, so that a person sees progress and can stop.
 SECONDS_PER_CALL = 1.0
@@ -105,8 +105,10 @@ class Program(ABC):
             blueprint.optimizer,
             self._value_and_gradient,
             scale_loss=blueprint.precision == "mixed_float16",
-            decayed=self._to_device(self.network.kernels()),
         )
+        decayed = self._to_device(self.network.kernels())
+        self._train_fixed = Fixed(images.x_train, images.y_train, decayed)
+        self._validation_fixed = Fixed(images.x_validation, images.y_validation, decayed)
         self._compile()
         self.compile_seconds = time.perf_counter() - started
 

@@ -43,6 +43,14 @@ class Totals(NamedTuple):
     images: Tensor
 
 
+class Fixed(NamedTuple):
+    """What lies on the device for all trials of a program; an argument, never a constant."""
+
+    images: Tensor  # uint8 (n, height, width, channels)
+    labels: Tensor  # int32 (n,)
+    decayed: Tensor  # float32 (parameters,): 1 for a weight of a kernel, 0 for all others
+
+
 class Epoch(NamedTuple):
     """What the host decides of an epoch before it runs."""
 
@@ -101,13 +109,11 @@ class Steps:
         value_and_gradient: ValueAndGradient,
         *,
         scale_loss: bool,
-        decayed: Tensor,
     ) -> None:
         self.network = network
         self.optimizer = OPTIMIZERS[optimizer]
         self.value_and_gradient = value_and_gradient
         self.scale_loss = scale_loss
-        self.decayed = decayed
 
     def train(
         self,
@@ -115,17 +121,16 @@ class Steps:
         totals: Totals,
         values: Mapping[str, Tensor],
         batch: tuple[Tensor, Tensor, Tensor],
-        images: Tensor,
-        labels: Tensor,
+        fixed: Fixed,
     ) -> tuple[State, Totals]:
         """One update. `batch` is (indices (batch,), learning rate, keys of the generators)."""
         indices, rate, keys = batch
-        truth = ops.take(labels, indices, axis=0)
+        truth = ops.take(fixed.labels, indices, axis=0)
         scale = state.loss_scale[0] if self.scale_loss else 1.0
 
         def objective(weights: Tensor) -> tuple[Tensor, Any]:
             logits, moving = self.network.train(
-                weights, state.moving, values, keys, state.step, images, indices
+                weights, state.moving, values, keys, state.step, fixed.images, indices
             )
             log_probabilities = ops.log_softmax(logits, axis=-1)
             losses = cross_entropy(log_probabilities, truth)
@@ -134,10 +139,13 @@ class Steps:
 
         (_, (moving, logits, losses)), gradient = self.value_and_gradient(objective, state.weights)
         seen = totals_of(logits, truth, losses, ops.ones_like(losses))
+
+        def updated(gradient: Tensor) -> State:
+            return self._updated(state._replace(moving=moving), values, rate, gradient, fixed)
+
         if self.scale_loss:
-            return self._scaled(state, totals, values, rate, gradient, moving, seen)
-        updated = self._updated(state, values, rate, gradient, moving)
-        return updated, _added(totals, seen)
+            return _scaled_update(state, totals, gradient, seen, updated)
+        return updated(gradient), _added(totals, seen)
 
     def _updated(
         self,
@@ -145,10 +153,10 @@ class Steps:
         values: Mapping[str, Tensor],
         rate: Tensor,
         gradient: Tensor,
-        moving: tuple[Tensor, ...],
+        fixed: Fixed,
     ) -> State:
         # λ·Σw² enters through its gradient 2λw alone; reported losses are without it.
-        gradient = gradient + 2.0 * values["l2"] * self.decayed * state.weights
+        gradient = gradient + 2.0 * values["l2"] * fixed.decayed * state.weights
         step = state.step + 1.0
         weights, slots = self.optimizer.update(
             state.weights,
@@ -157,32 +165,9 @@ class Steps:
             step=step,
             rate=rate,
             values=values,
-            decayed=self.decayed,
+            decayed=fixed.decayed,
         )
-        return State(weights, moving, slots, step, state.loss_scale)
-
-    def _scaled(
-        self,
-        state: State,
-        totals: Totals,
-        values: Mapping[str, Tensor],
-        rate: Tensor,
-        gradient: Tensor,
-        moving: tuple[Tensor, ...],
-        seen: Totals,
-    ) -> tuple[State, Totals]:
-        """The update where the gradient is finite; otherwise only a halved loss scale."""
-        scale, calm = state.loss_scale[0], state.loss_scale[1]
-        finite = ops.all(ops.isfinite(gradient))
-        new = self._updated(state, values, rate, gradient / scale, moving)
-        grown = ops.where(calm + 1 >= LOSS_SCALE_PATIENCE, scale * 2.0, scale)
-        calmer = ops.where(calm + 1 >= LOSS_SCALE_PATIENCE, 0.0, calm + 1)
-        good = new._replace(loss_scale=ops.stack([grown, calmer]))
-        halved = ops.maximum(scale / 2.0, 1.0)
-        skipped = state._replace(loss_scale=ops.stack([halved, ops.zeros_like(halved)]))
-        # At scale 1 there is nothing left to halve: the loss itself is not finite, and is shown.
-        shown = ops.logical_or(finite, scale <= 1.0)
-        return _choose(finite, good, skipped), _choose(shown, _added(totals, seen), totals)
+        return state._replace(weights=weights, slots=slots, step=step)
 
     def evaluate(
         self,
@@ -191,18 +176,37 @@ class Steps:
         values: Mapping[str, Tensor],
         first: Tensor,
         size: int,
-        images: Tensor,
-        labels: Tensor,
+        fixed: Fixed,
     ) -> Totals:
         """Add the images first … first + size − 1; those past the end are not counted."""
-        count = labels.shape[0]
+        count = fixed.labels.shape[0]
         positions = first + ops.arange(size, dtype="int32")
         counted = ops.cast(positions < count, "float32")
         indices = ops.minimum(positions, count - 1)
-        truth = ops.take(labels, indices, axis=0)
-        logits = self.network.predict(state.weights, state.moving, values, images, indices)
+        truth = ops.take(fixed.labels, indices, axis=0)
+        logits = self.network.predict(state.weights, state.moving, values, fixed.images, indices)
         losses = cross_entropy(ops.log_softmax(logits, axis=-1), truth)
         return _added(totals, totals_of(logits, truth, losses, counted))
+
+
+def _scaled_update(
+    state: State,
+    totals: Totals,
+    gradient: Tensor,
+    seen: Totals,
+    updated: Callable[[Tensor], State],
+) -> tuple[State, Totals]:
+    """The update where the scaled gradient is finite; otherwise only a halved loss scale."""
+    scale, calm = state.loss_scale[0], state.loss_scale[1]
+    finite = ops.all(ops.isfinite(gradient))
+    grown = ops.where(calm + 1 >= LOSS_SCALE_PATIENCE, scale * 2.0, scale)
+    calmer = ops.where(calm + 1 >= LOSS_SCALE_PATIENCE, 0.0, calm + 1)
+    good = updated(gradient / scale)._replace(loss_scale=ops.stack([grown, calmer]))
+    halved = ops.maximum(scale / 2.0, 1.0)
+    skipped = state._replace(loss_scale=ops.stack([halved, ops.zeros_like(halved)]))
+    # At scale 1 there is nothing left to halve: the loss itself is not finite, and is shown.
+    shown = ops.logical_or(finite, scale <= 1.0)
+    return _choose(finite, good, skipped), _choose(shown, _added(totals, seen), totals)
 
 
 def _choose(condition: Tensor, first: Any, second: Any) -> Any:

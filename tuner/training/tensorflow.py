@@ -22,9 +22,7 @@ class TensorFlowProgram(Program):
 
         def body(step: Tensor, state: State, totals: Totals) -> tuple[Tensor, State, Totals]:
             batch = (epoch.order[step], epoch.rates[step], epoch.keys)
-            state, totals = self._steps.train(
-                state, totals, values, batch, self.images.x_train, self.images.y_train
-            )
+            state, totals = self._steps.train(state, totals, values, batch, self._train_fixed)
             return step + 1, state, totals
 
         _, state, totals = tf.while_loop(
@@ -44,8 +42,7 @@ class TensorFlowProgram(Program):
                 values,
                 step * self.evaluation_batch,
                 self.evaluation_batch,
-                self.images.x_validation,
-                self.images.y_validation,
+                self._validation_fixed,
             )
             return step + 1, totals
 
