@@ -61,3 +61,12 @@ def test_the_real_cifar100_has_its_published_statistics():
     images, labels = load_test_images(config, real_data_dir())
     assert images.shape == (10_000, 32, 32, 3)
     assert np.all(np.bincount(labels) == 100)
+
+
+def test_fetching_finds_damage_before_anything_else_happens(tmp_path):
+    dataset = official.small_cifar100(tmp_path / "data")
+    dataset.fetch(tmp_path / "data")
+    (damaged,) = (tmp_path / "data").rglob("train")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(InputError, match="damaged"):
+        dataset.fetch(tmp_path / "data")

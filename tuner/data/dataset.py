@@ -49,9 +49,9 @@ class Dataset(ABC):
 
     @abstractmethod
     def fetch(self, data_dir: Path | None, progress: Progress | None = None) -> None:
-        """Make the files be there, downloading what is missing.
+        """Make the training files be there and whole, downloading what is missing.
 
-        Raises InputError where that cannot be done.
+        Raises InputError where that cannot be done, or where a file is damaged.
         """
 
     @abstractmethod

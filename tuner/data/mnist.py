@@ -38,8 +38,9 @@ class Mnist(Dataset):
         return _info(self.name, self.source.files[0].md5)
 
     def fetch(self, data_dir: Path | None, progress: Progress | None = None) -> None:
-        """Make the file be there."""
-        fetch(self.source, data_dir, progress)
+        """Make the file be there; its md5 is checked."""
+        folder = fetch(self.source, data_dir, progress)
+        read(folder / self.source.files[0].name, self.source.files[0])
 
     def train(self, data_dir: Path | None, progress: Progress | None = None) -> LabelledImages:
         """The training images."""
@@ -72,8 +73,10 @@ class Idx(Dataset):
         return _info(self.name, self.source["train-images-idx3-ubyte.gz"].md5)
 
     def fetch(self, data_dir: Path | None, progress: Progress | None = None) -> None:
-        """Make the files be there."""
-        fetch(self.source, data_dir, progress)
+        """Make the files be there; their md5 is checked."""
+        folder = fetch(self.source, data_dir, progress)
+        for name in ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"):
+            read(folder / name, self.source[name])
 
     def train(self, data_dir: Path | None, progress: Progress | None = None) -> LabelledImages:
         """The training images."""

@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -182,14 +183,17 @@ class Worker:
 
 
 def _prepare(setup: WorkerSetup) -> tuple[type[Program], DeviceImages, dict[str, str]]:
+    """Read the data while the framework is imported, and place them on the device."""
     from tuner.data.images import load_images
 
-    data = load_images(setup.data, setup.data_dir)
-    from tuner.training.trial import program_class
+    with ThreadPoolExecutor(1) as reader:
+        reading = reader.submit(load_images, setup.data, setup.data_dir)
+        from tuner.training.trial import program_class  # here, because it imports Keras
 
+        program = program_class(setup.backend)
+        data = reading.result()
     if setup.backend == "tensorflow":
         _make_deterministic()
-    program = program_class(setup.backend)
     return program, program.place(data, tuple(setup.data.augment)), data.hashes
 
 
