@@ -293,3 +293,13 @@ def test_loss_scaling_skips_a_step_whose_gradient_overflows(images):
 def test_jax_needs_no_tensorflow():
     assert "tensorflow" not in sys.modules
     assert os.environ["KERAS_BACKEND"] == "jax"
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="the two ways of looping are JAX's")
+def test_a_compiled_loop_gives_what_single_steps_give(images, program, monkeypatch):
+    """What runs on a GPU, here on the CPU."""
+    stepwise, expected = train(program)
+    monkeypatch.setattr(type(program), "_loops_inside", True)
+    looped, found = train(make_program(images))
+    assert weights(looped) == pytest.approx(weights(stepwise), abs=1e-4)
+    assert found[-1]["loss"] == pytest.approx(expected[-1]["loss"], rel=1e-4)

@@ -23,6 +23,10 @@ class JaxProgram(Program):
     is one `fori_loop`, and Python is out of the step loop. Both run the same step function.
     """
 
+    @property
+    def _loops_inside(self) -> bool:
+        return bool(jax.default_backend() != "cpu")
+
     def _train_step(
         self,
         state: State,
@@ -82,7 +86,6 @@ class JaxProgram(Program):
 
     def _compile(self) -> None:
         self._traces = 0
-        self._loops_inside = jax.default_backend() != "cpu"
         state, epoch, values = self._examples()
         totals, bounds = self._zero_totals(), (np.int32(0), np.int32(0))
         self._train = (
