@@ -13,15 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tuner.experiment.experiment import Experiment
     from tuner.report.results import Results
 
-__all__ = ["__version__", "load_experiment", "open_results", "run"]
+__all__ = ["__version__", "layers", "load_experiment", "models", "open_results", "run"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`tuner.layers` and `tuner.models`, imported when they are first used."""
+    if name in ("layers", "models"):
+        import importlib
+
+        return importlib.import_module(f"tuner.{name}")
+    raise AttributeError(f"module 'tuner' has no attribute {name!r}")
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -38,3 +38,15 @@ def test_more_pixels_than_an_index_can_count_are_refused():
     images = np.broadcast_to(np.uint8(0), (2**15, 2**8, 2**8, 1))
     with pytest.raises(InputError, match="at most 32767"):
         Augmentation(("flip",), (2**8, 2**8, 1), one, one).prepare(images)
+
+
+@pytest.mark.parametrize("names", [("flip",), ("crop",), ("cutout",), ("crop", "flip", "cutout")])
+def test_the_number_of_draws_is_what_a_batch_takes_from_its_generator(names):
+    import keras
+
+    mean, std = np.zeros(3, np.float32), np.ones(3, np.float32)
+    augmentation = Augmentation(names, (8, 8, 3), mean, std)
+    images = augmentation.prepare(np.zeros((4, 8, 8, 3), np.uint8))
+    seeds = keras.random.SeedGenerator(0)
+    augmentation.batch(images, keras.ops.arange(4, dtype="int32"), seeds)
+    assert int(np.asarray(seeds.state.numpy())[1]) == augmentation.num_draws

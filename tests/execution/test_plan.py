@@ -8,9 +8,11 @@ import time
 
 import pytest
 
-from tests.execution.conftest import GRID
-from tuner.execution.plan import make_plan, planned_trials
+from tests.execution.conftest import GRID, diverging, good
+from tuner.execution.plan import count_planned, make_plan, planned_trials
 from tuner.experiment.experiment import parse_experiment
+from tuner.experiment.trial import TrialState
+from tuner.ledger.ledger import Ledger
 
 MILLION = """
 model: {family: densenet, depth: {choice: [40, 100]}, growth_rate: {choice: [12, 24]}}
@@ -44,6 +46,22 @@ def test_what_is_done_is_counted(bench, tmp_path):
     plan = make_plan(experiment, results_dir=tmp_path, data_dir=None)
     # The scripted run used a data set of another fingerprint: nothing of it counts.
     assert (plan.done, plan.to_run) == (0, 6)
+
+
+def test_counts_are_of_the_experiment_as_it_stands(bench, tmp_path):
+    """A trial that diverged and was edited away is no failure of what is left."""
+    bench.run(lambda task: diverging(task) if task.training["learning_rate"] == 0.1 else good(task))
+    edited = parse_experiment(GRID.replace("[0.1, 0.01, 0.001]", "[0.01, 0.001]"), "grid.yaml")
+    with Ledger.open_read_only(bench.folder / "ledger.sqlite") as ledger:
+        counts = count_planned(edited, "data:1", ledger)
+        whole = count_planned(parse_experiment(GRID, "grid.yaml"), "data:1", ledger)
+    assert (counts[TrialState.COMPLETED], counts[TrialState.DIVERGED]) == (4, 0)
+    assert (whole[TrialState.COMPLETED], whole[TrialState.DIVERGED]) == (4, 2)
+
+
+def test_only_structures_of_trials_that_would_run_are_listed(tmp_path):
+    plan = plan_of(GRID + "search: {max_trials: 2}", tmp_path)
+    assert [(s.values["model.depth"], s.configurations) for s in plan.structures] == [(8, 2)]
 
 
 def test_replicates_and_random_trials_are_counted(tmp_path):

@@ -51,7 +51,7 @@ def test_one_program_serves_all_trials_of_a_structure(finished):
     assert len([e for e in events if isinstance(e, TrialCompiled)]) == 1
 
 
-def test_the_folder_holds_what_the_interface_promises(finished):
+def test_the_folder_holds_tables_environment_and_the_resolved_experiment(finished):
     folder, experiment, _, _ = finished
     results = folder / "results" / "tiny"
     with (results / "trials.csv").open() as file:

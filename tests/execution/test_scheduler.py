@@ -10,6 +10,7 @@ import pytest
 from tests.execution.conftest import GRID, diverging, dying, good, raising, silent
 from tuner.errors import InputError, Problem, TunerError
 from tuner.execution.messages import (
+    MAX_PROGRAMS,
     EpochEnded,
     Lost,
     SetupFailed,
@@ -17,6 +18,7 @@ from tuner.execution.messages import (
     TrialStarted,
     WorkerLost,
 )
+from tuner.execution.scheduler import _Slot
 from tuner.experiment.trial import TrialState
 
 
@@ -203,3 +205,22 @@ def test_scheduling_costs_little(bench):
     started = time.perf_counter()
     bench.run(text=text)
     assert time.perf_counter() - started < 100 * (5 + 2 * 2) / 1000 * 5
+
+
+def test_a_worker_is_not_believed_to_hold_more_programs_than_it_keeps():
+    slot = _Slot()
+    for number in range(MAX_PROGRAMS + 2):
+        slot.use(str(number))
+    slot.use("3")
+    assert len(slot.structures) == MAX_PROGRAMS
+    assert "0" not in slot.structures
+    assert slot.structures[-1] == "3"
+
+
+def test_a_report_behind_others_is_not_lost_when_the_run_ends(bench):
+    def listener(event):
+        if isinstance(event, EpochEnded):
+            bench.stop.set()
+
+    rows = bench.run(listener=listener)
+    assert states(rows) == [TrialState.COMPLETED]

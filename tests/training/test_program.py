@@ -232,7 +232,8 @@ def test_an_epoch_shows_every_image_once_less_an_incomplete_batch(program):
 
 def test_progress_is_told_and_can_interrupt(program):
     told = []
-    program._in_calls("unknown", 4, lambda first, last: 1.0, lambda *a: told.append(a[:2]))
+    totals = program._zero_totals()._replace(images=1.0)
+    program._in_calls("unknown", 4, lambda first, last: totals, lambda *a: told.append(a[:2]))
     assert (told[0], told[-1]) == ((1, 4), (4, 4))
     told.clear()
 
@@ -287,6 +288,15 @@ def test_loss_scaling_skips_a_step_whose_gradient_overflows(images):
     assert np.array_equal(weights(after), before)
     assert np.asarray(after.loss_scale).tolist() == [2.0**39, 0.0]
     assert float(totals.images) == 0
+
+
+def test_an_epoch_that_begins_with_skipped_steps_goes_on(images):
+    program = make_program(images, precision="mixed_float16")
+    program._seconds_per_step["train"] = 10.0  # slow steps: one step a call
+    values = hyperparameters({**full_model("resnet"), "dropout": 0.0}, TRAINING, 0)
+    scale = program._to_device(np.array([2.0**17, 0], np.float32))
+    _, metrics = program.train_epoch(program.initial(0)._replace(loss_scale=scale), values, 0)
+    assert np.isfinite(metrics["loss"])
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="says what JAX leaves alone")

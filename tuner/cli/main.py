@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; the exit status that INTERFACE promises."""
+    """Runs the command line; its exit status is returned."""
     try:
         result = command.main(
             args=None if arguments is None else list(arguments),

@@ -48,15 +48,15 @@ _INTERRUPTED = 130
     "-j",
     "--workers",
     type=click.IntRange(min=1),
-    default=1,
     metavar="N",
-    show_default=True,
-    help="Worker processes.",
+    help="Worker processes. Default: one, or one for each of --gpus.",
 )
 @click.option(
     "--engine", default="local", show_default=True, metavar="local|ray", help="Where workers run."
 )
-@click.option("--gpus", metavar="0,1", help="GPUs to use. Default: those that are visible.")
+@click.option(
+    "--gpus", metavar="0,1", help="GPUs to use, by index. Default: those that are visible."
+)
 @click.option(
     "-m",
     "--max-trials",
@@ -121,7 +121,7 @@ def _run(options: RunOptions) -> int:
             experiment,
             results_dir=options.results_dir,
             data_dir=options.data_dir,
-            workers=options.workers,
+            workers=options.num_workers,
             gpus=options.gpu_names,
             budget_seconds=options.budget_seconds,
             fail_fast=options.fail_fast,
@@ -155,18 +155,24 @@ def _progress(experiment: Experiment, results_dir: Path) -> RunProgress:
     from tuner.cli.progress import RunProgress
 
     objective = experiment.objective
-    best = _best_so_far(RunFolder(results_dir, experiment.name))
+    folder = RunFolder(results_dir, experiment.name)
+    best = _best_so_far(folder, (objective.metric, objective.direction))
     return RunProgress(objective.metric, objective.direction, time.monotonic, best)
 
 
-def _best_so_far(folder: RunFolder) -> Best | None:
-    """The best trial of earlier runs. What is wrong with their ledger, the scheduler will say."""
+def _best_so_far(folder: RunFolder, objective: tuple[str, str]) -> Best | None:
+    """The best trial of earlier runs under the same objective.
+
+    What is wrong with their ledger, the scheduler will say.
+    """
     from tuner.cli.progress import Best
 
     if not folder.ledger.is_file():
         return None
     try:
         with Ledger.open_read_only(folder.ledger) as ledger:
+            if ledger.objective != objective:
+                return None
             best = ledger.top(1)
     except TunerError:
         return None

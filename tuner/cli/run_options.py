@@ -16,7 +16,7 @@ class RunOptions:
 
     experiment: Path
     overrides: tuple[str, ...]
-    workers: int
+    workers: int | None
     gpus: str | None
     max_trials: int | None
     budget_seconds: float | None
@@ -34,6 +34,11 @@ class RunOptions:
         return (*self.overrides, f"search.max_trials={self.max_trials}")
 
     @property
+    def num_workers(self) -> int:
+        """What was typed, or else a worker for each GPU that was named."""
+        return self.workers or max(1, len(self.gpu_names))
+
+    @property
     def gpu_names(self) -> tuple[str, ...]:
         """The GPUs of --gpus, one by one."""
         return tuple(name.strip() for name in (self.gpus or "").split(",") if name.strip())
@@ -44,7 +49,7 @@ def continue_line(options: RunOptions) -> str:
     typed = ["tuner", "run", str(options.experiment)]
     for override in options.overrides:
         typed += ["-S", override]
-    if options.workers != 1:
+    if options.workers is not None:
         typed += ["-j", str(options.workers)]
     if options.gpus:
         typed += ["--gpus", options.gpus]
@@ -73,6 +78,11 @@ def refuse_unavailable(engine: str, reuse: str | None, options: RunOptions) -> N
         problems.append(_unavailable("--reuse", reuse, "to run without it"))
     if options.gpus is not None and not all(name.isdigit() for name in options.gpus.split(",")):
         problems.append(Problem("not a list of GPUs", "--gpus", options.gpus, "indices as 0,1"))
+    elif options.num_workers < len(options.gpu_names):
+        expected = f"at least {len(options.gpu_names)} workers, so that no GPU is idle"
+        mend = "leave -j out, or name fewer GPUs"
+        received = f"-j {options.workers} --gpus {options.gpus}"
+        problems.append(Problem("more GPUs than workers", "--gpus", received, expected, mend))
     if problems:
         raise InputError(problems)
 

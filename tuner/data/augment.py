@@ -32,6 +32,12 @@ class Augmentation:
     mean: NDArray[np.float32]  # per channel, in 0..255
     std: NDArray[np.float32]
 
+    @property
+    def num_draws(self) -> int:
+        """How often `batch` draws from its seed generator in a training step."""
+        draws = {"crop": 2, "flip": 1, "cutout": 2}
+        return max(1, sum(draws[name] for name in self.names))
+
     def prepare(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Training images as `batch` wants them: padded when they are to be cropped."""
         prepared = pad_images(images, self.mean) if "crop" in self.names else images

@@ -73,6 +73,8 @@ class LocalPool(Pool):
             "OMP_NUM_THREADS": threads,
         }
         fixed = {"KERAS_BACKEND": self._setup.backend, "PYTHONUNBUFFERED": "1"}
+        if self._workers > max(1, len(self._gpus)):
+            fixed["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # JAX would take all of a shared GPU
         if self._gpus:
             fixed["CUDA_VISIBLE_DEVICES"] = self._gpus[(worker - 1) % len(self._gpus)]
         several = shared if self._workers > 1 else {}

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tuner.data.config import DataConfig
     from tuner.ledger.records import TrialRow
 
+# How many programs a worker keeps, the last used ones; one of TensorFlow takes 100 to 450 MB.
+MAX_PROGRAMS = 8
+
 # ---------------------------------------------------------------- scheduler → worker
 
 
@@ -218,7 +221,10 @@ class WorkerLost:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """How a run ended: `done`, `interrupted`, `budget` or `failed` (fail-fast)."""
+    """How a run ended: `done`, `interrupted`, `budget` or `failed` (fail-fast).
+
+    `counts` are of the experiment's own trials, not of those that an edit has left behind.
+    """
 
     ending: str
     counts: Mapping[TrialState, int]

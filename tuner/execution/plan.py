@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +15,17 @@ from tuner.data.splits import train_size
 from tuner.execution.checks import check_sizes
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.space import Branch
-from tuner.experiment.trial import Configuration, Trial
+from tuner.experiment.trial import Configuration, Trial, TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import FINISHED_STATES
+from tuner.ledger.records import FINISHED_STATES, KnownTrial
 from tuner.models import Cost, family_of
 from tuner.search import make_method
 from tuner.training.slots import NUM_SLOTS
 
 # Up to so many trials are looked at one by one where a shortcut would not be exact.
 FEW = 20_000
+FEW_ENOUGH_TO_LIST = 2_000
 BYTES_PER_TRIAL = 2_000  # a row of the ledger and of trials.csv, and its share of indices
 BYTES_PER_EPOCH = 300
 
@@ -68,11 +71,13 @@ def make_plan(experiment: Experiment, *, results_dir: Path, data_dir: Path | Non
     info = check(experiment.data, data_dir)
     check_sizes(experiment, info)
     total = total_trials(experiment)
-    done = 0
+    done, known = 0, {}
     path = RunFolder(results_dir, experiment.name).ledger
     if path.is_file():
         with Ledger.open_read_only(path) as ledger:
-            done = count_done(experiment, info.fingerprint, ledger)
+            outcomes = count_planned(experiment, info.fingerprint, ledger)
+            known = ledger.by_key()
+        done = sum(outcomes[state] for state in FINISHED_STATES)
     to_run = None if total is None else total - done
     epochs = _epochs_to_run(experiment, to_run)
     return Plan(
@@ -83,7 +88,7 @@ def make_plan(experiment: Experiment, *, results_dir: Path, data_dir: Path | Non
         excluded=experiment.space.excluded,
         replicates=experiment.search.replicates,
         epochs=epochs,
-        structures=tuple(_structures(experiment, info)),
+        structures=tuple(_structures(experiment, info, total, known)),
         disk_bytes=None
         if to_run is None or epochs is None
         else to_run * BYTES_PER_TRIAL + epochs * BYTES_PER_EPOCH,
@@ -109,23 +114,29 @@ def _trials(experiment: Experiment, fingerprint: str) -> Iterator[Trial]:
             yield experiment.trial(configuration, replicate, fingerprint)
 
 
-def count_done(experiment: Experiment, fingerprint: str, ledger: Ledger) -> int:
-    """How many of the experiment's trials the ledger has an outcome of.
+def count_planned(
+    experiment: Experiment, fingerprint: str, ledger: Ledger
+) -> dict[TrialState, int]:
+    """The experiment's trials in the ledger by state, without those that an edit has left behind.
 
-    A grid is asked where each finished trial lies in it; other plans are listed.
+    A grid is asked where each known trial lies in it; other plans are listed.
     """
     known = ledger.by_key()
-    finished = {key for key, trial in known.items() if trial.state in FINISHED_STATES}
-    if not finished:
-        return 0
+    counts = dict.fromkeys(TrialState, 0)
+    if not known:
+        return counts
     total = total_trials(experiment) or 0
     if experiment.search.method != "grid" or total <= FEW:
-        return sum(trial.key in finished for trial in _trials(experiment, fingerprint))
-    limit = total // experiment.search.replicates
-    return sum(
-        _is_planned(experiment, row.configuration, row.seed, row.key, fingerprint, limit)
-        for row in ledger.rows(FINISHED_STATES)
-    )
+        keys = (trial.key for trial in _trials(experiment, fingerprint))
+        states = [known[key].state for key in keys if key in known]
+    else:
+        limit = total // experiment.search.replicates
+        states = [
+            row.state
+            for row in ledger.rows()
+            if _is_planned(experiment, row.configuration, row.seed, row.key, fingerprint, limit)
+        ]
+    return counts | Counter(states)
 
 
 def _is_planned(
@@ -155,10 +166,19 @@ def _opens(branch: Branch, name: str) -> bool:
     return any(axis.name == name for axis in branch.axes)
 
 
-def _structures(experiment: Experiment, info: DatasetInfo) -> Iterator[PlannedStructure]:
-    """One entry per compiled program; branches may share some."""
+def _structures(
+    experiment: Experiment,
+    info: DatasetInfo,
+    total: int | None,
+    known: Mapping[str, KnownTrial],
+) -> Iterator[PlannedStructure]:
+    """One entry per program to compile: of the trials to run, or where they are many, of all."""
+    if total is not None and total <= FEW_ENOUGH_TO_LIST:
+        counted = _to_run(experiment, info.fingerprint, known)
+    else:
+        counted = experiment.space.structures()
     found: dict[str, tuple[Configuration, int | None]] = {}
-    for configuration, count in experiment.space.structures():
+    for configuration, count in counted:
         key = experiment.trial(configuration).structure.key
         before = found.get(key, (configuration, 0))[1]
         both = None if count is None or before is None else before + count
@@ -166,6 +186,17 @@ def _structures(experiment: Experiment, info: DatasetInfo) -> Iterator[PlannedSt
     names = _structural_names(experiment)
     for configuration, count in found.values():
         yield _planned(experiment, info, configuration, count, names)
+
+
+def _to_run(
+    experiment: Experiment, fingerprint: str, known: Mapping[str, KnownTrial]
+) -> Iterator[tuple[Configuration, int | None]]:
+    """Each configuration of which a replicate is still to run."""
+    trials = _trials(experiment, fingerprint)
+    for configuration, replicates in itertools.groupby(trials, key=lambda t: t.configuration):
+        found = [known.get(trial.key) for trial in replicates]
+        if not all(trial and trial.state in FINISHED_STATES for trial in found):
+            yield configuration, 1
 
 
 def _structural_names(experiment: Experiment) -> list[str]:

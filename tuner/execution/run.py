@@ -14,7 +14,7 @@ from tuner.data.images import check, fetch
 from tuner.execution.checks import check_backend, check_sizes
 from tuner.execution.local import LocalPool
 from tuner.execution.messages import Event, Listener, Ready, RunEnded, RunStarted, WorkerSetup
-from tuner.execution.plan import cost_of, count_done, total_trials
+from tuner.execution.plan import cost_of, count_planned, total_trials
 from tuner.execution.queue import TrialQueue
 from tuner.execution.scheduler import Scheduler
 from tuner.experiment.experiment import Experiment
@@ -22,6 +22,7 @@ from tuner.experiment.trial import Trial
 from tuner.ledger.environment import environment_record
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
+from tuner.ledger.records import FINISHED_STATES
 from tuner.ledger.table import TrialsCsv
 from tuner.models import Cost
 from tuner.search import make_method
@@ -55,7 +56,8 @@ def run_experiment(
     check_backend(experiment)
     info = check(experiment.data, data_dir)
     check_sizes(experiment, info)
-    fetch(experiment.data, data_dir, download_progress)
+    stop = stop or threading.Event()
+    fetch(experiment.data, data_dir, _until(stop, download_progress))
     folder = RunFolder(results_dir, experiment.name)
     folder.prepare()
     with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
@@ -64,7 +66,8 @@ def run_experiment(
         ledger.interrupted()
         csv = TrialsCsv(folder.trials_csv, ledger)
         queue = TrialQueue(experiment, make_method(experiment), ledger.by_key(), info.fingerprint)
-        done = count_done(experiment, info.fingerprint, ledger)
+        outcomes = count_planned(experiment, info.fingerprint, ledger)
+        done = sum(outcomes[state] for state in FINISHED_STATES)
         total = total_trials(experiment)
         to_run = None if total is None else total - done
         ledger.begin_run(total=total, done=done, workers=workers)
@@ -90,12 +93,12 @@ def run_experiment(
                     csv=csv,
                     cost=_cost_of(info),
                     listener=listener,
-                    on_ready=_environment_writer(experiment, folder, info),
+                    on_ready=_environment_writer(experiment, folder, ledger, info),
                     clock=clock,
                 )
                 ending = scheduler.run(
                     workers,
-                    stop or threading.Event(),
+                    stop,
                     budget_seconds=_least(budget_seconds, experiment.search.budget_seconds),
                     fail_fast=fail_fast,
                 )
@@ -104,13 +107,25 @@ def run_experiment(
         best = ledger.top(1)
         ended = RunEnded(
             ending=ending,
-            counts=ledger.counts(),
+            counts=count_planned(experiment, info.fingerprint, ledger),
             best=best[0] if best else None,
             seconds=clock() - started,
             to_run=to_run,
         )
     listener(ended)
     return ended
+
+
+def _until(stop: threading.Event, progress: Progress | None) -> Progress:
+    """Progress of a download that ends when the person asks for it."""
+
+    def on_bytes(done: int, total: int) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        if progress:
+            progress(done, total)
+
+    return on_bytes
 
 
 def _pool(
@@ -155,9 +170,12 @@ def _cost_of(info: DatasetInfo) -> Callable[[Trial], Cost]:
 
 
 def _environment_writer(
-    experiment: Experiment, folder: RunFolder, info: DatasetInfo
+    experiment: Experiment, folder: RunFolder, ledger: Ledger, info: DatasetInfo
 ) -> Callable[[Ready], None]:
-    """Writes environment.json once, when the first worker has read the data."""
+    """Writes environment.json once a run, when the first worker has read the data.
+
+    The file is of the last run; the ledger's events keep those of all.
+    """
     written = False
 
     def write(ready: Ready) -> None:
@@ -171,6 +189,7 @@ def _environment_writer(
             data={**ready.hashes, "num_classes": info.num_classes},
             device=ready.device,
         )
+        ledger.event("environment", record)
         write_atomically(folder.environment, json.dumps(record, indent=2) + "\n")
 
     return write

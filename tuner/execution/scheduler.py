@@ -11,6 +11,7 @@ from threading import Event as StopEvent
 
 from tuner.errors import InputError, TunerError
 from tuner.execution.messages import (
+    MAX_PROGRAMS,
     Compiled,
     Epoch,
     EpochEnded,
@@ -68,8 +69,13 @@ class _Slot:
 
     ready: bool = False
     running: _Running | None = None
-    structures: set[str] = field(default_factory=set)
+    structures: list[str] = field(default_factory=list)  # of the programs it keeps, oldest first
     failed_starts: int = 0
+
+    def use(self, structure: str) -> None:
+        """As the worker does with its programs."""
+        others = [held for held in self.structures if held != structure]
+        self.structures = [*others, structure][-MAX_PROGRAMS:]
 
 
 class Scheduler:
@@ -113,6 +119,8 @@ class Scheduler:
 
         Returns how it ended: `done`, `interrupted`, `budget` or `failed`.
         """
+        if stop.is_set():
+            return "interrupted"
         deadline = math.inf if budget_seconds is None else self._clock() + budget_seconds
         for worker in range(1, workers + 1):
             self._slots[worker] = _Slot()
@@ -166,7 +174,7 @@ class Scheduler:
                 first_of_structure=structure not in slot.structures,
             )
         )
-        slot.structures.add(structure)
+        slot.use(structure)
         self._pool.send(
             worker,
             TrainTrial(
@@ -329,6 +337,7 @@ class Scheduler:
 
     def _drain(self) -> None:
         """What has arrived already is not lost."""
-        for worker, report in self._pool.receive(0):
-            if isinstance(report, Epoch | Finished):
-                self._handle(worker, report)
+        while reports := self._pool.receive(0):
+            for worker, report in reports:
+                if isinstance(report, Epoch | Finished):
+                    self._handle(worker, report)

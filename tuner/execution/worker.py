@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from tuner.errors import InputError
 from tuner.execution.messages import (
+    MAX_PROGRAMS,
     Compiled,
     Epoch,
     Finished,
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from tuner.training.program import DeviceImages, Hyperparameters, Program
     from tuner.training.steps import State
 
-# A program of TensorFlow keeps 100 to 450 MB of host memory.
-MAX_PROGRAMS = 8
 PROGRESS_SECONDS = 0.5
 
 

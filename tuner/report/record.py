@@ -11,15 +11,15 @@ from typing import Any
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import TrialRow
+from tuner.ledger.records import FINISHED_STATES, TrialRow
 
 
 @dataclass(frozen=True)
 class RunRecord:
     """Results of one experiment. `rows` come in the order of their numbers.
 
-    `missing` counts planned trials that no run has proposed yet; `num_classes` is None where the
-    environment does not record it.
+    `missing` counts planned trials that neither run nor have an outcome; `num_classes` is None
+    where the environment does not record it.
     """
 
     name: str
@@ -53,10 +53,25 @@ def read_record(folder: RunFolder) -> RunRecord:
             value_names=ledger.value_names,
             metric_names=ledger.metric_names,
             counts=ledger.counts(),
-            missing=max(0, total - len(rows)) if isinstance(total, int) else 0,
+            missing=_missing(ledger, total) if isinstance(total, int) else 0,
             num_classes=_num_classes(environment),
             environment=environment,
         )
+
+
+def planned_done(run: Mapping[str, Any], ended: int, total: int | None) -> int:
+    """Ended trials of the experiment as it stands; an edited file leaves others in the ledger."""
+    if not run:
+        return ended
+    done = int(run["done"]) + ended - int(run["finished_before"])
+    return min(done, total) if total is not None else done
+
+
+def _missing(ledger: Ledger, total: int) -> int:
+    counts = ledger.counts()
+    ended = sum(counts[state] for state in FINISHED_STATES)
+    running = counts[TrialState.RUNNING]
+    return max(0, total - planned_done(ledger.last_run, ended, total) - running)
 
 
 def read_environment(path: Path) -> dict[str, Any]:

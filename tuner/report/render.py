@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tuner.experiment.trial import TrialState
 from tuner.ledger.records import TrialRow
 from tuner.ledger.table import to_csv as csv_text
 from tuner.report import words
@@ -111,11 +112,10 @@ def left_out_text(table: Table) -> str:
         word = "without a score" if row.score is None and row.reason == "" else ""
         key = word or words.state_word(row.state)
         by_state[key] = by_state.get(key, 0) + 1
-    for row in table.ranking.unfinished:
-        key = words.state_word(row.state)
-        by_state[key] = by_state.get(key, 0) + 1
+    if running := table.record.counts.get(TrialState.RUNNING, 0):
+        by_state[words.state_word(TrialState.RUNNING)] = running
     if table.record.missing:
-        by_state["not started"] = table.record.missing
+        by_state["still to run"] = table.record.missing
     parts = [f"{count:,} {state}" for state, count in by_state.items()]
     if table.hidden:
         parts.append(f"{words.counted(table.hidden, 'ranked trial')} beyond --top")

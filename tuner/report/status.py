@@ -11,6 +11,7 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, UNRANKED_STATES, TrialRow
+from tuner.report.record import planned_done
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def _status(folder: RunFolder, ledger: Ledger, now: datetime) -> Status:
     counts, run = ledger.counts(), ledger.last_run
     ended = sum(counts[state] for state in FINISHED_STATES)
     total = run.get("total")
-    done = _done(run, ended, total)
+    done = planned_done(run, ended, total)
     best = ledger.top(1)
     holder = folder.holder()
     running = ledger.rows([TrialState.RUNNING]) if holder is not None else []
@@ -61,14 +62,6 @@ def _status(folder: RunFolder, ledger: Ledger, now: datetime) -> Status:
         seconds_left=_seconds_left(run, ended, done, running, now) if holder is not None else None,
         process=holder or None,
     )
-
-
-def _done(run: dict[str, Any], ended: int, total: int | None) -> int:
-    """Ended trials of the experiment as it stands; an edited file leaves others in the ledger."""
-    if not run:
-        return ended
-    done = int(run["done"]) + ended - int(run["finished_before"])
-    return min(done, total) if total is not None else done
 
 
 def _state(is_running: bool, done: int, total: int | None, any_ended: bool) -> str:

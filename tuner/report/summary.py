@@ -156,7 +156,8 @@ def _failures(ranking: Ranking, record: RunRecord) -> list[str]:
 
 
 def _unfinished(ranking: Ranking, record: RunRecord) -> list[str]:
-    open_trials = len(ranking.unfinished) + record.missing
+    running = record.counts.get(TrialState.RUNNING, 0)
+    open_trials = running + record.missing
     if not open_trials:
         return []
     word = "has" if open_trials == 1 else "have"

@@ -150,7 +150,9 @@ class Network:
             mapping.append((rate.variable, values[rate.hyperparameter] * rate.multiplier))
         if keys is not None:
             for index, generator in enumerate(self.generators):
-                state = ops.stack([keys[index], ops.cast(step, keys.dtype)])
+                # A draw adds 1 to the second number: steps are so far apart that none is met twice.
+                apart = self.augmentation.num_draws if index == 0 else 1
+                state = ops.stack([keys[index], ops.cast(step, keys.dtype) * apart])
                 mapping.append((generator.state, ops.cast(state, generator.state.dtype)))
         return mapping
 

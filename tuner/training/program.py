@@ -195,11 +195,10 @@ class Program(ABC):
         plan = Epoch(*self._to_device(tuple(self.plan_epoch(hyperparameters, epoch))))
         totals = self._zero_totals()
 
-        def advance(first: int, last: int) -> float:
+        def advance(first: int, last: int) -> Totals:
             nonlocal state, totals
             state, totals = self._train_steps(state, totals, values, plan, first, last)
-            loss, images = float(totals.loss), float(totals.images)
-            return loss / images if images else math.nan
+            return totals
 
         self._in_calls("train", self.steps_per_epoch, advance, on_progress)
         return state, _means(totals)
@@ -214,10 +213,10 @@ class Program(ABC):
         values = self._device_values(hyperparameters)
         totals = self._zero_totals()
 
-        def advance(first: int, last: int) -> float:
+        def advance(first: int, last: int) -> Totals:
             nonlocal totals
             totals = self._evaluate_steps(state, totals, values, first, last)
-            return float(totals.loss) / float(totals.images)
+            return totals
 
         self._in_calls("evaluate", self.evaluation_steps, advance, on_progress)
         return _means(totals)
@@ -273,7 +272,7 @@ class Program(ABC):
         self,
         kind: str,
         steps: int,
-        advance: Callable[[int, int], float],
+        advance: Callable[[int, int], Totals],
         on_progress: OnProgress,
     ) -> None:
         """Run `steps` in calls of about SECONDS_PER_CALL; stop once the loss is not finite."""
@@ -283,10 +282,12 @@ class Program(ABC):
             size = max(1, round(SECONDS_PER_CALL / pace)) if pace else 1
             last = min(steps, first + size)
             started = time.perf_counter()
-            loss = advance(first, last)
+            totals = advance(first, last)
+            loss, images = float(totals.loss), float(totals.images)  # waits for the device
             self._seconds_per_step[kind] = (time.perf_counter() - started) / (last - first)
-            on_progress(last, steps, loss)
-            if not math.isfinite(loss):
+            on_progress(last, steps, loss / images if images else math.nan)
+            # Without images every step so far was skipped by loss scaling, which is no divergence.
+            if images and not math.isfinite(loss):
                 return
             first = last
 
