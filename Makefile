@@ -9,7 +9,6 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/tuner run experiments/quickstart.yaml
-	$(BIN)/tuner report quickstart
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadfile
