@@ -118,6 +118,14 @@ def test_what_is_wrong_is_found_before_anything_is_written(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_a_method_that_is_not_there_yet_writes_nothing(tmp_path):
+    text = EXPERIMENT + "search: {{method: bayesian, max_trials: 2}}"
+    experiment = load_experiment(write_experiment(tmp_path, text))
+    with pytest.raises(InputError, match="not available in this version"):
+        run_experiment(experiment, results_dir=tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_missing_backend_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setattr("tuner.execution.checks.find_spec", lambda name: None)
     experiment = load_experiment(write_experiment(tmp_path))

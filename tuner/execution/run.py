@@ -53,6 +53,7 @@ def run_experiment(
         TunerError: another process runs it, or workers cannot start.
     """
     started = clock()
+    method = make_method(experiment)
     check_backend(experiment)
     info = check(experiment.data, data_dir)
     check_sizes(experiment, info)
@@ -62,26 +63,10 @@ def run_experiment(
     folder.prepare()
     with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
         write_atomically(folder.experiment, experiment.to_yaml())
-        ledger.set_objective(experiment.objective.metric, experiment.objective.direction)
-        ledger.interrupted()
+        begun = _begin(experiment, ledger, folder, info, workers)
+        listener(begun)
+        queue = TrialQueue(experiment, method, ledger.by_key(), info.fingerprint)
         csv = TrialsCsv(folder.trials_csv, ledger)
-        queue = TrialQueue(experiment, make_method(experiment), ledger.by_key(), info.fingerprint)
-        outcomes = count_planned(experiment, info.fingerprint, ledger)
-        done = sum(outcomes[state] for state in FINISHED_STATES)
-        total = total_trials(experiment)
-        to_run = None if total is None else total - done
-        ledger.begin_run(total=total, done=done, workers=workers)
-        listener(
-            RunStarted(
-                name=experiment.name,
-                total=total,
-                done=done,
-                to_run=to_run,
-                workers=workers,
-                folder=str(folder.path),
-                epochs=_epochs(experiment),
-            )
-        )
         ending = "done"
         try:
             if not queue.is_empty():
@@ -96,24 +81,40 @@ def run_experiment(
                     on_ready=_environment_writer(experiment, folder, ledger, info),
                     clock=clock,
                 )
-                ending = scheduler.run(
-                    workers,
-                    stop,
-                    budget_seconds=_least(budget_seconds, experiment.search.budget_seconds),
-                    fail_fast=fail_fast,
-                )
+                budget = _least(budget_seconds, experiment.search.budget_seconds)
+                ending = scheduler.run(workers, stop, budget_seconds=budget, fail_fast=fail_fast)
         finally:
             csv.write()
-        best = ledger.top(1)
         ended = RunEnded(
             ending=ending,
             counts=count_planned(experiment, info.fingerprint, ledger),
-            best=best[0] if best else None,
+            best=next(iter(ledger.top(1)), None),
             seconds=clock() - started,
-            to_run=to_run,
+            to_run=begun.to_run,
         )
     listener(ended)
     return ended
+
+
+def _begin(
+    experiment: Experiment, ledger: Ledger, folder: RunFolder, info: DatasetInfo, workers: int
+) -> RunStarted:
+    """Put the ledger in order after whatever ended the last run, and count what there is to do."""
+    ledger.set_objective(experiment.objective.metric, experiment.objective.direction)
+    ledger.interrupted()
+    outcomes = count_planned(experiment, info.fingerprint, ledger)
+    done = sum(outcomes[state] for state in FINISHED_STATES)
+    total = total_trials(experiment)
+    ledger.begin_run(total=total, done=done, workers=workers)
+    return RunStarted(
+        name=experiment.name,
+        total=total,
+        done=done,
+        to_run=None if total is None else total - done,
+        workers=workers,
+        folder=str(folder.path),
+        epochs=_epochs(experiment),
+    )
 
 
 def _until(stop: threading.Event, progress: Progress | None) -> Progress:
