@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tuner.data.dataset import DatasetInfo, Progress
@@ -20,6 +20,7 @@ from tuner.execution.scheduler import Scheduler
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.trial import Trial
 from tuner.ledger.environment import environment_record
+from tuner.ledger.environment import gpus as installed_gpus
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES
@@ -137,9 +138,18 @@ def _pool(
     gpus: Sequence[str],
 ) -> LocalPool:
     setup = WorkerSetup(experiment.backend, experiment.data, data_dir)
-    return LocalPool(
-        setup, workers=workers, logs=folder.logs, environment=dict(os.environ), gpus=gpus
-    )
+    environment = dict(os.environ)
+    if workers > 1 and not gpus:
+        gpus = visible_gpus(environment)
+    return LocalPool(setup, workers=workers, logs=folder.logs, environment=environment, gpus=gpus)
+
+
+def visible_gpus(environment: Mapping[str, str]) -> list[str]:
+    """The GPUs that several workers share out: those of CUDA_VISIBLE_DEVICES, or all."""
+    given = environment.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name.strip() for name in given.split(",") if name.strip()]
+    return [str(gpu.index) for gpu in installed_gpus()]
 
 
 def _epochs(experiment: Experiment) -> int:
