@@ -18,22 +18,44 @@ def test_a_strided_convolution():
 
 
 def test_bias_and_normalization_cost_parameters_alone():
-    tape = CostTape((4, 4, 5))
-    tape.bias()
+    tape = CostTape((4, 4, 3))
+    tape.convolution(5, 1, bias=True)
     tape.batch_normalization()
-    assert tape.cost == Cost(5 + 10, 0, 0)
+    assert tape.cost == Cost(parameters=15 + 5 + 10, macs=15 * 16, activations=16 * 5)
 
 
-def test_a_side_convolution_leaves_the_main_path():
+def test_groups_see_their_own_channels_only():
     tape = CostTape((4, 4, 6))
-    tape.side_convolution(channels=3, filters=6)
-    assert tape.cost == Cost(18, 18 * 16, 96)
-    assert tape.channels == 6
+    tape.convolution(8, 3, groups=2)
+    assert tape.cost.parameters == 3 * 3 * 3 * 8
+
+
+def test_without_padding_the_border_is_lost():
+    tape = CostTape((32, 32, 1))
+    tape.convolution(6, 5, padding="valid")
+    assert tape.shape == (28, 28, 6)
+    tape.pool(3, 2, padding="same")
+    assert tape.shape == (14, 14, 6)
+    tape.pool(3, 2)
+    assert tape.shape == (6, 6, 6)
+    tape.flatten()
+    assert tape.shape == (1, 1, 216)
+
+
+def test_a_branch_begins_where_the_tape_went_back_to():
+    tape = CostTape((4, 4, 3))
+    start = tape.shape
+    tape.convolution(6, 1)
+    tape.go_to(start)
+    tape.convolution(2, 1)
+    tape.concatenate(6)
+    assert tape.shape == (4, 4, 8)
+    assert tape.cost == Cost(18 + 6, (18 + 6) * 16, (6 + 2 + 8) * 16)
 
 
 def test_pool_concatenation_and_head():
     tape = CostTape((5, 5, 2))
-    tape.average_pool(2)
+    tape.pool(2)
     tape.concatenate(3)
     tape.global_average_pool()
     tape.dense(7)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tuner.data.config import DataConfig
 
 # Part of every key. Raise it when the same trial would come out differently than before.
-OUTCOME_VERSION = 1
+OUTCOME_VERSION = 2
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Padding = Literal["same", "valid"]
 
 
 @dataclass(frozen=True)
@@ -36,28 +39,32 @@ class CostTape:
         """The sum so far."""
         return Cost(self._parameters, self._macs, self._activations)
 
-    def convolution(self, filters: int, kernel_size: int, strides: int = 1) -> None:
-        """A "same" convolution without bias."""
-        weights = kernel_size * kernel_size * self.channels * filters
-        self.height, self.width = -(-self.height // strides), -(-self.width // strides)
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) where the tape stands."""
+        return self.height, self.width, self.channels
+
+    def go_to(self, shape: tuple[int, int, int]) -> None:
+        """Continue from an earlier shape: another branch from the same place."""
+        self.height, self.width, self.channels = shape
+
+    def convolution(
+        self,
+        filters: int,
+        kernel_size: int,
+        strides: int = 1,
+        *,
+        groups: int = 1,
+        bias: bool = False,
+        padding: Padding = "same",
+    ) -> None:
+        """A convolution with square kernels."""
+        weights = kernel_size * kernel_size * (self.channels // groups) * filters
+        self._slide(kernel_size, strides, padding)
         self.channels = filters
-        self._parameters += weights
+        self._parameters += weights + filters * bias
         self._macs += weights * self.height * self.width
         self._keep_output()
-
-    def side_convolution(self, channels: int, filters: int) -> None:
-        """A 1×1 convolution from `channels` beside the main path, which is where its output ends.
-
-        Call it when the main path has reached the resolution of that output.
-        """
-        weights = channels * filters
-        self._parameters += weights
-        self._macs += weights * self.height * self.width
-        self._activations += self.height * self.width * filters
-
-    def bias(self) -> None:
-        """One bias a channel."""
-        self._parameters += self.channels
 
     def batch_normalization(self) -> None:
         """One gamma and one beta a channel."""
@@ -76,10 +83,14 @@ class CostTape:
         self.channels += channels
         self._keep_output()
 
-    def average_pool(self, size: int) -> None:
-        """A "valid" pool with strides of its size."""
-        self.height, self.width = self.height // size, self.width // size
+    def pool(self, size: int, strides: int | None = None, *, padding: Padding = "valid") -> None:
+        """A max or average pool; without `strides` the windows do not overlap."""
+        self._slide(size, strides or size, padding)
         self._keep_output()
+
+    def flatten(self) -> None:
+        """The image as one vector."""
+        self.height, self.width, self.channels = 1, 1, self.height * self.width * self.channels
 
     def global_average_pool(self) -> None:
         """One number a channel."""
@@ -92,6 +103,11 @@ class CostTape:
         self._macs += self.channels * units
         self.channels = units
         self._keep_output()
+
+    def _slide(self, size: int, strides: int, padding: Padding) -> None:
+        lost = size - 1 if padding == "valid" else 0
+        self.height = -(-(self.height - lost) // strides)
+        self.width = -(-(self.width - lost) // strides)
 
     def _keep_output(self) -> None:
         self._activations += self.height * self.width * self.channels

@@ -117,7 +117,7 @@ class DenseNet(Family[DenseNetConfig]):
         for filters in config.transition_filters:
             _block_cost(tape, config)
             _step_cost(tape, config, filters, 1)
-            tape.average_pool(2)
+            tape.pool(2)
         _block_cost(tape, config)
         tape.batch_normalization()
         tape.activation()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,6 +12,10 @@ from tuner.models.cost import Cost
 
 # (height, width, channels)
 ImageShape = tuple[int, int, int]
+
+# What families offer as `activation` and `pooling`; the names are Keras'.
+Activation = Literal["relu", "sigmoid", "tanh", "elu", "gelu", "silu"]
+Pooling = Literal["max", "average"]
 
 
 class FamilyConfig(BaseModel):

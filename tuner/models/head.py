@@ -9,16 +9,16 @@ import keras
 from tuner.layers.parts import convolution, normalization
 
 
-def stem(inputs: Any, filters: int) -> Any:
-    """A 3×3 convolution, normalization and relu."""
+def stem(inputs: Any, filters: int, activation: str = "relu") -> Any:
+    """A 3×3 convolution, normalization and activation."""
     x = convolution(filters, 3, name="stem_convolution", dtype=None)(inputs)
-    return normalize_and_activate(x, "stem")
+    return normalize_and_activate(x, "stem", activation)
 
 
-def normalize_and_activate(x: Any, name: str) -> Any:
-    """Batch normalization and relu, named after `name`."""
+def normalize_and_activate(x: Any, name: str, activation: str = "relu") -> Any:
+    """Batch normalization and activation, named after `name`."""
     x = normalization(name=f"{name}_normalization", dtype=None)(x)
-    return keras.layers.Activation("relu", name=f"{name}_relu")(x)
+    return keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
 
 
 def classify(x: Any, num_classes: int) -> Any:

@@ -45,11 +45,9 @@ class Plain(Family[PlainConfig]):
         """Parameters, multiply-adds and activations."""
         tape = CostTape(image_shape)
         for _, filters, strides in _convolution_plan(config.depth):
-            tape.convolution(filters, 3, strides)
+            tape.convolution(filters, 3, strides, bias=not config.batch_normalization)
             if config.batch_normalization:
                 tape.batch_normalization()
-            else:
-                tape.bias()
             tape.activation()
         tape.global_average_pool()
         tape.dense(num_classes)

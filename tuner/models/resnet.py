@@ -109,7 +109,7 @@ def block_plan(depth: int) -> list[tuple[str, int, int]]:
 
 
 def _block_cost(tape: CostTape, config: ResNetConfig, filters: int, strides: int) -> None:
-    channels = tape.channels
+    start = tape.shape
     tape.convolution(filters, 3, strides)
     tape.batch_normalization()
     tape.activation()
@@ -117,7 +117,10 @@ def _block_cost(tape: CostTape, config: ResNetConfig, filters: int, strides: int
         tape.dropout()
     tape.convolution(filters, 3)
     tape.batch_normalization()
-    if config.shortcut == "projection" and channels != filters:
-        tape.side_convolution(channels, filters)
+    if config.shortcut == "projection" and start[2] != filters:
+        end = tape.shape
+        tape.go_to(start)
+        tape.convolution(filters, 1, strides)
         tape.batch_normalization()
+        tape.go_to(end)
     tape.activation()
