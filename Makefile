@@ -1,11 +1,11 @@
-# make demo | test | lint | bench: each installs what it needs into .venv first (Python >= 3.11).
+# make demo | test | lint | docs | bench: each installs what it needs into .venv first (Python >= 3.11).
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/tuner run experiments/quickstart.yaml
@@ -17,6 +17,10 @@ lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/demo.stamp
+	$(BIN)/python -m docs.generate
+	$(BIN)/tuner schema > docs/tuner.schema.json
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks.sweep

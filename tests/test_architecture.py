@@ -29,7 +29,11 @@ MAY_IMPORT["cli"] = set(MAY_IMPORT)
 
 FRAMEWORKS = {"keras", "keras_tuner", "tensorflow", "jax", "pandas", "scipy", "ray", "torch"}
 TRAINS = {"layers", "training"}  # may import a framework when they are imported
-BUILDERS = {"models/head.py"}  # is itself imported only while a network is built
+# Are themselves imported only while a network is built.
+BUILDERS = {
+    f"models/{name}.py"
+    for name in ("head", "hyper", "uninitialized", "own_build", "own_probe", "own_cost")
+}
 
 
 def modules() -> Iterator[tuple[str, Path, ast.Module]]:

@@ -12,11 +12,14 @@ from tuner.experiment.domain import parse_range
 from tuner.experiment.yaml import read_yaml
 
 PAGE = (Path(__file__).parents[2] / "docs" / "experiment.md").read_text()
-BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+BLOCKS = [
+    block.replace("mynets:build", "tests.models.own_nets:stack")
+    for block in re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+]
 ROWS = re.findall(r"\| `(\{min.*?\})`(?: for an integer)? \| ([-0-9.e, …]+)", PAGE)
 
 
-@pytest.mark.parametrize(("block", "size"), list(zip(BLOCKS, [72, 36, 8], strict=True)))
+@pytest.mark.parametrize(("block", "size"), list(zip(BLOCKS, [72, 36, 32, 8], strict=True)))
 def test_the_examples_load_and_have_so_many_configurations(block: str, size: int) -> None:
     assert len(parse_experiment(block, "page.yaml").space) == size
 

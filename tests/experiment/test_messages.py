@@ -36,7 +36,7 @@ CASES = [
     (RESNET + "objective: {metric: val_acuracy}", "val_acuracy is not known", 2, "val_accuracy?"),
     ("training: {epochs: 3}", "model.family: is missing", 1, ""),
     ("model: {family: resnt}", "model.family: resnt is not known", 1, "resnet?"),
-    ("model: {family: my.module:build}", "not available in this version", 1, ""),
+    ("model: {family: my.module:build}", "no such module", 1, ""),
     ("model:\n  family: resnet\n  depth: 21", "depth: 21 is not possible here", 3, "20 or 26"),
     ("model:\n  family: resnet\n  depth: {choice:\n    [20,\n     21]}", "21 is not possible", 5,
      "20 or 26"),

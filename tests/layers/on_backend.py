@@ -12,13 +12,13 @@ def values(variables):
     return [keras.ops.convert_to_numpy(v) for v in variables]
 
 
-def gradients(layer, x, weights):
-    """Of sum(weights * layer(x)) in training: for x, then for each trainable variable."""
+def gradients(layer, x, weights, training=True):
+    """Of sum(weights * layer(x)): for x, then for each trainable variable."""
     trainable = [keras.ops.convert_to_tensor(v) for v in values(layer.trainable_variables)]
     others = values(layer.non_trainable_variables)
 
     def loss(x, *trainable):
-        outputs, _ = layer.stateless_call(list(trainable), others, x, training=True)
+        outputs, _ = layer.stateless_call(list(trainable), others, x, training=training)
         return keras.ops.sum(keras.ops.cast(outputs, "float32") * weights)
 
     return [np.array(g) for g in _gradients(loss, [keras.ops.convert_to_tensor(x), *trainable])]

@@ -66,7 +66,8 @@ def test_agrees_with_keras_layers(bottleneck, training):
         for step in layer.steps:
             y = keras_step(step, y, training)
         expected = keras.ops.concatenate([expected, y], axis=-1)
-    np.testing.assert_allclose(np.array(block(x, training=training)), expected, atol=1e-4)
+    y = np.array(block(x, training=training))
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_every_weight_gets_a_gradient():
@@ -129,3 +130,79 @@ def test_refuses_to_leave_no_channel():
 def test_refuses_images_too_small_to_pool():
     with pytest.raises(ValueError, match="1x4 are too small"):
         TransitionLayer(0.5).build((None, 1, 4, 8))
+
+
+def efficient_twins(**arguments):
+    """A usual block and a memory-efficient one with the same values."""
+    usual, efficient = (
+        DenseBlock(2, 2, **arguments, memory_efficient=kind, name="block") for kind in (False, True)
+    )
+    for block in (usual, efficient):
+        block.build((2, 4, 4, 3))
+    randomize(usual)
+    for mine, other in zip(usual.variables, efficient.variables, strict=True):
+        other.assign(keras.ops.convert_to_numpy(mine))
+    return usual, efficient
+
+
+@pytest.mark.parametrize("arguments", [{}, {"bottleneck": True, "dropout": 0.3}])
+def test_a_memory_efficient_block_has_the_same_gradients(arguments):
+    blocks, weights = efficient_twins(**arguments), images((2, 4, 4, 7), seed=3)
+    found = [gradients(block, images(), weights) for block in blocks]
+    for usual, efficient in zip(*found, strict=True):
+        np.testing.assert_allclose(efficient, usual, rtol=1e-3, atol=1e-4)
+
+
+def test_a_memory_efficient_block_has_the_same_weights_under_the_same_names(tmp_path):
+    models = []
+    for block in efficient_twins(bottleneck=True, dropout=0.3):
+        inputs = keras.Input((4, 4, 3), name="image")
+        models.append(keras.Model(inputs, block(inputs)))
+    usual, efficient = models
+    assert [v.path for v in efficient.variables] == [v.path for v in usual.variables]
+    efficient.save_weights(tmp_path / "of.weights.h5")
+    expected = [keras.ops.convert_to_numpy(v) for v in efficient.variables]
+    for variable in efficient.variables:
+        variable.assign(np.zeros(variable.shape, variable.dtype))
+    usual.load_weights(tmp_path / "of.weights.h5")
+    for variable, value in zip(usual.variables, expected, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), value)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="slow, and says nothing new there")
+def test_a_memory_efficient_block_trains_in_keras():
+    losses = []
+    for block in efficient_twins(bottleneck=True):
+        inputs = keras.Input((4, 4, 3))
+        model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(block(inputs)))
+        model.compile(keras.optimizers.SGD(0.01), "mse")
+        history = model.fit(images(), np.ones((2, 7)), epochs=3, verbose=0, shuffle=False)
+        losses.append(history.history["loss"])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    assert losses[1][2] < losses[1][0]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX alone tells what it keeps")
+def test_what_a_memory_efficient_block_keeps_grows_with_its_layers_alone():
+    import jax
+
+    def kept(num_layers, memory_efficient):
+        block = DenseBlock(num_layers, 2, bottleneck=True, memory_efficient=memory_efficient)
+        block.build((2, 4, 4, 3))
+        trainable, state = (
+            [v.value for v in variables]
+            for variables in (block.trainable_variables, block.non_trainable_variables)
+        )
+
+        def backward(x):
+            def call(x):
+                return block.stateless_call(trainable, state, x, training=True)[0]
+
+            return jax.vjp(call, x)[1]
+
+        arrays = jax.tree.leaves(jax.eval_shape(backward, images()))
+        return sum(array.size for array in arrays if array.shape[:1] == (2,))
+
+    # A layer keeps the 8 channels of its bottleneck and its own 2, at 32 pixels of a batch.
+    assert kept(3, True) - kept(2, True) == kept(2, True) - kept(1, True) == 32 * 10
+    assert kept(3, False) > 2 * kept(3, True)

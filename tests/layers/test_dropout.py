@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.layers.on_backend import BACKEND, compiled, values
+from tests.layers.on_backend import BACKEND, compiled, gradients, values
 from tuner.layers import Dropout
 
 MODES = ["upscale_in_train", "downscale_in_infer"]
@@ -44,6 +44,33 @@ def test_training_and_prediction_have_the_same_expectation(mode, rate):
     assert predicted == pytest.approx(expected, rel=1e-6)
     # Six standard errors of the mean of 100,000 draws.
     assert trained == pytest.approx(expected, abs=6 * (rate / (1 - rate) / x.size) ** 0.5)
+
+
+def test_it_drops_as_keras_does():
+    x = np.linspace(1.0, 2.0, 40_000, dtype="float32").reshape(200, 200)
+    ours, theirs = built(0.3), keras.layers.Dropout(0.3, seed=2)
+    got, expected = (np.array(layer(x, training=True)) for layer in (ours, theirs))
+    shares = [(y == 0).mean() for y in (got, expected)]
+    # Six standard errors of a difference of shares.
+    assert shares[0] == pytest.approx(shares[1], abs=6 * (2 * 0.3 * 0.7 / x.size) ** 0.5)
+    both = (got != 0) & (expected != 0)
+    np.testing.assert_allclose(got[both], expected[both], rtol=1e-6)
+    for training in (False, None):
+        np.testing.assert_array_equal(np.array(ours(x, training=training)), x)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_gradient_passes_where_the_value_does(mode):
+    x = np.linspace(1.0, 2.0, 60, dtype="float32").reshape(6, 10)
+    layer, weights = built(0.5, mode), np.linspace(-1.0, 2.0, 60, dtype="float32").reshape(6, 10)
+    (gradient,) = gradients(layer, x, weights)  # leaves the random state as it was
+    y = np.array(layer(x, training=True))
+    np.testing.assert_allclose(gradient, weights * y / x, rtol=1e-5)
+
+
+def test_nothing_that_is_dropped_comes_through():
+    x = np.full((20, 20), np.inf, "float32")
+    assert set(np.unique(np.array(built(0.5)(x, training=True)))) == {0.0, np.inf}
 
 
 def test_a_rate_of_0_changes_nothing():

@@ -15,13 +15,37 @@ LAYERS = {
     "Dropout": lambda **k: layers.Dropout(
         0.3, mode="downscale_in_infer", seed=3, hyperparameter="other", **k
     ),
+    "SpatialDropout2D": lambda **k: layers.SpatialDropout2D(
+        0.3, "downscale_in_infer", "channels_first", seed=3, hyperparameter="other", **k
+    ),
+    "HighwayBlock": lambda **k: layers.HighwayBlock(
+        4, 1, gate_bias=-1.0, activation="elu", batch_normalization=True, dropout=0.2, **k
+    ),
     "PaddedShortcut": lambda **k: layers.PaddedShortcut(6, strides=2, **k),
     "ProjectionShortcut": lambda **k: layers.ProjectionShortcut(6, strides=2, **k),
     "ResidualBlock": lambda **k: layers.ResidualBlock(
         6, 2, shortcut="projection", dropout=0.2, **k
     ),
+    "BottleneckBlock": lambda **k: layers.BottleneckBlock(
+        2, 2, activation="elu", stochastic_depth=0.2, stochastic_depth_multiplier=0.5, **k
+    ),
+    "PreActivationBlock": lambda **k: layers.PreActivationBlock(6, batch_normalization=False, **k),
+    "PreActivationBottleneckBlock": lambda **k: layers.PreActivationBottleneckBlock(
+        2, 2, shortcut="projection", dropout=0.2, **k
+    ),
+    "StochasticDepth": lambda **k: layers.StochasticDepth(
+        0.3, "upscale_in_train", "image", hyperparameter="other", multiplier=0.5, seed=3, **k
+    ),
     "DenseLayer": lambda **k: layers.DenseLayer(2, bottleneck=True, dropout=0.2, **k),
     "DenseBlock": lambda **k: layers.DenseBlock(2, 3, bottleneck=True, dropout=0.2, **k),
+    "DualPathBlock": lambda **k: layers.DualPathBlock(
+        4, 6, 2, groups=2, strides=2, projection=True, **k
+    ),
+    "GroupedConvolution": lambda **k: layers.GroupedConvolution(6, 3, groups=2, strides=2, **k),
+    "InceptionBlock": lambda **k: layers.InceptionBlock([3, 2, 4, 1, 2, 2], pooling="average", **k),
+    "PostActivationConvolution": lambda **k: layers.PostActivationConvolution(
+        5, 3, 2, batch_normalization=False, activation="elu", **k
+    ),
     "TransitionLayer": lambda **k: layers.TransitionLayer(0.5, dropout=0.2, **k),
     "PreActivationConvolution": lambda **k: layers.PreActivationConvolution(5, 3, dropout=0.2, **k),
 }

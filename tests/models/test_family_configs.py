@@ -83,7 +83,10 @@ def test_compression_must_leave_channels():
         ("densenet", {"compression": float("nan")}),
         ("densenet", {"dropout": float("nan")}),
         ("densenet", {"bottleneck": "no"}),
-        ("plain", {"activation": "tanh"}),
+        ("plain", {"activation": "softplus"}),
+        ("plain", {"pooling": "min"}),
+        ("resnet", {"block": "wide"}),
+        ("resnet", {"stochastic_depth": 1.0}),
         ("plain", {"dropout": 0.1}),
     ],
 )
@@ -92,9 +95,19 @@ def test_refuses_with_the_field_as_location(name, values):
     assert loc == tuple(values)
 
 
-def test_dropout_is_the_runtime_field():
-    found = {name: runtime_fields(family.config) for name, family in FAMILIES.items()}
-    assert found == {"resnet": ("dropout",), "densenet": ("dropout",), "plain": ()}
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("resnet", ("dropout", "stochastic_depth")),
+        ("wide_resnet", ("dropout", "stochastic_depth")),
+        ("densenet", ("dropout",)),
+        ("dual_path", ("dropout",)),
+        ("inception", ("dropout",)),
+        ("plain", ()),
+    ],
+)
+def test_rates_are_the_runtime_fields(name, fields):
+    assert runtime_fields(FAMILIES[name].config) == fields
 
 
 def test_images_too_small_for_the_transitions_are_refused():

@@ -12,4 +12,5 @@ pytestmark = not_on_jax
 
 
 def test_all_of_it_holds_on_jax():
-    pytest_on_jax(str(FOLDER / "test_program.py"), str(FOLDER / "test_optimizers.py"))
+    files = ("test_program.py", "test_optimizers.py", "test_gradient_descent.py")
+    pytest_on_jax(*(str(FOLDER / file) for file in files))

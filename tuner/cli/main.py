@@ -87,6 +87,8 @@ def command() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process with its status."""
+    # Where `package.module:function` is looked for; last, so that nothing there hides a library.
+    sys.path.append(os.getcwd())
     sys.exit(run(arguments))
 
 

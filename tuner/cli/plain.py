@@ -124,4 +124,5 @@ def _run_line(event: RunStarted) -> str:
     to_run = words.counted(event.to_run, "trial") if event.to_run is not None else "trials"
     done = f", {event.done:,} done already" if event.done else ""
     workers = words.counted(event.workers, "worker")
-    return f"{event.name}: {to_run} to run{done}; {workers}; results in {event.folder}"
+    line = f"{event.name}: {to_run} to run{done}; {workers}; results in {event.folder}"
+    return "\n".join([line, *(f"note: {note}" for note in event.notes)])

@@ -144,6 +144,7 @@ class RunProgress:
         self.downloaded = None
         self.name, self.folder = event.name, event.folder
         self.total, self.done, self.workers = event.total, event.done, event.workers
+        self.notes += event.notes
 
     def _start_trial(self, event: TrialStarted) -> None:
         now = self.clock()

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from importlib.util import find_spec
 
 from tuner.data.dataset import DatasetInfo
 from tuner.data.splits import train_size
 from tuner.errors import InputError, Problem
+from tuner.execution.costs import cost_of
 from tuner.experiment.experiment import Experiment, check_batch_size
+from tuner.models import is_own
+
+# Networks of a branch whose costs are worked out before anything starts; a person's own is built.
+MAX_NETWORKS = 200
+MAX_OWN_NETWORKS = 3
 
 PACKAGES = {"tensorflow": "tensorflow", "jax": "jax"}
 
@@ -28,6 +36,30 @@ def check_backend(experiment: Experiment) -> None:
                 mend=f"pip install 'convtuner[{package}]', or choose another backend",
             )
         )
+
+
+def check_networks(experiment: Experiment, info: DatasetInfo) -> None:
+    """Networks must be able to take the images; the first structures of the space are looked at.
+
+    Raises:
+        InputError: one cannot.
+    """
+    for branch in experiment.space.branches:
+        most = MAX_OWN_NETWORKS if is_own(branch.model["family"]) else MAX_NETWORKS
+        for configuration, _ in itertools.islice(branch.structures(), most):
+            try:
+                cost_of(configuration, info)
+            except InputError as error:
+                raise InputError([_located(p, experiment) for p in error.problems]) from error
+
+
+def _located(problem: Problem, experiment: Experiment) -> Problem:
+    """With file and line of the value that the problem is about."""
+    name = problem.where
+    if not name.startswith("model"):
+        return problem
+    what = f"{name}: {problem.what}"
+    return dataclasses.replace(problem, what=what, where=experiment.where(name))
 
 
 def check_sizes(experiment: Experiment, info: DatasetInfo) -> None:

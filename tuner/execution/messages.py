@@ -139,6 +139,7 @@ class RunStarted:
     workers: int
     folder: str
     epochs: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

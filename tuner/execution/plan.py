@@ -12,14 +12,17 @@ from typing import Any
 from tuner.data.dataset import DatasetInfo
 from tuner.data.images import check
 from tuner.data.splits import train_size
-from tuner.execution.checks import check_sizes
+from tuner.execution.checks import check_networks, check_sizes
+from tuner.execution.costs import cost_of
 from tuner.experiment.experiment import Experiment
+from tuner.experiment.schema import COMPILED
 from tuner.experiment.space import Branch
 from tuner.experiment.trial import Configuration, Trial, TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, KnownTrial
-from tuner.models import Cost, family_of
+from tuner.models import is_own
+from tuner.models.own import own_family
 from tuner.search import make_method
 from tuner.training.slots import NUM_SLOTS
 
@@ -70,6 +73,7 @@ def make_plan(experiment: Experiment, *, results_dir: Path, data_dir: Path | Non
     """
     info = check(experiment.data, data_dir)
     check_sizes(experiment, info)
+    check_networks(experiment, info)
     total = total_trials(experiment)
     done, known = 0, {}
     path = RunFolder(results_dir, experiment.name).ledger
@@ -92,7 +96,7 @@ def make_plan(experiment: Experiment, *, results_dir: Path, data_dir: Path | Non
         disk_bytes=None
         if to_run is None or epochs is None
         else to_run * BYTES_PER_TRIAL + epochs * BYTES_PER_EPOCH,
-        notes=tuple(_notes(experiment, total)),
+        notes=tuple(notes(experiment, total)),
     )
 
 
@@ -221,7 +225,7 @@ def _planned(
     data = experiment.data
     if batch == "full":
         batch = train_size(data.validation, data.train_images, info.num_train)
-    slots = NUM_SLOTS[configuration.training["optimizer"]]
+    slots = NUM_SLOTS[_optimizer(configuration)]
     bytes_each = 4 if experiment.precision == "float32" else 2
     memory = cost.parameters * 4 * (2 + slots) + cost.activations * int(batch) * bytes_each
     return PlannedStructure(
@@ -234,15 +238,18 @@ def _planned(
     )
 
 
-def cost_of(configuration: Configuration, info: DatasetInfo) -> Cost:
-    """Parameters, multiply-adds and activations of a configuration's network on these images."""
-    model = configuration.model
-    family = family_of(model["family"])
-    cost: Cost = family.cost(family.config(**model), info.image_shape, info.num_classes)
-    return cost
+def _optimizer(configuration: Configuration) -> str:
+    optimizer = str(configuration.training["optimizer"])
+    if optimizer != COMPILED:
+        return optimizer
+    return own_family(configuration.model["family"]).declaration.optimizer or "adam"
 
 
-def _notes(experiment: Experiment, total: int | None) -> Iterator[str]:
+def notes(experiment: Experiment, total: int | None) -> Iterator[str]:
+    """What a person should know of the experiment before it runs."""
+    own = {b.model["family"] for b in experiment.space.branches if is_own(b.model["family"])}
+    for name in sorted(own):
+        yield from (f"{name}: {note}" for note in own_family(name).declaration.notes)
     asked = experiment.search.max_trials
     if asked is None or total is None:
         return

@@ -11,21 +11,20 @@ from pathlib import Path
 
 from tuner.data.dataset import DatasetInfo, Progress
 from tuner.data.images import check, fetch
-from tuner.execution.checks import check_backend, check_sizes
+from tuner.execution.checks import check_backend, check_networks, check_sizes
+from tuner.execution.costs import TrialCosts
 from tuner.execution.local import LocalPool
 from tuner.execution.messages import Event, Listener, Ready, RunEnded, RunStarted, WorkerSetup
-from tuner.execution.plan import cost_of, count_planned, total_trials
+from tuner.execution.plan import count_planned, notes, total_trials
 from tuner.execution.queue import TrialQueue
 from tuner.execution.scheduler import Scheduler
 from tuner.experiment.experiment import Experiment
-from tuner.experiment.trial import Trial
 from tuner.ledger.environment import environment_record
 from tuner.ledger.environment import gpus as installed_gpus
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES
 from tuner.ledger.table import TrialsCsv
-from tuner.models import Cost
 from tuner.search import make_method
 
 
@@ -58,6 +57,7 @@ def run_experiment(
     check_backend(experiment)
     info = check(experiment.data, data_dir)
     check_sizes(experiment, info)
+    check_networks(experiment, info)
     stop = stop or threading.Event()
     fetch(experiment.data, data_dir, _until(stop, download_progress))
     folder = RunFolder(results_dir, experiment.name)
@@ -77,7 +77,7 @@ def run_experiment(
                     _pool(experiment, folder, data_dir, workers, gpus),
                     ledger,
                     csv=csv,
-                    cost=_cost_of(info),
+                    cost=TrialCosts(info),
                     listener=listener,
                     on_ready=_environment_writer(experiment, folder, ledger, info),
                     clock=clock,
@@ -115,6 +115,7 @@ def _begin(
         workers=workers,
         folder=str(folder.path),
         epochs=_epochs(experiment),
+        notes=tuple(notes(experiment, total)),
     )
 
 
@@ -165,19 +166,6 @@ def _epochs(experiment: Experiment) -> int:
 def _least(*budgets: float | None) -> float | None:
     given = [budget for budget in budgets if budget is not None]
     return min(given, default=None)
-
-
-def _cost_of(info: DatasetInfo) -> Callable[[Trial], Cost]:
-    """The cost of a trial's network, worked out once per structure."""
-    costs: dict[str, Cost] = {}
-
-    def of(trial: Trial) -> Cost:
-        key = trial.structure.key
-        if key not in costs:
-            costs[key] = cost_of(trial.configuration, info)
-        return costs[key]
-
-    return of
 
 
 def _environment_writer(

@@ -93,7 +93,7 @@ class Scheduler:
         ledger: Ledger,
         *,
         csv: TrialsCsv,
-        cost: Callable[[Trial], Cost],
+        cost: Callable[[Trial], Cost | None],
         listener: Listener,
         on_ready: Callable[[Ready], None],
         clock: Callable[[], float] = time.monotonic,
@@ -201,8 +201,8 @@ class Scheduler:
             replicate=trial.replicate,
             seed=trial.seed,
             structure=trial.structure.key,
-            parameters=cost.parameters,
-            macs=cost.macs,
+            parameters=cost.parameters if cost else None,
+            macs=cost.macs if cost else None,
         )
         return self._ledger.add([new])[0]
 

@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ from tuner.execution.messages import (
 )
 
 if TYPE_CHECKING:
-    from tuner.training.program import DeviceImages, Hyperparameters, Program
+    from tuner.training.program import Blueprint, DeviceImages, Hyperparameters, Program
     from tuner.training.steps import State
 
 PROGRESS_SECONDS = 0.5
@@ -84,7 +85,7 @@ class Worker:
     def __init__(self, setup: WorkerSetup, connection: Connection, mailbox: Mailbox) -> None:
         self._connection = connection
         self._mailbox = mailbox
-        self._programs: OrderedDict[str, Program] = OrderedDict()
+        self._programs: OrderedDict[Hashable, Program] = OrderedDict()
         started = time.perf_counter()
         self._program_class, self._images, hashes = _prepare(setup)
         seconds = time.perf_counter() - started
@@ -97,12 +98,22 @@ class Worker:
 
     def _finished(self, task: TrainTrial) -> Finished:
         from tuner.training.program import Interrupted
+        from tuner.training.trial import prepare
 
         started = time.perf_counter()
         compile_seconds, reason = 0.0, ""
         try:
-            program, compile_seconds = self._program(task)
-            self._train(task, program)
+            trial = prepare(
+                task.model,
+                task.training,
+                structure=task.structure,
+                switches=task.switches,
+                seed=task.seed,
+                precision=task.precision,
+                images=self._images,
+            )
+            program, compile_seconds = self._program(trial.key, trial.blueprint, task.number)
+            self._train(task, program, trial.hyperparameters)
         except Interrupted:
             reason = ""
         except Exception as error:
@@ -111,33 +122,19 @@ class Worker:
         seconds = time.perf_counter() - started - compile_seconds
         return Finished(task.number, seconds, compile_seconds, reason)
 
-    def _program(self, task: TrainTrial) -> tuple[Program, float]:
+    def _program(self, key: Hashable, blueprint: Blueprint, number: int) -> tuple[Program, float]:
         """The program of the trial's structure, and what compiling it took just now."""
-        from tuner.training.trial import blueprint
-
-        if task.structure in self._programs:
-            self._programs.move_to_end(task.structure)
-            return self._programs[task.structure], 0.0
+        if key in self._programs:
+            self._programs.move_to_end(key)
+            return self._programs[key], 0.0
         if len(self._programs) >= MAX_PROGRAMS:
             self._programs.popitem(last=False)
-        program = self._program_class(
-            blueprint(
-                task.model,
-                task.training,
-                switches=task.switches,
-                precision=task.precision,
-                images=self._images,
-            ),
-            self._images,
-        )
-        self._programs[task.structure] = program
-        self._send(Compiled(task.number, program.compile_seconds))
+        program = self._program_class(blueprint, self._images)
+        self._programs[key] = program
+        self._send(Compiled(number, program.compile_seconds))
         return program, program.compile_seconds
 
-    def _train(self, task: TrainTrial, program: Program) -> None:
-        from tuner.training.trial import hyperparameters
-
-        values = hyperparameters(task.model, task.training, task.seed)
+    def _train(self, task: TrainTrial, program: Program, values: Hyperparameters) -> None:
         state = program.initial(task.seed)
         for epoch in range(1, task.training["epochs"] + 1):
             started = time.perf_counter()

@@ -10,9 +10,15 @@ from pydantic import BaseModel
 from tuner.errors import Problem, nearest
 from tuner.experiment.expansion import Leaf, Shape
 from tuner.experiment.findings import Findings
-from tuner.experiment.schema import OPTIMIZER_FIELDS, TrainingConfig, used_training_fields
+from tuner.experiment.schema import (
+    COMPILED,
+    OPTIMIZER_FIELDS,
+    TrainingConfig,
+    used_training_fields,
+)
 from tuner.experiment.yaml import to_text
 from tuner.models import FAMILIES
+from tuner.models.own import is_own, own_family
 
 
 def section_classes(shape: Shape, findings: Findings) -> dict[str, type[BaseModel]]:
@@ -21,11 +27,25 @@ def section_classes(shape: Shape, findings: Findings) -> dict[str, type[BaseMode
     leaf = shape.leaf("model", "family")
     family = closed(leaf)
     if isinstance(family, str) and family in FAMILIES:
+        _check_compiled(shape, None, findings)
         return {"model": FAMILIES[family].config} | classes
+    if is_own(family):
+        own = own_family(family)
+        _check_compiled(shape, own.declaration.optimizer, findings)
+        return {"model": own.config} | classes
     if leaf or not findings.has_choice(("model",)):
         source = leaf.source if leaf else ("model",)
         findings.add(source, "model.family", _no_family(leaf, family))
     return classes
+
+
+def _check_compiled(shape: Shape, optimizer: str | None, findings: Findings) -> None:
+    leaf = shape.leaf("training", "optimizer")
+    if leaf is None or optimizer or closed(leaf) != COMPILED:
+        return
+    what = "compiled is not possible here: the model does not compile itself"
+    others = ", ".join(name for name in OPTIMIZER_FIELDS if name != COMPILED)
+    findings.add(leaf.source, leaf.name, Problem(what, expected=others))
 
 
 def used_leaves(shape: Shape) -> Shape:
@@ -80,9 +100,6 @@ def _no_family(leaf: Leaf | None, family: Any) -> Problem:
     expected = ", ".join(FAMILIES)
     if leaf is None:
         return Problem("is missing", expected=expected)
-    if isinstance(family, str) and ":" in family:
-        what = f"{family}: a function of your own is not available in this version"
-        return Problem(what, received=family, expected=expected)
     near = nearest(str(family), FAMILIES) or ""
     received = to_text(leaf.node)
     return Problem(f"{received} is not known", "", received, expected, near and f"{near}?")

@@ -84,7 +84,17 @@ def _model(definitions: Schema) -> Schema:
         section["required"] = ["family"]
         every = section["properties"] | every
         variants.append(section)
-    families: Schema = _choice({"enum": list(FAMILIES)})
+    own: Schema = {"type": "string", "pattern": r"^[\w.]+:\w+$"}
+    variants.append(
+        {
+            "title": "a function of your own",
+            "description": "package.module:build; what it declares is open unless it is written.",
+            "type": "object",
+            "properties": {"family": own},
+            "required": ["family"],
+        }
+    )
+    families: Schema = _choice({"anyOf": [{"enum": list(FAMILIES)}, own]})
     several = {
         "title": "several families",
         "type": "object",

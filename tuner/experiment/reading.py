@@ -15,6 +15,7 @@ from tuner.data.config import DataConfig
 from tuner.errors import InputError, Problem, nearest
 from tuner.experiment.checking import BranchCheck
 from tuner.experiment.constraints import Constraint, ConstraintError, parse_constraint
+from tuner.experiment.declared import with_declared
 from tuner.experiment.domain import is_open
 from tuner.experiment.expansion import SECTIONS, expand
 from tuner.experiment.fields import known_names, report_unused, section_classes
@@ -59,7 +60,7 @@ class Reading:
         data = self._closed_section("data", DataConfig)
         objective = self._closed_section("objective", Objective)
         search = self._closed_section("search", SearchConfig)
-        space = self._space(search)
+        space = self._space(search, head.backend if head else "")
         self._findings.raise_if_any()
         if head is None or data is None or objective is None or search is None:
             raise AssertionError("a section was refused without a word")
@@ -132,8 +133,8 @@ class Reading:
             self._findings.add((*path, *fault.path), name, fault.problem)
         return None
 
-    def _space(self, search: SearchConfig | None) -> SearchSpace:
-        shapes = expand(self._tree, self._findings)
+    def _space(self, search: SearchConfig | None, backend: str) -> SearchSpace:
+        shapes = with_declared(expand(self._tree, self._findings), backend, self._findings)
         report_unused(shapes, self._findings)
         classes = [section_classes(shape, self._findings) for shape in shapes]
         pairs = list(zip(shapes, classes, strict=True))

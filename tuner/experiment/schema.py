@@ -24,10 +24,14 @@ from pydantic_core import PydanticCustomError
 STRUCTURAL = frozenset({"batch_size", "optimizer"})
 """Training fields that shape the graph; all others are runtime values of a compiled program."""
 
+COMPILED = "compiled"
+"""The optimizer of a model that a person's own `build(hp)` compiles."""
+
 OPTIMIZER_FIELDS: dict[str, frozenset[str]] = {
-    "adam": frozenset({"beta_1", "beta_2", "epsilon"}),
-    "adamw": frozenset({"beta_1", "beta_2", "epsilon", "weight_decay"}),
-    "sgd": frozenset({"momentum", "nesterov"}),
+    "adam": frozenset({"learning_rate", "beta_1", "beta_2", "epsilon"}),
+    "adamw": frozenset({"learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay"}),
+    "sgd": frozenset({"learning_rate", "momentum", "nesterov"}),
+    COMPILED: frozenset(),
 }
 """Training fields that belong to one optimizer or another."""
 
@@ -85,7 +89,10 @@ class TrainingConfig(BaseModel):
     batch_size: Annotated[int, Field(ge=1)] | Literal["full"] = Field(
         64, description="Images per step; full: all training images at once."
     )
-    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="Update rule.")
+    optimizer: Literal["adam", "adamw", "sgd", "compiled"] = Field(
+        "adam",
+        description="Update rule; compiled: that of a build(hp) of your own, with its values.",
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Highest learning rate of the schedule.")
     beta_1: float = Field(
         0.9, ge=0, lt=1, description="Decay of the first moment (adam, adamw); 1 - beta is a rate."

@@ -103,19 +103,21 @@ class Trial:
         from tuner.models import family_of
 
         configuration = self.configuration
-        config: Any = family_of(configuration.model["family"]).config
+        family: Any = family_of(configuration.model["family"])
         used = used_training_fields(configuration.training["optimizer"])
         training = {n: value for n, value in configuration.training.items() if n in used}
         content = {
             "version": OUTCOME_VERSION,
             "family": configuration.model["family"],
-            "model": _changed(configuration.model, _defaults(config)),
+            "model": _changed(configuration.model, _defaults(family.config)),
             "training": _changed(training, _defaults(TrainingConfig)),
             "data": self._data(),
             "backend": self.backend,
             "precision": self.precision,
             "seed": self.seed,
         }
+        if family.fingerprint:
+            content["code"] = family.fingerprint
         return _digest(content)
 
     @cached_property

@@ -109,7 +109,7 @@ def _bounds(schema: Mapping[str, Any]) -> str:
         "maximum": "at most",
         "exclusiveMaximum": "below",
     }
-    parts = [f"{word} {schema[key]:g}" for key, word in words.items() if key in schema]
+    parts = [f"{word} {schema[key]:.10g}" for key, word in words.items() if key in schema]
     return ", " + " and ".join(parts) if parts else ""
 
 

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from tuner.layers.preactivation import PreActivationConvolution
+from tuner.layers.recompute import joined, recomputed
 from tuner.layers.shapes import Shape
 
 # Filters of the 1×1 convolution, in growth rates. Source: Huang et al. 2017, section 3.
@@ -64,6 +65,12 @@ class DenseLayer(keras.layers.Layer):  # type: ignore[misc]
             inputs = step(inputs, training=training)
         return inputs
 
+    def call_efficiently(self, pieces: list[Any], training: bool | None = None) -> Any:
+        """The same of the pieces' concatenation; keeps what each convolution made and no more."""
+        for step in self.steps:
+            pieces = [recomputed(step, pieces, training)]
+        return pieces[0]
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`(batch, height, width, growth_rate)`."""
         return (*input_shape[:-1], self.growth_rate)
@@ -91,8 +98,9 @@ class DenseBlock(keras.layers.Layer):  # type: ignore[misc]
         growth_rate: channels that each makes.
         bottleneck: give every layer a 1×1 convolution before its 3×3 one.
         dropout: initial rate after each convolution (a runtime value); None for no dropout.
+        memory_efficient: remember only what each convolution made.
 
-    Source: Huang et al. 2017, section 3, equation 2.
+    Source: Huang et al. 2017, section 3, equation 2; Pleiss et al. 2017, section 3.
     """
 
     def __init__(
@@ -101,6 +109,7 @@ class DenseBlock(keras.layers.Layer):  # type: ignore[misc]
         growth_rate: int,
         bottleneck: bool = False,
         dropout: float | None = None,
+        memory_efficient: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -108,6 +117,7 @@ class DenseBlock(keras.layers.Layer):  # type: ignore[misc]
         self.growth_rate = growth_rate
         self.bottleneck = bottleneck
         self.initial_dropout = dropout
+        self.memory_efficient = memory_efficient
         self.dense_layers = [
             DenseLayer(growth_rate, bottleneck, dropout, name=f"layer{n}", dtype=self.dtype_policy)
             for n in range(1, num_layers + 1)
@@ -121,6 +131,8 @@ class DenseBlock(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Concatenate layer by layer."""
+        if self.memory_efficient:
+            return self._call_efficiently(inputs, training)
         features = inputs
         for layer in self.dense_layers:
             features = ops.concatenate([features, layer(features, training=training)], axis=-1)
@@ -139,7 +151,14 @@ class DenseBlock(keras.layers.Layer):  # type: ignore[misc]
             "growth_rate": self.growth_rate,
             "bottleneck": self.bottleneck,
             "dropout": self.initial_dropout,
+            "memory_efficient": self.memory_efficient,
         }
+
+    def _call_efficiently(self, inputs: Any, training: bool | None) -> Any:
+        pieces = [inputs]
+        for layer in self.dense_layers:
+            pieces.append(layer.call_efficiently(pieces, training))
+        return joined(pieces)
 
 
 @keras.saving.register_keras_serializable(package="tuner")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, Literal, get_args
 
 import keras
@@ -12,8 +13,90 @@ from tuner.layers.shapes import Shape
 DropoutMode = Literal["upscale_in_train", "downscale_in_infer"]
 
 
+class RuntimeDropout(keras.layers.Layer):  # type: ignore[misc]
+    """What the kinds of dropout share; they differ in what is dropped together.
+
+    The rate is a variable of the layer, and `hyperparameter` the name by which it is set.
+
+    Raises:
+        ValueError: a rate outside [0, 1) or an unknown mode.
+    """
+
+    def __init__(
+        self, rate: float, mode: DropoutMode, seed: int | None, hyperparameter: str, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"rate must be in [0, 1); received {rate!r}")
+        if mode not in get_args(DropoutMode):
+            raise ValueError(f"mode must be one of {get_args(DropoutMode)}; received {mode!r}")
+        self.initial_rate = float(rate)
+        self.mode = mode
+        self.seed = seed
+        self.hyperparameter = hyperparameter
+        self.supports_masking = True
+
+    # The layer's share of the hyperparameter; 1 but for stochastic depth.
+    multiplier: float = 1.0
+
+    @abstractmethod
+    def noise_shape(self, shape: Shape) -> Shape:
+        """Of the draws for inputs of `shape`: 1 along an axis that is dropped as a whole."""
+
+    def build(self, input_shape: Shape) -> None:
+        """Create the rate and the random state."""
+        self.rate = self.add_weight(
+            shape=(),
+            name="rate",
+            initializer=keras.initializers.Constant(self.initial_rate * self.multiplier),
+            dtype="float32",
+            trainable=False,
+            autocast=False,
+        )
+        # Here and not in __init__, so that the path of its state begins with the layer's.
+        self.seed_generator = keras.random.SeedGenerator(self.seed, name="seed_generator")
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Drop in training; in the second convention scale at prediction."""
+        if training:
+            return self._drop(inputs)
+        if self.mode == "upscale_in_train":
+            return inputs
+        return inputs * ops.cast(self._keep(), inputs.dtype)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The shape of the inputs."""
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments; the rate at construction (the present one is a weight)."""
+        return {
+            **super().get_config(),
+            "rate": self.initial_rate,
+            "mode": self.mode,
+            "seed": self.seed,
+            "hyperparameter": self.hyperparameter,
+        }
+
+    def _drop(self, inputs: Any) -> Any:
+        if self.mode == "upscale_in_train":
+            inputs = inputs * ops.cast(1.0 / self._keep(), inputs.dtype)
+        # Not a product with zeros and ones: of the draws the backward pass keeps a bool each.
+        return ops.where(self._draw_kept(inputs), inputs, ops.zeros((), inputs.dtype))
+
+    def _keep(self) -> Any:
+        return 1.0 - ops.convert_to_tensor(self.rate)
+
+    def _draw_kept(self, inputs: Any) -> Any:
+        # float32 even for half-precision inputs: bfloat16 knows 0.2 only to within 0.4 %.
+        draws = keras.random.uniform(
+            self.noise_shape(ops.shape(inputs)), dtype="float32", seed=self.seed_generator
+        )
+        return draws >= ops.convert_to_tensor(self.rate)
+
+
 @keras.saving.register_keras_serializable(package="tuner")
-class Dropout(keras.layers.Layer):  # type: ignore[misc]
+class Dropout(RuntimeDropout):
     """Sets each element to zero with probability `rate` while training.
 
     Both conventions that are in use make the expectation at prediction that of training:
@@ -46,59 +129,8 @@ class Dropout(keras.layers.Layer):  # type: ignore[misc]
         hyperparameter: str = "dropout",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"rate must be in [0, 1); received {rate!r}")
-        if mode not in get_args(DropoutMode):
-            raise ValueError(f"mode must be one of {get_args(DropoutMode)}; received {mode!r}")
-        self.initial_rate = float(rate)
-        self.mode = mode
-        self.seed = seed
-        self.hyperparameter = hyperparameter
-        self.supports_masking = True
+        super().__init__(rate, mode, seed, hyperparameter, **kwargs)
 
-    def build(self, input_shape: Shape) -> None:
-        """Create the rate and the random state."""
-        self.rate = self.add_weight(
-            shape=(),
-            name="rate",
-            initializer=keras.initializers.Constant(self.initial_rate),
-            dtype="float32",
-            trainable=False,
-            autocast=False,
-        )
-        # Here and not in __init__, so that the path of its state begins with the layer's.
-        self.seed_generator = keras.random.SeedGenerator(self.seed, name="seed_generator")
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Drop in training; in the second convention scale at prediction."""
-        keep = 1.0 - ops.convert_to_tensor(self.rate)
-        if training:
-            kept = self._draw_kept(inputs)
-            scaled = inputs * ops.cast(self._training_factor(keep), inputs.dtype)
-            return ops.where(kept, scaled, ops.zeros_like(scaled))
-        if self.mode == "upscale_in_train":
-            return inputs
-        return inputs * ops.cast(keep, inputs.dtype)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The shape of the inputs."""
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments; the rate at construction (the present one is a weight)."""
-        return {
-            **super().get_config(),
-            "rate": self.initial_rate,
-            "mode": self.mode,
-            "seed": self.seed,
-            "hyperparameter": self.hyperparameter,
-        }
-
-    def _draw_kept(self, inputs: Any) -> Any:
-        # float32 even for half-precision inputs: bfloat16 knows 0.2 only to within 0.4 %.
-        draws = keras.random.uniform(ops.shape(inputs), dtype="float32", seed=self.seed_generator)
-        return draws >= ops.convert_to_tensor(self.rate)
-
-    def _training_factor(self, keep: Any) -> Any:
-        return 1.0 / keep if self.mode == "upscale_in_train" else ops.ones_like(keep)
+    def noise_shape(self, shape: Shape) -> Shape:
+        """A draw for each element."""
+        return shape

@@ -7,7 +7,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from tuner.layers.fused import can_fuse, fused_batch_normalization
+from tuner.layers.fused import (
+    can_fuse_averages,
+    can_fuse_batch,
+    normalize_by_averages,
+    normalize_by_batch,
+)
 from tuner.layers.shapes import Shape
 
 
@@ -82,7 +87,7 @@ class BatchNormalization(keras.layers.Layer):  # type: ignore[misc]
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Normalize by the batch in training and by the moving averages otherwise."""
         if not (training and self.trainable):
-            return self._scale_and_shift(inputs, self.moving_mean, self.moving_variance)
+            return self._normalize_by_averages(inputs)
         outputs, mean, variance = self._normalize_by_batch(inputs)
         self._follow(self.moving_mean, mean)
         self._follow(self.moving_variance, variance)
@@ -117,15 +122,22 @@ class BatchNormalization(keras.layers.Layer):  # type: ignore[misc]
 
     def _normalize_by_batch(self, inputs: Any) -> tuple[Any, Any, Any]:
         channel_axis = self._channel_axis(len(inputs.shape))
-        if can_fuse(inputs, channel_axis):
-            return fused_batch_normalization(inputs, *self._gamma_and_beta(), self.epsilon)
-        inputs = ops.cast(inputs, self._statistics_dtype(inputs))
+        if can_fuse_batch(inputs, channel_axis):
+            return normalize_by_batch(inputs, channel_axis, *self._gamma_and_beta(), self.epsilon)
+        inputs = ops.cast(inputs, self._statistics_dtype)
         axes = [axis for axis in range(len(inputs.shape)) if axis != channel_axis]
         mean, variance = ops.moments(inputs, axes=axes)
         return self._scale_and_shift(inputs, mean, variance), mean, variance
 
+    def _normalize_by_averages(self, inputs: Any) -> Any:
+        mean, variance = self._vector(self.moving_mean), self._vector(self.moving_variance)
+        if can_fuse_averages(inputs, self._channel_axis(len(inputs.shape))):
+            return normalize_by_averages(
+                inputs, mean, variance, *self._gamma_and_beta(), self.epsilon
+            )
+        return self._scale_and_shift(ops.cast(inputs, self._statistics_dtype), mean, variance)
+
     def _scale_and_shift(self, inputs: Any, mean: Any, variance: Any) -> Any:
-        inputs = ops.cast(inputs, self._statistics_dtype(inputs))
         gamma, beta = self._gamma_and_beta()
         # Two operations on the images instead of four: y = x * factor + (beta - mean * factor).
         factor = gamma * ops.rsqrt(variance + self.epsilon)
@@ -135,14 +147,18 @@ class BatchNormalization(keras.layers.Layer):  # type: ignore[misc]
         return ops.cast(outputs, self.compute_dtype)
 
     def _gamma_and_beta(self) -> tuple[Any, Any]:
-        size, dtype = self.moving_mean.shape, self.moving_mean.dtype
-        gamma = ops.ones(size, dtype) if self.gamma is None else self.gamma
-        beta = ops.zeros(size, dtype) if self.beta is None else self.beta
-        return ops.convert_to_tensor(gamma), ops.convert_to_tensor(beta)
+        size, dtype = self.moving_mean.shape, self._statistics_dtype
+        gamma = ops.ones(size, dtype) if self.gamma is None else self._vector(self.gamma)
+        beta = ops.zeros(size, dtype) if self.beta is None else self._vector(self.beta)
+        return gamma, beta
 
-    def _statistics_dtype(self, inputs: Any) -> str:
+    def _vector(self, variable: Any) -> Any:
+        return ops.cast(ops.convert_to_tensor(variable), self._statistics_dtype)
+
+    @property
+    def _statistics_dtype(self) -> str:
         # Sums of squares overflow float16 beyond 65504 and lose every digit in bfloat16.
-        return str(keras.backend.result_type(inputs.dtype, "float32"))
+        return str(keras.backend.result_type(self.compute_dtype, "float32"))
 
     def _follow(self, moving: Any, batch: Any) -> None:
         moving.assign(moving * self.momentum + ops.cast(batch, moving.dtype) * (1 - self.momentum))

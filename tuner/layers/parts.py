@@ -16,7 +16,9 @@ def convolution(
     name: str,
     dtype: Any,
     strides: int = 1,
+    padding: str = "same",
     use_bias: bool = False,
+    bias_initializer: Any = "zeros",
 ) -> Any:
     """A convolution with He initialization, by default without bias: a normalization follows.
 
@@ -27,9 +29,10 @@ def convolution(
         kernel_size,
         strides=strides,
         # With stride 2 "same" pads below and right, where Torch recipes pad all around.
-        padding="same",
+        padding=padding,
         data_format="channels_last",
         use_bias=use_bias,
+        bias_initializer=bias_initializer,
         kernel_initializer="he_normal",
         name=name,
         dtype=dtype,

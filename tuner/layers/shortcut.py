@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 from keras import ops
@@ -54,18 +54,28 @@ class PaddedShortcut(keras.layers.Layer):  # type: ignore[misc]
 class ProjectionShortcut(keras.layers.Layer):  # type: ignore[misc]
     """A 1×1 convolution with `strides`, then batch normalization.
 
-    Source: He et al. 2016, section 3.3, option B.
+    Args:
+        filters: of the convolution.
+        strides: of the convolution.
+        batch_normalization: normalize; otherwise it is the convolution alone, without a bias
+            (in a network without normalization the branch that is added has one).
+
+    Source: He et al. 2016, section 3.3, option B; the convolution alone: He et al. 2016b.
     """
 
-    def __init__(self, filters: int, strides: int = 1, **kwargs: Any) -> None:
+    def __init__(
+        self, filters: int, strides: int = 1, batch_normalization: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.strides = strides
+        self.batch_normalization = batch_normalization
         policy = self.dtype_policy
         self.convolution = convolution(
             filters, 1, strides=strides, name="convolution", dtype=policy
         )
-        self.normalization = normalization(name="normalization", dtype=policy)
+        make = normalization if batch_normalization else keras.layers.Identity
+        self.normalization = make(name="normalization", dtype=policy)
 
     def build(self, input_shape: Shape) -> None:
         """Build convolution and normalization."""
@@ -83,10 +93,23 @@ class ProjectionShortcut(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        return {**super().get_config(), "filters": self.filters, "strides": self.strides}
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "strides": self.strides,
+            "batch_normalization": self.batch_normalization,
+        }
 
 
-SHORTCUTS: dict[str, type[PaddedShortcut] | type[ProjectionShortcut]] = {
-    "identity": PaddedShortcut,
-    "projection": ProjectionShortcut,
-}
+SHORTCUTS = get_args(ShortcutKind)
+
+
+def shortcut_layer(
+    kind: ShortcutKind, filters: int, strides: int, *, batch_normalization: bool, dtype: Any
+) -> PaddedShortcut | ProjectionShortcut:
+    """The layer of that kind; `batch_normalization` is of a projection."""
+    if kind == "identity":
+        return PaddedShortcut(filters, strides, name="shortcut", dtype=dtype)
+    return ProjectionShortcut(
+        filters, strides, batch_normalization=batch_normalization, name="shortcut", dtype=dtype
+    )

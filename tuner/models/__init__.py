@@ -10,25 +10,66 @@ from typing import Any
 from tuner.errors import InputError, Problem, nearest
 from tuner.models.cost import Cost
 from tuner.models.densenet import DenseNet
+from tuner.models.dual_path import DualPath
 from tuner.models.family import Family, FamilyConfig, runtime_fields
+from tuner.models.highway import Highway
+from tuner.models.inception import Inception
+from tuner.models.lenet import LeNet
+from tuner.models.mlp import MLP
+from tuner.models.own import is_own, own_family
 from tuner.models.plain import Plain
 from tuner.models.resnet import ResNet
+from tuner.models.wide_resnet import WideResNet
 
-__all__ = ["FAMILIES", "Cost", "Family", "FamilyConfig", "family_of", "runtime_fields"]
+__all__ = [
+    "FAMILIES",
+    "Cost",
+    "Family",
+    "FamilyConfig",
+    "family_of",
+    "hyper_model",
+    "is_own",
+    "runtime_fields",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """`hyper_model`, which loads keras-tuner, when it is first asked for."""
+    if name == "hyper_model":
+        from tuner.models.hyper import hyper_model
+
+        return hyper_model
+    raise AttributeError(f"module 'tuner.models' has no attribute {name!r}")
+
 
 FAMILIES: dict[str, Family[Any]] = {
-    family.name: family for family in (ResNet(), DenseNet(), Plain())
+    family.name: family
+    for family in (
+        ResNet(),
+        WideResNet(),
+        DenseNet(),
+        DualPath(),
+        Inception(),
+        Plain(),
+        Highway(),
+        LeNet(),
+        MLP(),
+    )
 }
 
 
-def family_of(name: str) -> Family[Any]:
-    """The family of that name.
+def family_of(name: str, backend: str = "") -> Family[Any]:
+    """The family of that name, or of a person's own `package.module:build`.
+
+    With a `backend` the file of such a function is looked at again if it has changed.
 
     Raises:
         InputError: there is none.
     """
     if name in FAMILIES:
         return FAMILIES[name]
+    if is_own(name):
+        return own_family(name, backend)
     near = nearest(name, FAMILIES)
     raise InputError(
         Problem(

@@ -97,9 +97,9 @@ class CostTape:
         self.height = self.width = 1
         self._keep_output()
 
-    def dense(self, units: int) -> None:
-        """A dense layer with bias on a vector."""
-        self._parameters += (self.channels + 1) * units
+    def dense(self, units: int, *, bias: bool = True) -> None:
+        """A dense layer on a vector."""
+        self._parameters += (self.channels + bias) * units
         self._macs += self.channels * units
         self.channels = units
         self._keep_output()

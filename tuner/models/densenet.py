@@ -53,6 +53,11 @@ class DenseNetConfig(FamilyConfig):
         description="rate after each convolution but the first; 0 leaves the layers out",
         json_schema_extra=RUNTIME,
     )
+    memory_efficient: bool = Field(
+        default=False,
+        description="recompute concatenation, normalization and relu in the backward pass: less "
+        "memory, more time, the same result",
+    )
 
     @field_validator("depth")
     @classmethod
@@ -153,24 +158,36 @@ def _grow(x: Any, config: DenseNetConfig, block: int) -> Any:
         config.growth_rate,
         bottleneck=config.bottleneck,
         dropout=dropout,
+        memory_efficient=config.memory_efficient,
         name=f"block{block}",
     )(x)
 
 
 def _block_cost(tape: CostTape, config: DenseNetConfig) -> None:
-    for _ in range(config.layers_per_block):
+    for layer in range(1, config.layers_per_block + 1):
         channels = tape.channels
         if config.bottleneck:
-            _step_cost(tape, config, 4 * config.growth_rate, 1)
-        _step_cost(tape, config, config.growth_rate, 3)
-        tape.concatenate(channels)
+            _step_cost(tape, config, 4 * config.growth_rate, 1, config.memory_efficient)
+        _step_cost(tape, config, config.growth_rate, 3, config.memory_efficient)
+        if config.memory_efficient and layer < config.layers_per_block:
+            tape.go_to((tape.height, tape.width, channels + config.growth_rate))
+        else:
+            tape.concatenate(channels)
 
 
-def _step_cost(tape: CostTape, config: DenseNetConfig, filters: int, kernel_size: int) -> None:
+def _step_cost(
+    tape: CostTape,
+    config: DenseNetConfig,
+    filters: int,
+    kernel_size: int,
+    recomputed: bool = False,
+) -> None:
+    """One preactivated convolution; of a recomputed one nothing is kept but what it made."""
     tape.batch_normalization()
-    tape.activation()
+    if not recomputed:
+        tape.activation()
     tape.convolution(filters, kernel_size)
-    if config.dropout > 0:
+    if config.dropout > 0 and not recomputed:
         tape.dropout()
 
 

@@ -64,6 +64,7 @@ class Family(ABC, Generic[ConfigT]):
 
     name: ClassVar[str]
     config: type[ConfigT]
+    fingerprint: str = ""  # of code that is not tuner's own
 
     @abstractmethod
     def cost(self, config: ConfigT, image_shape: ImageShape, num_classes: int) -> Cost:

@@ -6,13 +6,8 @@ from typing import Any
 
 import keras
 
-from tuner.layers.parts import convolution, normalization
-
-
-def stem(inputs: Any, filters: int, activation: str = "relu") -> Any:
-    """A 3×3 convolution, normalization and activation."""
-    x = convolution(filters, 3, name="stem_convolution", dtype=None)(inputs)
-    return normalize_and_activate(x, "stem", activation)
+from tuner.layers.dropout import Dropout
+from tuner.layers.parts import normalization
 
 
 def normalize_and_activate(x: Any, name: str, activation: str = "relu") -> Any:
@@ -21,12 +16,14 @@ def normalize_and_activate(x: Any, name: str, activation: str = "relu") -> Any:
     return keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
 
 
-def classify(x: Any, num_classes: int) -> Any:
-    """Global average pool and a dense layer of logits.
+def classify(x: Any, num_classes: int, dropout: float | None = None) -> Any:
+    """Global average pool, dropout where wanted, and a dense layer of logits.
 
-    Both in float32 under every precision: a loss from half-precision logits is too coarse.
+    All in float32 under every precision: a loss from half-precision logits is too coarse.
     """
     x = keras.layers.GlobalAveragePooling2D(
         data_format="channels_last", dtype="float32", name="pool"
     )(x)
+    if dropout is not None:
+        x = Dropout(dropout, dtype="float32", name="dropout")(x)
     return keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)

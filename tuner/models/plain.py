@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from tuner.models.cost import Cost, CostTape
-from tuner.models.family import Family, FamilyConfig, ImageShape
-from tuner.models.resnet import STAGE_FILTERS, block_plan, check_depth
+from tuner.models.depths import MAX_DEPTH, STAGE_FILTERS, block_plan, check_depth
+from tuner.models.family import Activation, Family, FamilyConfig, ImageShape, Pooling
 
 
 class PlainConfig(FamilyConfig):
@@ -18,18 +18,24 @@ class PlainConfig(FamilyConfig):
     depth: int = Field(
         default=20,
         ge=8,
-        le=1202,
+        le=MAX_DEPTH,
         description="layers with weights, 6n + 2: three stages of 2n convolutions",
     )
     batch_normalization: bool = Field(
         default=True,
         description="normalize after each convolution; without it convolutions have a bias",
     )
-    activation: Literal["relu", "sigmoid"] = Field(
-        default="relu", description="after each convolution"
+    activation: Activation = Field(default="relu", description="after each convolution")
+    pooling: Literal[Pooling, None] = Field(
+        default=None,
+        description="halve the images before the second and third stage by a 2x2 pool; null: by "
+        "stride 2 in the stage's first convolution",
     )
 
-    _check_depth = field_validator("depth")(check_depth)
+    @field_validator("depth")
+    @classmethod
+    def _check_depth(cls, depth: int) -> int:
+        return check_depth(depth)
 
 
 class Plain(Family[PlainConfig]):
@@ -45,6 +51,9 @@ class Plain(Family[PlainConfig]):
         """Parameters, multiply-adds and activations."""
         tape = CostTape(image_shape)
         for _, filters, strides in _convolution_plan(config.depth):
+            if config.pooling and strides > 1:
+                tape.pool(strides, padding="same")
+                strides = 1
             tape.convolution(filters, 3, strides, bias=not config.batch_normalization)
             if config.batch_normalization:
                 tape.batch_normalization()
@@ -79,6 +88,9 @@ def _convolve(x: Any, config: PlainConfig, name: str, filters: int, strides: int
 
     from tuner.layers.parts import convolution, normalization
 
+    if config.pooling and strides > 1:
+        x = _pool(x, config.pooling, strides, f"{name}_pool")
+        strides = 1
     use_bias = not config.batch_normalization
     x = convolution(
         filters, 3, strides=strides, use_bias=use_bias, name=f"{name}_convolution", dtype=None
@@ -86,3 +98,11 @@ def _convolve(x: Any, config: PlainConfig, name: str, filters: int, strides: int
     if config.batch_normalization:
         x = normalization(name=f"{name}_normalization", dtype=None)(x)
     return keras.layers.Activation(config.activation, name=f"{name}_{config.activation}")(x)
+
+
+def _pool(x: Any, pooling: Pooling, size: int, name: str) -> Any:
+    import keras
+
+    kinds = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
+    # "same", so that sizes are those that strides would give, and images of any size will do.
+    return kinds[pooling](size, padding="same", data_format="channels_last", name=name)(x)

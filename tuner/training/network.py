@@ -16,34 +16,10 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from tuner.models.uninitialized import build_uninitialized
 from tuner.training.initial import VariableSpec, draw_all
 
 Tensor = Any
-
-
-def _zeros(shape: tuple[int, ...], dtype: str | None = None) -> NDArray[Any]:
-    return np.zeros(shape, dtype="float32" if dtype in (None, "bfloat16") else dtype)
-
-
-def build_uninitialized(build: Callable[[], Any]) -> tuple[Any, dict[int, Any]]:
-    """Build a model without drawing its weights; also give each variable's initializer by id.
-
-    Drawing them eagerly would cost a kernel launch each, and under JAX a compilation each. Inside a
-    stateless scope Keras keeps the initializers for later; we take them and leave zeros behind.
-    """
-    with keras.StatelessScope():
-        model = build()
-        initializers = {}
-        for variable in model.variables:
-            initializer = variable._initializer
-            if initializer is not None and not _is_seed_state(variable):
-                initializers[id(variable)] = initializer
-                variable._initializer = _zeros
-    return model, initializers
-
-
-def _is_seed_state(variable: Any) -> bool:
-    return "seed_generator_state" in variable.name
 
 
 def _seed_generators(model: Any) -> list[Any]:
@@ -83,9 +59,12 @@ class Network:
     tuple of the other variables (moving averages); `keys` has one 31-bit key per seed generator.
     """
 
-    def __init__(self, build: Callable[[], Any], augmentation: Any) -> None:
+    def __init__(
+        self, build: Callable[[], Any], augmentation: Any, *, probabilities: bool = False
+    ) -> None:
         self.model, initializers = build_uninitialized(build)
         self.augmentation = augmentation
+        self.probabilities = probabilities
         self.augmentation_seeds = keras.random.SeedGenerator(0)
         self.generators = [self.augmentation_seeds, *_seed_generators(self.model)]
         self.rates = _runtime_rates(self.model)
@@ -165,14 +144,18 @@ class Network:
         step: Tensor,
         images: Tensor,
         indices: Tensor,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Logits of an augmented training batch, and the updated moving averages."""
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Logits of an augmented training batch, the model's own losses, and moving averages.
+
+        The networks of `tuner.models` have no losses of their own; a person's may have.
+        """
         mapping = self._mapping(weights, moving, values, keys, step)
-        with keras.StatelessScope(state_mapping=mapping) as scope:
+        with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
             batch = self.augmentation.batch(images, indices, self.augmentation_seeds)
-            logits = self.model(batch, training=True)
+            outputs = self.model(batch, training=True)
+            penalty = sum(self.model.losses, start=ops.zeros(()))
         updated = tuple(scope.get_current_value(variable) for variable in self.moving)
-        return ops.cast(logits, "float32"), updated
+        return self._logits(outputs), penalty, updated
 
     def predict(
         self,
@@ -188,8 +171,15 @@ class Network:
             batch = self.augmentation.batch(
                 images, indices, self.augmentation_seeds, training=False
             )
-            logits = self.model(batch, training=False)
-        return ops.cast(logits, "float32")
+            outputs = self.model(batch, training=False)
+        return self._logits(outputs)
+
+    def _logits(self, outputs: Tensor) -> Tensor:
+        outputs = ops.cast(outputs, "float32")
+        if not self.probabilities:
+            return outputs
+        # log softmax(log p) is log p; cut off where Keras' cross-entropy cuts probabilities off.
+        return ops.log(ops.clip(outputs, keras.config.epsilon(), 1.0))
 
     def assign(self, weights: NDArray[np.float32], moving: Sequence[NDArray[Any]]) -> Any:
         """Put a trial's weights into the Keras model and return it (to save it, say)."""

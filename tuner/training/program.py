@@ -37,10 +37,11 @@ class Interrupted(Exception):
 class Blueprint:
     """What a program is built for; everything else about a trial is a runtime value."""
 
-    build: Callable[[], Any]  # gives the Keras model, logits out
+    build: Callable[[], Any]  # gives the Keras model
     optimizer: str
     batch_size: int
     precision: str
+    probabilities: bool = False  # the model gives probabilities and not logits
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,9 @@ class Program(ABC):
         self.evaluation_batch = min(MAX_EVALUATION_BATCH, images.num_validation)
         self._seconds_per_step: dict[str, float] = {}
         with precision_scope(blueprint.precision):
-            self.network = Network(blueprint.build, images.augmentation)
+            self.network = Network(
+                blueprint.build, images.augmentation, probabilities=blueprint.probabilities
+            )
         self._steps = Steps(
             self.network,
             blueprint.optimizer,

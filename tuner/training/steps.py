@@ -129,13 +129,13 @@ class Steps:
         scale = state.loss_scale[0] if self.scale_loss else 1.0
 
         def objective(weights: Tensor) -> tuple[Tensor, Any]:
-            logits, moving = self.network.train(
+            logits, penalty, moving = self.network.train(
                 weights, state.moving, values, keys, state.step, fixed.images, indices
             )
             log_probabilities = ops.log_softmax(logits, axis=-1)
             losses = cross_entropy(log_probabilities, truth)
             loss = ops.mean(smoothed(log_probabilities, losses, values["label_smoothing"]))
-            return loss * scale, (moving, logits, losses)
+            return (loss + penalty) * scale, (moving, logits, losses)
 
         (_, (moving, logits, losses)), gradient = self.value_and_gradient(objective, state.weights)
         seen = totals_of(logits, truth, losses, ops.ones_like(losses))

@@ -1,0 +1,61 @@
+"""The reference is what the code says, and its examples are valid."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from docs import families, generate
+from tuner import layers
+from tuner.experiment.experiment import parse_experiment
+from tuner.models import FAMILIES
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return generate.pages()
+
+
+@pytest.mark.parametrize("name", ["README.md", "families.md", "layers.md", "sections.md"])
+def test_the_committed_page_is_what_the_code_says(pages, name):
+    committed = generate.FOLDER / name
+    text = committed.read_text("utf-8") if committed.exists() else ""
+    # Not assert ==: pytest would print the difference of two long texts.
+    if text != pages[name]:
+        pytest.fail(f"docs/reference/{name} is out of date; mend with: {generate.COMMAND}")
+
+
+def test_nothing_else_is_committed(pages):
+    assert {path.name for path in generate.FOLDER.iterdir()} == set(pages)
+
+
+def test_every_family_has_a_section(pages):
+    assert re.findall(r"^## (.+)$", pages["families.md"], re.MULTILINE) == list(FAMILIES)
+
+
+def test_every_layer_has_a_section(pages):
+    found = re.findall(r"^## (.+)$", pages["layers.md"], re.MULTILINE)
+    assert found == sorted(layers.__all__)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_example_of_a_family_is_valid_and_leaves_values_open(pages, name):
+    text = families.example(name)
+    assert text in pages["families.md"]
+    assert parse_experiment(text, f"{name}.yaml").space.size > 1
+
+
+def test_every_row_has_the_cells_of_its_table(pages):
+    for text in pages.values():
+        for found in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+            widths = {len(re.split(r"(?<!\\)\|", line)) for line in found.splitlines()}
+            assert len(widths) == 1, found
+
+
+def test_what_is_generated_is_always_the_same(pages):
+    assert generate.pages() == pages
+
+
+def test_published_configurations_belong_to_families():
+    assert set(families.PUBLISHED) <= set(FAMILIES)

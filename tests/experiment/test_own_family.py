@@ -1,0 +1,145 @@
+"""A family of one's own in an experiment: what it declares is open, what is written decides."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tuner.errors import InputError
+from tuner.experiment import parse_experiment
+from tuner.models.own import own_family
+
+RANDOM = "search: {method: random, max_trials: 8}"
+LOGITS, COMPILED = "tests.models.own_nets:logits", "tests.models.own_nets:compiled"
+
+
+def parse(text: str, overrides: tuple[str, ...] = ()):
+    return parse_experiment(text, "own.yaml", overrides)
+
+
+def experiment(model: str, rest: str = RANDOM):
+    return parse(f"model: {model}\n{rest}\n")
+
+
+def test_what_build_declares_and_nobody_writes_is_open():
+    space = experiment(f"{{family: '{LOGITS}'}}").space
+    assert set(space.names) == {
+        *("model.num_layers", "model.filters_0", "model.activation", "model.dropout"),
+        *("model.filters_1", "model.filters_2"),
+    }
+    by_layers = {b.model["num_layers"]: {a.name for a in b.axes} for b in space.branches}
+    assert "model.filters_2" not in by_layers[2]
+    assert "model.filters_2" in by_layers[3]
+
+
+def test_what_is_written_is_as_it_is_written():
+    text = f"{{family: '{LOGITS}', num_layers: 2, activation: tanh, dropout: {{choice: [0.1, 0.4]}}"
+    told = experiment(text + ", filters_0: 5}", "training: {epochs: 1}")
+    assert len(told.space) == 3 * 2  # filters_1 and dropout
+    values = told.space[0].model
+    assert (values["filters_0"], values["num_layers"], values["filters_2"]) == (5, 2, None)
+
+
+def test_a_grid_over_a_declared_range_asks_for_count():
+    with pytest.raises(InputError, match=r"model\.dropout.*no end of points"):
+        experiment(f"{{family: '{LOGITS}', num_layers: 1}}", "")
+
+
+def test_runtime_values_share_a_structure():
+    told = experiment(f"{{family: '{LOGITS}', num_layers: 1, filters_0: 4, activation: relu}}")
+    trials = [told.trial(told.space.sample(_Fixed(u))) for u in (0.1, 0.9)]
+    assert trials[0].key != trials[1].key
+    assert trials[0].structure == trials[1].structure
+
+
+class _Fixed:
+    def __init__(self, u: float) -> None:
+        self.u = u
+
+    def random(self) -> float:
+        return self.u
+
+
+def test_a_compiled_model_brings_its_optimizer():
+    told = experiment(f"{{family: '{COMPILED}'}}")
+    configuration = told.space.sample(_Fixed(0.5))
+    assert configuration.training["optimizer"] == "compiled"
+    assert "training.learning_rate" not in configuration.flat()
+    assert "model.learning_rate" in configuration.flat()
+
+
+def test_what_is_written_takes_the_place_of_compile():
+    rest = (
+        "training: {optimizer: adam, learning_rate: 0.1}\nsearch: {method: random, max_trials: 2}"
+    )
+    configuration = experiment(f"{{family: '{COMPILED}'}}", rest).space.sample(_Fixed(0.5))
+    assert configuration.flat()["training.learning_rate"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "mend"),
+    [
+        (f"model: {{family: '{COMPILED}'}}\ntraining: {{beta_1: 0.5}}", "has no effect", "adam"),
+        (f"model: {{family: '{LOGITS}'}}\ntraining: {{optimizer: compiled}}", "compiled", "sgd"),
+        ("model: {family: resnet}\ntraining: {optimizer: compiled}", "compiled", "sgd"),
+        (f"model: {{family: '{LOGITS}', num_layer: 2}}", "not known", "num_layers"),
+        (f"model: {{family: '{LOGITS}', activation: rellu}}", "not known", "relu"),
+        (f"model: {{family: '{LOGITS}', num_layers: many}}", "wrong type", ""),
+        ("model: {family: 'tests.models.own_nets:nothing'}", "returned no model", "return"),
+        ("model: {family: 'tests.models.own_nets:raising'}", "no luck today", ""),
+        ("model: {family: 'tests.models.own_nets:missing'}", "no such function", "PYTHONPATH"),
+    ],
+)
+def test_a_mistake_has_a_message_with_its_line(text, what, mend):
+    with pytest.raises(InputError) as caught:
+        parse(text + "\nsearch: {method: random, max_trials: 2}")
+    (problem,) = caught.value.problems
+    told = str(caught.value)
+    assert what in told
+    assert mend in told
+    assert problem.where.startswith("own.yaml:")
+
+
+def test_a_choice_of_families_may_hold_one():
+    text = f"{{choice: [{{family: resnet}}, {{family: '{LOGITS}', num_layers: 1}}]}}"
+    families = {branch.model["family"] for branch in experiment(text).space.branches}
+    assert families == {"resnet", LOGITS}
+
+
+def test_editing_the_file_makes_other_trials(tmp_path, monkeypatch):
+    source = tmp_path / "edited_nets.py"
+    source.write_text(
+        "import keras\n\n\ndef build(hp):\n"
+        "    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(),\n"
+        "                             keras.layers.Dense(hp.Int('units', 2, 3))])\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    text = "model: {family: 'edited_nets:build'}"
+    before = parse(text)
+    key = before.trial(before.space[0]).key
+    assert parse(text).trial(before.space[0]).key == key
+    source.write_text(source.read_text().replace("2, 3", "2, 4"))
+    after = parse(text)
+    assert (len(before.space), len(after.space)) == (2, 3)
+    assert after.trial(after.space[0]).key != key
+
+
+def test_its_cost_is_worked_out_elsewhere():
+    program = f"""
+import sys
+from tuner.models.own import own_family
+family = own_family("{COMPILED}")
+cost = family.cost(family.config(), (8, 8, 3), 4)
+assert cost.parameters == 192 * 8 + 8 + 8 * 4 + 4, cost
+assert not {{"keras", "tensorflow", "keras_tuner"}} & set(sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_process_is_started_once():
+    assert own_family(LOGITS) is own_family(LOGITS)

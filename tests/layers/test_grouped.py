@@ -1,0 +1,69 @@
+"""Convolutions in groups."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tests.layers.on_backend import gradients
+from tuner.layers import GroupedConvolution
+
+SHAPE = (2, 5, 4, 6)
+
+
+def images(seed=0, shape=SHAPE):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def make(groups, strides=1, **arguments):
+    layer = GroupedConvolution(9, 3, groups, strides, **arguments)
+    layer.build(SHAPE)
+    return layer
+
+
+def as_one_kernel(kernel, groups):
+    """The kernel of an ordinary convolution: zeros between the groups."""
+    size, _, seen, filters = kernel.shape
+    full = np.zeros((size, size, seen * groups, filters), kernel.dtype)
+    for g in range(groups):
+        made = slice(g * filters // groups, (g + 1) * filters // groups)
+        full[:, :, g * seen : (g + 1) * seen, made] = kernel[..., made]
+    return full
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_is_a_convolution_with_zeros_between_the_groups(groups, strides):
+    layer = make(groups, strides)
+    kernel = ops.convert_to_numpy(layer.kernel)
+    assert kernel.shape == (3, 3, 6 // groups, 9)
+    expected = ops.conv(images(), as_one_kernel(kernel, groups), strides, padding="same")
+    y = layer(images())
+    assert tuple(y.shape) == layer.compute_output_shape(SHAPE)
+    np.testing.assert_allclose(np.array(y), np.array(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_has_a_gradient_in_every_precision(precision):
+    layer, weights = make(3, dtype=precision), images(1, (2, 5, 4, 9))
+    model = keras.Sequential([layer])
+    model.build(SHAPE)
+    for_images, for_kernel = gradients(model, images(), weights)
+    kernel = ops.convert_to_numpy(layer.kernel)
+    bump = np.zeros_like(kernel)
+    bump[1, 1, 0, 4] = 1.0
+    # The layer is linear: the gradient is the effect of one weight.
+    change = ops.conv(images(), as_one_kernel(bump, 3), 1, padding="same")
+    expected = float(np.sum(np.array(change) * weights))
+    assert float(for_kernel[1, 1, 0, 4]) == pytest.approx(expected, rel=0.1, abs=0.1)
+    assert for_images.shape == SHAPE
+    assert np.abs(np.asarray(for_images, "float32")).min() > 0
+
+
+def test_refuses_what_does_not_divide_into_groups():
+    with pytest.raises(ValueError, match="filters must be a multiple of 4 groups; got 9"):
+        make(4)
+    with pytest.raises(ValueError, match="channels must be a multiple of 9 groups; got 6"):
+        make(9)

@@ -1,0 +1,272 @@
+"""A person's own build(hp): what it declares, what came out, what is refused."""
+
+from __future__ import annotations
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from tests.models import own_nets
+from tuner.errors import InputError
+from tuner.models.declaration import OPEN, Declaration
+from tuner.models.own_build import (
+    check_shapes,
+    digest_of,
+    gives_probabilities,
+    load_build,
+    run_build,
+    run_uninitialized,
+)
+from tuner.models.own_compiled import read_compiled
+from tuner.models.own_cost import cost_of_model
+from tuner.models.own_probe import Probe
+
+IMAGE, CLASSES = own_nets.IMAGE, own_nets.CLASSES
+
+
+def declaration(build) -> Declaration:
+    return Probe(build).declaration()
+
+
+def declared(build):
+    return {one.name: one for one in declaration(build).hyperparameters}
+
+
+def test_domains_are_written_as_an_experiment_writes_them():
+    found = declared(own_nets.logits)
+    assert found["num_layers"].node == {"min": 1, "max": 3}
+    assert found["filters_0"].node == {"choice": [4, 8, 12]}
+    assert found["activation"].node == {"choice": ["relu", "tanh"]}
+    assert found["dropout"].node == {"min": 0.1, "max": 0.5}
+    assert declared(own_nets.compiled)["learning_rate"].node == {
+        "min": 1e-3,
+        "max": 1e-1,
+        "scale": "log",
+    }
+
+
+def test_a_stepped_float_has_its_exact_points_and_its_maximum():
+    def build(hp):
+        hp.Float("rate", 0.0, 0.3, step=0.1)
+        hp.Int("size", 2, 32, step=2, sampling="log")
+        hp.Fixed("seed", 3)
+        return own_nets.logits(hp)
+
+    found = declared(build)
+    assert found["rate"].node == {"choice": [0.0, 0.1, 0.2, 0.3]}
+    assert found["size"].node == {"choice": [2, 4, 8, 16, 32]}
+    assert found["seed"].node == 3
+
+
+def test_what_a_loop_asks_for_is_found_with_its_condition():
+    found = declared(own_nets.logits)
+    assert found["filters_0"].conditions == ()
+    assert found["filters_1"].conditions == (("num_layers", (2, 3)),)
+    assert found["filters_2"].conditions == (("num_layers", (3,)),)
+
+
+def test_conditional_scopes_are_kept():
+    found = declared(own_nets.scoped)
+    assert found["units"].conditions == (("kind", ("dense",)),)
+    assert found["filters"].conditions == (("kind", ("convolution",)),)
+
+
+def test_what_only_compile_or_a_runtime_rate_reads_does_not_shape_the_network():
+    found = declared(own_nets.logits)
+    assert {n for n, one in found.items() if not one.structural} == {"dropout"}
+    assert not any(one.structural for one in declared(own_nets.compiled).values())
+
+
+def test_branches_hold_only_what_is_used():
+    branches = declaration(own_nets.logits).branches({})
+    assert [b["num_layers"] for b in branches] == [1, 2, 3]
+    assert ["filters_1" in b for b in branches] == [False, True, True]
+    assert ["filters_2" in b for b in branches] == [False, False, True]
+
+
+def test_what_the_experiment_writes_is_left_to_it():
+    told = declaration(own_nets.logits)
+    (branch,) = told.branches({"num_layers": 2, "activation": "relu", "dropout": OPEN})
+    assert sorted(branch) == ["filters_0", "filters_1"]
+    (several,) = told.branches({"num_layers": OPEN})
+    assert {"filters_0", "filters_1", "filters_2"} <= set(several)
+
+
+def test_a_declaration_survives_a_round_trip():
+    told = declaration(own_nets.scoped)
+    assert Declaration.from_json(told.to_json()) == told
+    assert len(told.fingerprint) == 64
+
+
+def test_values_that_cannot_be_built_are_noted_and_no_obstacle():
+    told = declaration(own_nets.sometimes)
+    assert any("two is not possible" in note for note in told.notes)
+    assert "units" in {one.name for one in told.hyperparameters}
+
+
+def test_its_metrics_are_not_recorded_and_that_is_said():
+    assert any("metrics" in note for note in declaration(own_nets.compiled).notes)
+    assert declaration(own_nets.compiled).optimizer == "sgd"
+
+
+@pytest.mark.parametrize(
+    ("build", "what"),
+    [
+        (own_nets.nothing, "returned no model"),
+        (own_nets.raising, "raised an error with its default values"),
+        (own_nets.dotted, "cannot be named"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(build, what):
+    with pytest.raises(InputError, match=what):
+        declaration(build)
+
+
+def test_the_same_name_with_another_domain_is_refused():
+    def build(hp):
+        kind = hp.Choice("kind", ["a", "b"])
+        hp.Int("units", 1, 2 if kind == "a" else 3)
+        return own_nets.logits(hp)
+
+    with pytest.raises(InputError, match="different domains"):
+        declaration(build)
+
+
+def test_given_values_reach_the_network():
+    values = {"num_layers": 2, "filters_0": 12, "filters_1": 4, "activation": "tanh"}
+    built = run_build(own_nets.logits, values, IMAGE)
+    shapes = [layer.kernel.shape[-1] for layer in built.model.layers if hasattr(layer, "kernel")]
+    assert shapes == [12, 4, CLASSES]
+    assert built.used == {*values, "dropout"}
+
+
+def test_it_agrees_with_keras_tuner_on_what_is_declared():
+    hp = keras_tuner.HyperParameters()
+    own_nets.scoped(hp)
+    assert {one.name for one in hp.space} == set(declared(own_nets.scoped))
+
+
+def test_a_runtime_rate_is_taken_out_and_told():
+    one = run_build(own_nets.logits, {"dropout": 0.2}, IMAGE)
+    other = run_build(own_nets.logits, {"dropout": 0.4}, IMAGE)
+    assert (one.rates, other.rates) == ((0.2,), (0.4,))
+    assert digest_of(one.model) == digest_of(other.model)
+
+
+def test_networks_that_differ_have_different_digests():
+    digests = [
+        digest_of(run_build(own_nets.logits, values, IMAGE).model)
+        for values in ({}, {"activation": "tanh"}, {"num_layers": 2}, {"filters_0": 8})
+    ]
+    assert len({*digests, None}) == 5
+
+
+def test_a_subclassed_model_never_shares_a_program():
+    assert digest_of(run_build(own_nets.subclassed, {}, IMAGE).model) is None
+    assert declared(own_nets.subclassed)["units"].structural
+
+
+def test_compile_is_read_in_the_words_of_training():
+    built = run_uninitialized(own_nets.compiled, {"learning_rate": 0.05, "nesterov": True}, IMAGE)
+    compiled = read_compiled(built.model)
+    assert compiled.optimizer == "sgd"
+    assert compiled.values["learning_rate"] == pytest.approx(0.05)
+    assert compiled.values["momentum"] == 0.5
+    assert compiled.values["nesterov"] is True
+    assert not compiled.from_logits
+    assert gives_probabilities(built.model, compiled)
+
+
+def test_a_softmax_at_the_end_gives_probabilities():
+    def soft(hp):
+        return keras.Sequential([keras.Input(IMAGE), keras.layers.Dense(2, "softmax")])
+
+    assert gives_probabilities(run_build(soft, {}, IMAGE).model, None)
+    assert not gives_probabilities(run_build(own_nets.logits, {}, IMAGE).model, None)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "loss", "what"),
+    [
+        (keras.optimizers.RMSprop, "sparse_categorical_crossentropy", "the optimizer"),
+        (lambda: keras.optimizers.Adam(amsgrad=True), "sparse_categorical_crossentropy", "amsgrad"),
+        (lambda: keras.optimizers.SGD(clipnorm=1.0), "sparse_categorical_crossentropy", "clipnorm"),
+        (
+            lambda: keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)),
+            "sparse_categorical_crossentropy",
+            "a schedule",
+        ),
+        (keras.optimizers.SGD, "mse", "the loss"),
+        (
+            keras.optimizers.SGD,
+            keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
+            "label_smoothing",
+        ),
+    ],
+)
+def test_what_compile_asks_for_and_cannot_be_had_is_refused(optimizer, loss, what):
+    with pytest.raises(InputError, match=what):
+        read_compiled(own_nets.with_optimizer(optimizer(), loss))
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_the_loss_says_what_the_outputs_are(from_logits):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+    assert read_compiled(own_nets.with_optimizer("adam", loss)).from_logits is from_logits
+    assert read_compiled(run_build(own_nets.logits, {}, IMAGE).model) is None
+
+
+def test_its_cost_is_counted_along_all_layers():
+    values = {"num_layers": 1, "filters_0": 4}
+    model = run_uninitialized(own_nets.logits, values, IMAGE).model
+    cost = cost_of_model(model, IMAGE)
+    assert cost.parameters == 3 * 3 * 3 * 4 + 4 + 4 * CLASSES + CLASSES
+    assert cost.macs == 3 * 3 * 3 * 4 * 64 + 4 * CLASSES
+    # Convolution, activation, pool, dropout and dense.
+    assert cost.activations == 2 * 4 * 64 + 4 + 4 + CLASSES
+
+
+def test_layers_within_layers_are_counted():
+    from tuner.models import FAMILIES
+
+    family = FAMILIES["resnet"]
+    config = family.config(depth=8)
+    model = family.build(config, IMAGE, CLASSES)
+    known, counted = family.cost(config, IMAGE, CLASSES), cost_of_model(model, IMAGE)
+    assert (counted.parameters, counted.macs) == (known.parameters, known.macs)
+
+
+def test_other_images_and_other_classes_are_refused():
+    model = run_uninitialized(own_nets.logits, {}, IMAGE).model
+    check_shapes(model, IMAGE, CLASSES)
+    with pytest.raises(InputError, match="cannot take the images"):
+        check_shapes(model, (8, 8, 1), CLASSES)
+    with pytest.raises(InputError, match="wrong number of outputs"):
+        check_shapes(own_nets.several_classes(None), IMAGE, CLASSES)
+
+
+def test_pretrained_weights_are_kept():
+    from tuner.models.uninitialized import build_uninitialized
+
+    model, initializers = build_uninitialized(
+        lambda: run_build(own_nets.pretrained, {}, IMAGE).model
+    )
+    kernel, bias = model.layers[1].variables
+    assert id(kernel) not in initializers
+    assert np.all(keras.ops.convert_to_numpy(kernel) == 7)
+    assert np.all(keras.ops.convert_to_numpy(bias) == 7)
+    assert id(model.layers[-1].kernel) in initializers
+
+
+def test_a_function_a_hypermodel_and_its_class_are_found():
+    assert load_build("tests.models.own_nets:logits") is own_nets.logits
+    for name in ("hyper", "Hyper"):
+        build = load_build(f"tests.models.own_nets:{name}")
+        assert isinstance(build(keras_tuner.HyperParameters()), keras.Model)
+
+
+@pytest.mark.parametrize("name", ["tests.models.own_nets:missing", "tests.models.missing:build"])
+def test_a_function_that_is_not_there_is_named(name):
+    with pytest.raises(InputError, match="no such function"):
+        load_build(name)

@@ -1,0 +1,170 @@
+"""Highway networks for small images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from pydantic import Field, field_validator
+
+from tuner.models.cost import Cost, CostTape
+from tuner.models.family import (
+    RUNTIME,
+    Activation,
+    Family,
+    FamilyConfig,
+    ImageShape,
+    nearest_allowed,
+    rate_or_none,
+)
+
+MAX_DEPTH = 1202
+
+
+class HighwayConfig(FamilyConfig):
+    """A highway network of the CIFAR form."""
+
+    family: Literal["highway"] = "highway"
+    depth: int = Field(
+        default=20,
+        ge=5,
+        le=MAX_DEPTH,
+        description="layers with weights, 3n + 2: three stages of n; a block with its gate is one",
+    )
+    filters: int = Field(
+        default=16,
+        ge=1,
+        le=1024,
+        description="of the first stage; each later stage has twice as many",
+    )
+    gate_bias: float = Field(
+        default=-4.0,
+        ge=-20.0,
+        le=20.0,
+        description="where the bias of each gate starts: the less, the nearer to the identity; "
+        "deep networks need it low (110 layers train from -4 and not from -2)",
+    )
+    activation: Activation = Field(default="relu", description="after each transformation")
+    batch_normalization: bool = Field(
+        default=False,
+        description="normalize before each activation; the convolution before it then has no bias",
+    )
+    dropout: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="rate on what each block transforms; 0 leaves the layers out",
+        json_schema_extra=RUNTIME,
+    )
+
+    @field_validator("depth")
+    @classmethod
+    def _check_depth(cls, depth: int) -> int:
+        if (depth - 2) % 3:
+            near = nearest_allowed(depth, range(5, min(depth + 3, MAX_DEPTH) + 1, 3))
+            raise ValueError(f"depth must be 3n + 2 (5, 8, ..., 20, 32, 110); nearest: {near}")
+        return depth
+
+
+class Highway(Family[HighwayConfig]):
+    """Stem, three stages of n highway blocks, head.
+
+    Stages after the first begin with a plain convolution of stride 2 in the place of a block, since
+    a gate mixes only what has the same shape.
+
+    Source: Srivastava et al. 2015, "Training Very Deep Networks"; the form is that of He et al.
+    2016, section 4.2.
+    """
+
+    name: ClassVar[str] = "highway"
+    config = HighwayConfig
+
+    def cost(self, config: HighwayConfig, image_shape: ImageShape, num_classes: int) -> Cost:
+        """Parameters, multiply-adds and activations."""
+        tape = CostTape(image_shape)
+        for place in _plan(config):
+            if place.is_block:
+                _block_cost(tape, config, place.filters)
+            else:
+                _transform_cost(tape, config, place.filters, place.strides)
+        tape.global_average_pool()
+        tape.dense(num_classes)
+        return tape.cost
+
+    def build(self, config: HighwayConfig, image_shape: ImageShape, num_classes: int) -> Any:
+        """A functional model of logits."""
+        import keras
+
+        from tuner.models.head import classify
+
+        inputs = keras.Input(image_shape, name="image")
+        x = inputs
+        for place in _plan(config):
+            x = _block(x, config, place) if place.is_block else _convolve(x, config, place)
+        return keras.Model(inputs, classify(x, num_classes), name=self.name)
+
+
+class Place(NamedTuple):
+    """Where a layer stands: a highway block or a plain convolution."""
+
+    name: str
+    is_block: bool
+    filters: int
+    strides: int = 1
+
+
+def _plan(config: HighwayConfig) -> Iterator[Place]:
+    yield Place("stem", False, config.filters)
+    for stage in (1, 2, 3):
+        filters = config.filters * 2 ** (stage - 1)
+        for layer in range(1, (config.depth - 2) // 3 + 1):
+            if stage > 1 and layer == 1:
+                yield Place(f"stage{stage}_layer1", False, filters, 2)
+            else:
+                yield Place(f"stage{stage}_layer{layer}", True, filters)
+
+
+def _block(x: Any, config: HighwayConfig, place: Place) -> Any:
+    from tuner.layers import HighwayBlock
+
+    return HighwayBlock(
+        place.filters,
+        gate_bias=config.gate_bias,
+        activation=config.activation,
+        batch_normalization=config.batch_normalization,
+        dropout=rate_or_none(config.dropout),
+        name=place.name,
+    )(x)
+
+
+def _convolve(x: Any, config: HighwayConfig, place: Place) -> Any:
+    import keras
+
+    from tuner.layers.parts import convolution, normalization
+
+    x = convolution(
+        place.filters,
+        3,
+        strides=place.strides,
+        use_bias=not config.batch_normalization,
+        name=f"{place.name}_convolution",
+        dtype=None,
+    )(x)
+    if config.batch_normalization:
+        x = normalization(name=f"{place.name}_normalization", dtype=None)(x)
+    return keras.layers.Activation(config.activation, name=f"{place.name}_{config.activation}")(x)
+
+
+def _transform_cost(tape: CostTape, config: HighwayConfig, filters: int, strides: int) -> None:
+    tape.convolution(filters, 3, strides, bias=not config.batch_normalization)
+    if config.batch_normalization:
+        tape.batch_normalization()
+    tape.activation()
+
+
+def _block_cost(tape: CostTape, config: HighwayConfig, filters: int) -> None:
+    _transform_cost(tape, config, filters, 1)
+    if config.dropout > 0:
+        tape.dropout()
+    tape.convolution(filters, 3, bias=True)
+    tape.activation()

@@ -1,0 +1,125 @@
+"""LeNet-5, the first of the convolutional networks."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from tuner.errors import InputError, Problem
+from tuner.models.cost import Cost, CostTape, Padding
+from tuner.models.family import RUNTIME, Activation, Family, FamilyConfig, ImageShape, Pooling
+from tuner.models.mlp import hidden_cost, hidden_layer
+
+FILTERS = (6, 16)
+HIDDEN_UNITS = (120, 84)
+PAPERS_SIZE = 32
+
+
+class LeNetConfig(FamilyConfig):
+    """LeNet-5, by default as in the paper where it can be."""
+
+    family: Literal["lenet"] = "lenet"
+    kernel_size: int = Field(default=5, ge=3, le=7, description="of both convolutions")
+    activation: Activation = Field(
+        default="tanh", description="after each convolution and hidden dense layer"
+    )
+    pooling: Pooling = Field(default="average", description="2x2, after each convolution")
+    batch_normalization: bool = Field(
+        default=False,
+        description="normalize before each activation; the layer before it then has no bias",
+    )
+    dropout: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="rate after each hidden dense layer; 0 leaves the layers out",
+        json_schema_extra=RUNTIME,
+    )
+
+
+class LeNet(Family[LeNetConfig]):
+    """Two convolutions with 6 and 16 filters, each pooled, dense layers of 120 and 84 units, head.
+
+    Images smaller than 32x32 are padded with zeros by the first convolution, as the paper puts its
+    28x28 digits into 32x32. Unlike there, every channel of the second convolution sees all six of
+    the first, pools have no weights, tanh is not scaled, and the head is a dense layer of logits.
+
+    Source: LeCun et al. 1998, section II.B.
+    """
+
+    name: ClassVar[str] = "lenet"
+    config = LeNetConfig
+
+    def cost(self, config: LeNetConfig, image_shape: ImageShape, num_classes: int) -> Cost:
+        """Parameters, multiply-adds and activations."""
+        _check_image(config, image_shape)
+        tape, use_bias = CostTape(image_shape), not config.batch_normalization
+        for filters, padding in zip(FILTERS, _paddings(image_shape), strict=True):
+            tape.convolution(filters, config.kernel_size, bias=use_bias, padding=padding)
+            if config.batch_normalization:
+                tape.batch_normalization()
+            tape.activation()
+            tape.pool(2)
+        tape.flatten()
+        for units in HIDDEN_UNITS:
+            hidden_cost(tape, config, units)
+        tape.dense(num_classes)
+        return tape.cost
+
+    def build(self, config: LeNetConfig, image_shape: ImageShape, num_classes: int) -> Any:
+        """A functional model of logits."""
+        _check_image(config, image_shape)
+        import keras
+
+        inputs = keras.Input(image_shape, name="image")
+        x = inputs
+        for index, padding in enumerate(_paddings(image_shape)):
+            x = _convolve(x, config, FILTERS[index], padding, f"stage{index + 1}")
+        x = keras.layers.Flatten(name="flatten")(x)
+        for index, units in enumerate(HIDDEN_UNITS, 1):
+            x = hidden_layer(x, config, units, f"hidden{index}")
+        logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
+        return keras.Model(inputs, logits, name=self.name)
+
+
+def _convolve(x: Any, config: LeNetConfig, filters: int, padding: Padding, name: str) -> Any:
+    import keras
+
+    from tuner.layers.parts import convolution, normalization
+
+    x = convolution(
+        filters,
+        config.kernel_size,
+        padding=padding,
+        use_bias=not config.batch_normalization,
+        name=f"{name}_convolution",
+        dtype=None,
+    )(x)
+    if config.batch_normalization:
+        x = normalization(name=f"{name}_normalization", dtype=None)(x)
+    x = keras.layers.Activation(config.activation, name=f"{name}_{config.activation}")(x)
+    kinds = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
+    return kinds[config.pooling](2, data_format="channels_last", name=f"{name}_pool")(x)
+
+
+def _paddings(image_shape: ImageShape) -> tuple[Padding, Padding]:
+    return "same" if min(image_shape[:2]) < PAPERS_SIZE else "valid", "valid"
+
+
+def _check_image(config: LeNetConfig, image_shape: ImageShape) -> None:
+    height, width, _ = image_shape
+    # Half of it must leave the second convolution two pixels to be pooled.
+    least = 2 * (config.kernel_size + 1)
+    if min(height, width) >= least:
+        return
+    largest = min(height, width) // 2 - 1
+    raise InputError(
+        Problem(
+            what="the images are too small for two convolutions and pools",
+            where="model.kernel_size",
+            received=f"kernel_size {config.kernel_size} for images of {height}x{width}",
+            expected=f"images of at least {least}x{least}",
+            mend=f"set kernel_size to at most {largest}" if largest >= 3 else "use family mlp",
+        )
+    )

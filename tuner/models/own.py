@@ -1,0 +1,202 @@
+"""A person's own network: `package.module:build`, a keras-tuner style `build(hp) -> keras.Model`.
+
+What it leaves open and what it costs is asked of a process of its own, so that planning,
+scheduling and reporting stay free of frameworks, and an error there stays there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, create_model
+
+from tuner.errors import InputError, Problem
+from tuner.models.cost import Cost
+from tuner.models.declaration import Declaration, Declared
+from tuner.models.family import RUNTIME, Family, FamilyConfig, ImageShape
+
+_TYPES: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
+
+
+def is_own(name: Any) -> bool:
+    """Whether a family is a function of the person's own."""
+    return isinstance(name, str) and ":" in name
+
+
+def used_values(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What `build` is given of a closed `model:` section."""
+    return {n: v for n, v in model.items() if n != "family" and v is not None}
+
+
+class OwnFamily(Family[Any]):
+    """The networks that one function makes; the only family that knows something at run time."""
+
+    def __init__(self, name: str, backend: str) -> None:
+        self.name = name  # type: ignore[misc]
+        self.backend = backend
+        self._process = OwnProcess(name, backend)
+        self._costs: dict[str, Cost] = {}
+        self.declaration = Declaration.from_json(self._process.ask({"ask": "declare"}))
+        self.config = _config(name, self.declaration)
+        self.fingerprint = self.declaration.fingerprint
+
+    def is_current(self) -> bool:
+        """Whether the file that defines the function is still the same."""
+        try:
+            content = Path(self.declaration.path).read_bytes()
+        except OSError:
+            return True
+        return hashlib.sha256(content).hexdigest() == self.fingerprint
+
+    def cost(self, config: Any, image_shape: ImageShape, num_classes: int) -> Cost:
+        """Of the network as it is built there."""
+        values = used_values(config.model_dump())
+        request = {"values": values, "image_shape": image_shape, "num_classes": num_classes}
+        key = json.dumps(request, sort_keys=True)
+        if key not in self._costs:
+            self._costs[key] = Cost(**self._process.ask({"ask": "cost", **request}))
+        return self._costs[key]
+
+    def build(self, config: Any, image_shape: ImageShape, num_classes: int) -> Any:
+        """The Keras model as the function returns it: compiled or not, logits or probabilities."""
+        from tuner.models.own_build import load_build, run_build
+
+        values = used_values(config.model_dump())
+        return run_build(load_build(self.name), values, image_shape).model
+
+
+_KNOWN: dict[str, OwnFamily] = {}  # each has a process, so that its framework loads once
+
+
+def own_family(name: str, backend: str = "") -> OwnFamily:
+    """The family of a function, which is run with `backend` under Keras.
+
+    With a backend it is looked into again if its file has changed since.
+
+    Raises:
+        InputError: there is no such function, or it cannot be run.
+    """
+    known = _KNOWN.get(name)
+    if known and (not backend or (known.backend == backend and known.is_current())):
+        return known
+    _KNOWN[name] = OwnFamily(name, backend or _installed_backend())
+    return _KNOWN[name]
+
+
+class OwnProcess:
+    """The other process: started at the first question, gone with this one."""
+
+    def __init__(self, name: str, backend: str) -> None:
+        self._name = name
+        self._backend = backend
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, request: dict[str, Any]) -> Any:
+        """The answer.
+
+        Raises:
+            InputError: what is wrong with the function.
+        """
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._process = self._start()
+            line = _exchange(self._process, json.dumps(request))
+        if not line:
+            raise InputError(_problem(self._name, "the process that ran it ended"))
+        answer = json.loads(line)
+        if problems := answer.get("problems"):
+            raise InputError([Problem(**problem) for problem in problems])
+        if "error" in answer:
+            raise InputError(_problem(self._name, answer["error"]))
+        return answer["result"]
+
+    def _start(self) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tuner.models.own_process", self._name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            env=_environment(self._backend),
+        )
+        weakref.finalize(self, _end, process)
+        return process
+
+
+def _exchange(process: subprocess.Popen[str], line: str) -> str:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        print(line, file=process.stdin, flush=True)
+        return process.stdout.readline()
+    except OSError:
+        return ""
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+    process.kill()
+    process.wait()
+
+
+def _environment(backend: str) -> dict[str, str]:
+    """No GPU: the workers need it, and nothing is trained there."""
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "JAX_PLATFORMS": "cpu",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+    }
+
+
+def _installed_backend() -> str:
+    return "tensorflow" if find_spec("tensorflow") else "jax"
+
+
+def _config(name: str, declaration: Declaration) -> type[FamilyConfig]:
+    """A configuration with a field for each hyperparameter."""
+    fields: dict[str, Any] = {"family": (Literal[name], name)}
+    fields |= {one.name: (_type(one), _field(one)) for one in declaration.hyperparameters}
+    return create_model("OwnConfig", __base__=_OwnConfig, **fields)
+
+
+class _OwnConfig(FamilyConfig):
+    """What the function leaves open."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+
+def _type(one: Declared) -> Any:
+    """A conditional one is None where it is not used."""
+    kind: Any = _TYPES[one.kind]
+    if one.kind == "str" and isinstance(one.node, dict):
+        kind = Literal[tuple(one.node["choice"])]
+    return kind | None if one.conditions else kind
+
+
+def _field(one: Declared) -> Any:
+    # What compile() alone reads shapes no program, like a rate of our own families.
+    extra = {} if one.structural else RUNTIME
+    default = None if one.conditions else one.default
+    return Field(default=default, description="declared by build", json_schema_extra=extra)
+
+
+def _problem(name: str, what: str) -> Problem:
+    return Problem("build cannot be run", "model.family", received=name, mend=what)

@@ -1,0 +1,106 @@
+"""Wide residual networks for small images."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from tuner.models.cost import Cost, CostTape
+from tuner.models.depths import STAGE_FILTERS
+from tuner.models.family import RUNTIME, Family, FamilyConfig, ImageShape, nearest_allowed
+from tuner.models.residual import BlockStyle, Place, stage_plan
+
+MAX_DEPTH = 604
+STEM_FILTERS = STAGE_FILTERS[0]
+
+
+class WideResNetConfig(FamilyConfig):
+    """A wide residual network, WRN-depth-widen_factor."""
+
+    family: Literal["wide_resnet"] = "wide_resnet"
+    depth: int = Field(
+        default=28,
+        ge=10,
+        le=MAX_DEPTH,
+        description="convolutions, those of shortcuts included, 6n + 4: three stages of n blocks",
+    )
+    widen_factor: int = Field(
+        default=10, ge=1, le=64, description="stages have 16, 32 and 64 times as many filters"
+    )
+    dropout: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="rate between the two convolutions of each block; 0 leaves the layers out",
+        json_schema_extra=RUNTIME,
+    )
+    stochastic_depth: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="probability that the last block is dropped in a training step, falling "
+        "linearly towards the first block; 0 leaves the layers out",
+        json_schema_extra=RUNTIME,
+    )
+
+    @field_validator("depth")
+    @classmethod
+    def _check_depth(cls, depth: int) -> int:
+        if (depth - 4) % 6 == 0:
+            return depth
+        near = nearest_allowed(depth, range(10, min(depth + 6, MAX_DEPTH) + 1, 6))
+        raise ValueError(f"depth must be 6n + 4 (10, 16, 22, 28, 34, 40, ...); nearest: {near}")
+
+    @property
+    def style(self) -> BlockStyle:
+        """What its blocks have in common."""
+        return BlockStyle(
+            kind="basic",
+            pre_activation=True,
+            shortcut="projection",
+            dropout=self.dropout,
+            stochastic_depth=self.stochastic_depth,
+        )
+
+    @property
+    def plan(self) -> list[Place]:
+        """Its blocks."""
+        filters = [self.widen_factor * filters for filters in STAGE_FILTERS]
+        return stage_plan(filters, [(self.depth - 4) // 6] * 3)
+
+
+class WideResNet(Family[WideResNetConfig]):
+    """A 3×3 convolution, three stages of pre-activation blocks, head.
+
+    Fewer and wider layers than a residual network of the same size, which a GPU computes faster.
+    Stages after the first begin with stride 2.
+
+    Source: Zagoruyko and Komodakis 2016, "Wide Residual Networks", Table 1.
+    """
+
+    name: ClassVar[str] = "wide_resnet"
+    config = WideResNetConfig
+
+    def cost(self, config: WideResNetConfig, image_shape: ImageShape, num_classes: int) -> Cost:
+        """Parameters, multiply-adds and activations."""
+        tape = CostTape(image_shape)
+        tape.convolution(STEM_FILTERS, 3)
+        config.style.count(tape, config.plan)
+        tape.batch_normalization()
+        tape.activation()
+        tape.global_average_pool()
+        tape.dense(num_classes)
+        return tape.cost
+
+    def build(self, config: WideResNetConfig, image_shape: ImageShape, num_classes: int) -> Any:
+        """A functional model of logits."""
+        import keras
+
+        from tuner.layers.parts import convolution
+        from tuner.models.head import classify, normalize_and_activate
+
+        inputs = keras.Input(image_shape, name="image")
+        x = convolution(STEM_FILTERS, 3, name="stem_convolution", dtype=None)(inputs)
+        x = normalize_and_activate(config.style.add(x, config.plan), "head")
+        return keras.Model(inputs, classify(x, num_classes), name=self.name)
