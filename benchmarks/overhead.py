@@ -55,13 +55,19 @@ class InstantPool(Pool):
             metrics = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
             for epoch in range(1, task.training["epochs"] + 1):
                 self._reports.append((worker, Epoch(task.number, epoch, metrics, 0.1)))
-            self._reports.append((worker, Finished(task.number, 1.0, 0.0)))
+            self._reports.append((worker, Finished(task.number, 0.0)))
 
     def receive(self, timeout_seconds: float) -> list[tuple[int, Report]]:
         reports, self._reports = self._reports, []
         return reports
 
-    def close(self, grace_seconds: float) -> None:
+    def kill(self, worker: int, reason: str) -> None:
+        raise AssertionError("an instant worker is never silent")
+
+    def dismiss(self) -> bool:
+        return False
+
+    def close(self) -> None:
         return None
 
 
@@ -89,6 +95,7 @@ def run_instantly(trials: int, epochs: int) -> float:
             cost=lambda trial: Cost(1, 1, 1),
             listener=lambda event: None,
             on_ready=lambda ready: None,
+            checkpoints=Path(folder) / "checkpoints",
         )
         started = time.perf_counter()
         scheduler.run(1, threading.Event(), budget_seconds=None, fail_fast=False)

@@ -63,7 +63,6 @@ def run(
     import os
 
     from tuner.execution.run import run_experiment
-    from tuner.report.results import open_results
 
     given = data_dir or os.environ.get("TUNER_DATA_DIR")
     run_experiment(
@@ -86,4 +85,15 @@ def open_results(path: str | Path) -> Results:
     """
     from tuner.report.results import open_results
 
-    return open_results(path)
+    return open_results(path, build_model=_build_model)
+
+
+def _build_model(model: Any, arrays: Any, notes: Any, backend: str) -> Any:
+    """A Keras model of a checkpoint; on the backend that trained it, unless one is chosen."""
+    import os
+
+    if backend:
+        os.environ.setdefault("KERAS_BACKEND", backend)
+    from tuner.training.restore import restored_model
+
+    return restored_model(model, arrays, notes)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.data.official import source_of, tar_of, write
 from tuner.data import files
-from tuner.data.download import unpack
+from tuner.data.download import download, unpack
 from tuner.data.files import default_data_dir, fetch, keras_cache, locate, read
 from tuner.errors import InputError
 
@@ -173,3 +173,24 @@ def test_a_link_in_place_of_a_file_is_not_followed(tmp_path):
     with pytest.raises(OSError, match="does not hold folder/train"):
         unpack(archive, {"folder/train": tmp_path / "train"})
     assert not (tmp_path / "train").exists()
+
+
+def test_a_download_that_ends_early_or_never_says_so(tmp_path, server):
+    archive = tmp_path / "server" / "cifar-100-python.tar.gz"
+    size = archive.stat().st_size
+    for told, words in ((size + 5, "ended early, after"), (size - 5, "sends more than")):
+        with pytest.raises(OSError, match=words):
+            download(archive.as_uri(), tmp_path / "new", SOURCE.archive.md5, told)
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_user_without_a_home_has_a_cache(monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert keras_cache({}) == Path("/tmp/.keras/datasets")
+
+
+def test_folders_that_cannot_be_hold_no_data(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for folder in (Path("x" * 5000), tmp_path / "loop", Path("/dev/null"), Path("\ud800")):
+        assert locate(SOURCE, folder) is None
+    assert default_data_dir({"TUNER_DATA_DIR": "~no-such-user/x"}) == Path("~no-such-user/x")

@@ -115,3 +115,18 @@ def test_grey_and_colour_images_load_alike(tmp_path, channels):
     data = load_images(DataConfig(dataset=str(path), validation=10), None)
     assert data.image_shape == (28, 28, channels)
     assert data.mean.shape == (channels,)
+
+
+def test_the_hash_of_the_content_follows_the_images_and_labels(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1), dtype=np.uint8)
+    labels = np.arange(60) % 3
+    found = []
+    for x, y in ((images, labels), (images ^ 1, labels), (images, labels[::-1].copy())):
+        np.savez(tmp_path / "mine.npz", x_train=x, y_train=y)
+        config = DataConfig(dataset=str(tmp_path / "mine.npz"), validation=12)
+        found.append(load_images(config, None).hashes["content"])
+    fortran = np.asfortranarray(images.astype(np.float32))
+    np.savez(tmp_path / "mine.npz", x_train=fortran, y_train=labels)
+    found.append(load_images(config, None).hashes["content"])
+    assert len(set(found)) == 3
+    assert found[0] == found[3]

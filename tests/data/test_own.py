@@ -69,7 +69,7 @@ def test_the_fingerprint_follows_the_content(save):
         ({"x_train": IMAGES.astype(str), "y_train": LABELS}, "of this type"),
         ({"x_train": IMAGES - 128.0, "y_train": LABELS}, "pixels out of range"),
         ({"x_train": IMAGES * 2.0, "y_train": LABELS}, "pixels out of range"),
-        ({"x_train": np.where(IMAGES > 250, np.nan, IMAGES), "y_train": LABELS}, "out of range"),
+        ({"x_train": np.where(IMAGES > 250, np.nan, IMAGES), "y_train": LABELS}, "NaN or infinite"),
         ({"x_train": IMAGES, "y_train": LABELS[:-1]}, "don't match"),
         ({"x_train": IMAGES, "y_train": LABELS.astype(float)}, "not class numbers"),
         ({"x_train": IMAGES, "y_train": np.eye(3, dtype=int)[LABELS]}, "argmax"),

@@ -65,3 +65,37 @@ def test_a_name_that_is_not_an_array_is_refused(name):
 def test_no_codec_but_the_one_of_bytes_is_admitted():
     with pytest.raises(pickle.UnpicklingError, match="codec"):
         unpickle_arrays(b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R.")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"abc",
+        b"\x80\x02cnumpy\nndarray\n\x8a\x06\x00\x00\x00\x00\x00\x10\x85R.",  # 128 TiB of zeros
+        b"\x80\x02cnumpy\nndarray\n)\x81cnumpy\nndarray\nb.",
+        b"\x80\x02cnumpy\ndtype\nU\x0bV2147483647\x85R.",
+        b"\x80\x02cnumpy\ndtype\nU\x02O8\x85R.",
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nK\x01K\x00\x85U\x01b\x87R.",
+        b"\x80\x02\x82\x01.",
+        b"I" + b"9" * 100_000 + b"\n.",
+        PYTHON_2.replace(b"K\x02K\x02\x86", b"K\x02J\xff\xff\xff\x7f\x86"),
+    ],
+)
+def test_what_is_no_pickle_of_arrays_is_one_kind_of_error(data):
+    with pytest.raises(pickle.UnpicklingError):
+        unpickle_arrays(data)
+
+
+def test_random_damage_reaches_no_code_of_numpy_that_trusts_it():
+    """With numpy's own classes admitted, such a file ends the process."""
+    rng = np.random.default_rng(1)
+    whole = pickle.dumps({b"data": np.zeros(3), b"labels": [1, 2]}, 2)
+    for _ in range(5000):
+        damaged = bytearray(whole)
+        for index in rng.integers(0, len(whole), rng.integers(1, 4)):
+            damaged[index] = rng.integers(0, 256)
+        try:
+            unpickle_arrays(bytes(damaged))
+        except pickle.UnpicklingError:
+            continue

@@ -41,18 +41,18 @@ def good(task: TrainTrial) -> list[Report]:
         Epoch(task.number, epoch, metrics(base + epoch / 100), 0.1)
         for epoch in range(1, task.training["epochs"] + 1)
     ]
-    return [*reports, Finished(task.number, 0.2, 0.0)]
+    return [*reports, Finished(task.number, 0.0)]
 
 
 def diverging(task: TrainTrial) -> list[Report]:
     return [
         Epoch(task.number, 1, metrics(0.9) | {"loss": math.nan}, 0.1),
-        Finished(task.number, 0.1, 0.0),
+        Finished(task.number, 0.0),
     ]
 
 
 def raising(task: TrainTrial) -> list[Report]:
-    return [Finished(task.number, 0.1, 0.0, "ValueError: no such thing")]
+    return [Finished(task.number, 0.0, "ValueError: no such thing")]
 
 
 def dying(task: TrainTrial) -> list[Report]:
@@ -71,6 +71,7 @@ class ScriptedPool(Pool):
         self.starts: list[int] = []
         self.tasks: list[TrainTrial] = []
         self.closed = False
+        self.on_empty: Callable[[], None] = lambda: None
         self._reports: list[tuple[int, Report]] = []
 
     def start(self, worker: int) -> None:
@@ -83,10 +84,18 @@ class ScriptedPool(Pool):
         self._reports += [(worker, report) for report in self.script(task)]
 
     def receive(self, timeout_seconds: float) -> list[tuple[int, Report]]:
+        if not self._reports:
+            self.on_empty()
         first, self._reports = self._reports[:1], self._reports[1:]
         return first
 
-    def close(self, grace_seconds: float) -> None:
+    def kill(self, worker: int, reason: str) -> None:
+        self._reports.append((worker, Lost(reason)))
+
+    def dismiss(self) -> bool:
+        return bool(self._reports)
+
+    def close(self) -> None:
         self.closed = True
 
 
@@ -118,6 +127,8 @@ class Bench:
                 cost=lambda trial: Cost(1, 2, 3),
                 listener=listener or self.events.append,
                 on_ready=lambda ready: None,
+                checkpoints=self.folder / "checkpoints",
+                silence_seconds=60.0,
                 clock=lambda: self.now,
             )
             self.ending = scheduler.run(workers, self.stop, **options)

@@ -13,7 +13,7 @@ from tuner.execution.run import visible_gpus
 
 
 def environments(workers, gpus, environment=None):
-    setup = WorkerSetup("jax", DataConfig(dataset="synthetic"), None)
+    setup = WorkerSetup("jax", DataConfig(dataset="synthetic"), None, Path("checkpoints"))
     pool = LocalPool(
         setup, workers=workers, logs=Path("logs"), environment=environment or {}, gpus=gpus
     )

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 
+import keras
 import pytest
 
 import tuner
 from tests.execution.tiny import EXPERIMENT, write_experiment
 from tests.on_jax import XLA_FLAGS
-from tuner.errors import InputError
+from tuner.data.images import load_images
+from tuner.errors import InputError, TunerError
 from tuner.execution.messages import TrialCompiled, TrialStarted, WorkerLost
 from tuner.execution.run import run_experiment
 from tuner.experiment.experiment import load_experiment
@@ -84,6 +87,41 @@ def test_results_open_as_frames(finished):
     assert len(results.trials()) == 4
     assert set(results.epochs()["trial"]) == {1, 2, 3, 4}
     assert results.best().state is TrialState.COMPLETED
+
+
+def test_the_best_trials_model_predicts_what_was_validated(finished):
+    folder, experiment, _, _ = finished
+    results = tuner.open_results(folder / "results" / "tiny")
+    best = results.best()
+    images = load_images(experiment.data, None)
+    logits = best.load_model().predict(images.x_validation.astype("float32"), verbose=0)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(images.y_validation, logits)
+    epochs = results.epochs().set_index(["trial", "epoch"])
+    expected = epochs.loc[(best.number, best.best_epoch), "val_loss"]
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
+    diverged = next(row for row in results.record.rows if row.state is TrialState.DIVERGED)
+    with pytest.raises(TunerError, match="no checkpoint of trial"):
+        results.trial(diverged.number).load_model()
+
+
+def test_checkpoints_are_kept_for_the_best_epochs_of_good_trials_alone(finished):
+    folder, _, _, _ = finished
+    results = tuner.open_results(folder / "results" / "tiny")
+    good = [row for row in results.record.rows if row.state is TrialState.COMPLETED]
+    kept = sorted(path.name for path in results.folder.checkpoints.iterdir())
+    assert kept == sorted(f"{row.number}-{row.best_epoch}-1.npz" for row in good)
+
+
+def test_retry_runs_what_diverged_again_and_nothing_else(finished, tmp_path):
+    folder, experiment, _, _ = finished
+    shutil.copytree(folder / "results", tmp_path / "results")
+    events = []
+    ended = run_experiment(
+        experiment, results_dir=tmp_path / "results", retry=True, listener=events.append
+    )
+    started = [event.number for event in events if isinstance(event, TrialStarted)]
+    assert len(started) == 2
+    assert ended.counts[TrialState.DIVERGED] == 2  # as it must be: nothing has changed
 
 
 def test_a_killed_worker_costs_its_trial_a_second_start_and_nothing_else(tmp_path, finished):

@@ -80,8 +80,8 @@ def test_a_budget_is_seconds(parse) -> None:
 
 def test_the_place_of_a_name_is_known(parse) -> None:
     experiment = parse("model: {family: resnet}\nsearch:\n  seed: 3\n", ["training.epochs=3"])
-    assert experiment.where("search.seed") == "x.yaml:3"
-    assert experiment.where("search.method") == "x.yaml:2"
+    assert experiment.where("search.seed") == "x.yaml:3:3"
+    assert experiment.where("search.method") == "x.yaml:2:1"
     assert experiment.where("training.epochs") == "-S training.epochs=3"
 
 

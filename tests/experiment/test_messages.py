@@ -114,7 +114,7 @@ def test_one_mistake_has_one_message(refuse, text, words, line, mend) -> None:
 def test_a_message_reads_like_this(refuse) -> None:
     text = "model:\n  family: resnet\n  depth: 21\n"
     assert str(refuse(text)[0]) == (
-        "x.yaml:3: model.depth: 21 is not possible here\n"
+        "x.yaml:3:3: model.depth: 21 is not possible here\n"
         "    received: 21\n"
         "    expected: 6n + 2 (8, 14, 20, ..., 56, 110)\n"
         "    mend:     20 or 26"
@@ -171,7 +171,7 @@ def test_a_constraint_that_some_option_makes_senseless_is_found_before_it_is_dra
           constraints: [l2 < 0.5, batch_size > 3]
     """)
     assert "search.constraints[1]: cannot be computed" in problems[0].what
-    assert problems[0].where == "x.yaml:7"
+    assert problems[0].where == "x.yaml:7:27"
 
 
 def test_a_value_that_is_wrong_alone_is_told_even_beside_a_constraint(refuse) -> None:
@@ -205,7 +205,7 @@ def test_a_batch_larger_than_the_training_set_is_named_when_the_set_is_known(par
     check_batch_size(experiment, 128)
     with pytest.raises(InputError) as caught:
         check_batch_size(experiment, 100)
-    assert caught.value.problems[0].where == "x.yaml:3"
+    assert caught.value.problems[0].where == "x.yaml:3:3"
     assert caught.value.problems[0].received == "128"
     check_batch_size(parse("model: {family: resnet}\ntraining: {batch_size: full}"), 1)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.reliability import fuzz
 from tuner.errors import InputError, TunerError
 from tuner.ledger.folder import RunFolder, run_folders, write_atomically
 from tuner.ledger.ledger import Ledger
@@ -99,3 +100,50 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         write_atomically(path, "new \ud800")
     assert path.read_text() == "old\n"
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_hostile_names_make_no_folder_outside_their_results_folder(tmp_path: Path) -> None:
+    seen = fuzz.measure_names(range(2000), tmp_path)
+    assert seen.failures == []
+    assert set(seen.outcomes) == {"made", "refused"}
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "é" * 128, "a\ud800"])
+def test_a_name_that_no_folder_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="no folder can have this name"):
+        RunFolder(tmp_path, name)
+    with pytest.raises(InputError, match="no results of this name"):
+        RunFolder.open(name, tmp_path)
+
+
+@pytest.mark.parametrize("inside", ["", "logs", "lock", "checkpoints"])
+def test_nothing_is_written_through_a_link(tmp_path: Path, inside: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folder = RunFolder(tmp_path / "results", "grid")
+    link = folder.path / inside if inside else folder.path
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(InputError, match="this is a link; nothing was written"):
+        folder.prepare()
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_draft_is_never_written_through_a_planted_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / f".table.csv.{os.getpid()}.tmp").symlink_to(victim)
+    write_atomically(tmp_path / "table.csv", "new\n")
+    assert victim.read_text() == "precious"
+    assert (tmp_path / "table.csv").read_text() == "new\n"
+
+
+def test_a_results_folder_that_is_none_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(InputError, match="file is no folder"):
+        RunFolder(tmp_path / "file", "grid").prepare()
+    with pytest.raises(InputError, match="link is a link to nowhere, which does not exist"):
+        RunFolder(tmp_path / "link", "grid").prepare()
+    assert run_folders(tmp_path / "link") == []
+    assert run_folders(tmp_path / ("x" * 5000)) == []

@@ -102,7 +102,7 @@ def test_a_method_of_the_contract_that_is_not_built_yet_says_so(method: str) -> 
     text = f"model: {{family: resnet}}\nsearch:\n  method: {method}\n  max_trials: 3\n"
     with pytest.raises(InputError, match="not available in this version") as caught:
         make_method(parse_experiment(text, "x.yaml"))
-    assert caught.value.problems[0].where == "x.yaml:3"
+    assert caught.value.problems[0].where == "x.yaml:3:3"
     assert method not in METHODS
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.training.test_program import BACKEND, CLASSES, TRAINING, make_data
 from tuner.models import FAMILIES
+from tuner.training.program import Hyperparameters
 from tuner.training.trial import blueprint, hyperparameters, program_class
 
 NUM_IMAGES = 30
@@ -85,7 +86,7 @@ def test_training_with_l2_agrees_with_keras_over_several_epochs(data, name):
 
 def keras_training(program, data, optimizer, l2):
     """Five steps of `fit` on all images, with Keras' own L2 penalty on the kernels."""
-    model = program.model(program.initial(0))
+    model = program.model(program.initial(0), Hyperparameters(TRAINING, {"dropout": 0.0}, 0))
     for variable in model.trainable_variables:
         variable.regularizer = keras.regularizers.L2(l2) if "kernel" in variable.name else None
     optimizer.exclude_from_weight_decay(var_names=["bias"])

@@ -74,7 +74,7 @@ def test_an_epoch_is_what_keras_does(images):
     """Probabilities, the network's own penalty, momentum: the weights agree after every step."""
     trial = prepared(images, COMPILED, optimizer="compiled")
     program, state, metrics = trained(images, trial)
-    first = program.model(program.initial(0)).get_weights()
+    first = program.model(program.initial(0), trial.hyperparameters).get_weights()
     reference = run_build(own_nets.compiled, {"learning_rate": 0.0625}, own_nets.IMAGE).model
     reference.set_weights(first)
     order = program.plan_epoch(trial.hyperparameters, 0).order
@@ -86,7 +86,9 @@ def test_an_epoch_is_what_keras_does(images):
         )
         reference.train_on_batch(np.array(batch), labels[indices])
     for ours, theirs in zip(
-        program.model(state).get_weights(), reference.get_weights(), strict=True
+        program.model(state, trial.hyperparameters).get_weights(),
+        reference.get_weights(),
+        strict=True,
     ):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
     assert np.isfinite(metrics["loss"])

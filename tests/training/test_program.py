@@ -187,7 +187,7 @@ def test_training_agrees_with_a_keras_training_loop(images):
 def _keras_step(program, values, order):
     """Uses the program's own augmented batch, everything else is Keras'."""
     network = program.network
-    model = program.model(program.initial(0))
+    model = program.model(program.initial(0), values)
     key = program.plan_epoch(values, 0).keys[0]
     network.augmentation_seeds.state.assign([int(key), 0])
     batch = network.augmentation.batch(
@@ -210,7 +210,7 @@ def test_evaluation_agrees_with_keras(program):
     state, _ = train(program)
     values = hyperparameters(full_model("resnet"), TRAINING, 0)
     ours = program.evaluate(state, values)
-    model = program.model(state)
+    model = program.model(state, values)
     data = make_data()
     x = (data.x_validation - data.mean) / data.std
     logits = np.asarray(model(x.astype(np.float32), training=False))
@@ -260,7 +260,8 @@ def test_a_diverging_trial_ends_its_epoch_with_nan_and_leaves_the_next_one_alone
 
 def test_the_state_gives_a_keras_model_that_predicts_the_same(program):
     state, _ = train(program)
-    model = program.model(state)
+    values = hyperparameters(full_model("resnet"), TRAINING, 0)
+    model = program.model(state, values)
     flat = np.concatenate([np.asarray(v).ravel() for v in model.trainable_variables])
     assert np.array_equal(flat, weights(state))
 

@@ -12,5 +12,10 @@ pytestmark = not_on_jax
 
 
 def test_all_of_it_holds_on_jax():
-    files = ("test_program.py", "test_optimizers.py", "test_gradient_descent.py")
+    files = (
+        "test_program.py",
+        "test_snapshot.py",
+        "test_optimizers.py",
+        "test_gradient_descent.py",
+    )
     pytest_on_jax(*(str(FOLDER / file) for file in files))

@@ -1,4 +1,4 @@
-"""`tuner doctor`: is this machine ready?"""
+"""`tuner doctor`: is this machine ready, and is an experiment's folder whole?"""
 
 from __future__ import annotations
 
@@ -16,16 +16,32 @@ from tuner.report import words
 
 
 @click.command("doctor")
+@click.argument("name", required=False, metavar="[NAME]")
+@click.option("--repair", is_flag=True, help="Mend what can be mended; copies are kept.")
 @json_option()
 @results_option()
 @data_option()
-def command(as_json: bool, results_dir: Path, data_dir: Path | None) -> None:
-    """Versions, devices, data sets found, free disk. Imports no framework, writes nothing."""
+def command(
+    name: str | None, repair: bool, as_json: bool, results_dir: Path, data_dir: Path | None
+) -> int:
+    """Is this machine ready? With NAME: is everything in that experiment's folder whole?
+
+    Without NAME: versions, devices, data sets found, free disk. With NAME, every row, checkpoint
+    and file is read, and each problem comes with what it means and what to do; with --repair it is
+    done, after a copy. Exit status: 0 sound, 3 problems found or still there, 2 not found.
+    """
+    if name is not None:
+        from tuner.cli import checkup
+
+        return checkup.checkup(name, results_dir, repair=repair, as_json=as_json)
+    if repair:
+        raise click.UsageError("--repair needs the NAME of an experiment")
     found = examination(results_dir, data_dir)
     if as_json:
         terminal.echo_json(found)
     else:
         click.echo("\n".join(_lines(found)))
+    return 0
 
 
 def examination(results_dir: Path, data_dir: Path | None) -> dict[str, Any]:

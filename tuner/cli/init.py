@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -79,4 +80,4 @@ def template_text(name: str) -> str:
 def _target(path: Path | None, template: str) -> Path:
     if path is None:
         return Path("experiments") / f"{template}.yaml"
-    return path / f"{template}.yaml" if path.is_dir() else path
+    return path / f"{template}.yaml" if os.path.isdir(path) else path

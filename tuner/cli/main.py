@@ -22,6 +22,7 @@ COMMANDS = {
     "init": ("tuner.cli.init", "Write a commented starter experiment."),
     "plan": ("tuner.cli.plan", "Say what a run would do: trials, structures, cost."),
     "run": ("tuner.cli.run", "Run what is missing of an experiment."),
+    "retry": ("tuner.cli.retry", "Failed and diverged trials again."),
     "status": ("tuner.cli.status", "One line per experiment: how far, best, failures."),
     "show": ("tuner.cli.show", "One trial: configuration, curves, timings, files."),
     "report": ("tuner.cli.report", "Results as a table, CSV, Markdown or JSON."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,37 @@ import click
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class Folder(click.Path):
+    """A folder that is there or can be made; `~` is the home."""
+
+    name = "folder"
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; what can be no folder is refused in words."""
+        path = os.path.expanduser(os.fspath(value))
+        try:
+            os.stat(path)
+        except FileNotFoundError:
+            if os.path.islink(path):
+                self.fail(f"{path!r} is a link to nothing.", param, ctx)
+        except OSError as error:
+            self.fail(f"{_shown(path)}: {error.strerror}.", param, ctx)
+        else:
+            if not os.path.isdir(path):
+                self.fail(f"{path!r} is no folder.", param, ctx)
+        return super().convert(path, param, ctx)
+
+
+def _shown(path: str) -> str:
+    return repr(path if len(path) <= 100 else path[:97] + "...")
+
+
+_FOLDER = Folder()
 
 
 class Duration(click.ParamType[float]):
@@ -72,6 +103,7 @@ def data_option() -> Decorator:
         "--data-dir",
         type=_FOLDER,
         envvar="TUNER_DATA_DIR",
+        show_envvar=True,  # so that a message about its value says where it came from
         metavar="DIR",
         help="Where data sets lie. Default: $TUNER_DATA_DIR, else Keras' own cache.",
     )

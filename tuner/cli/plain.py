@@ -8,6 +8,7 @@ from tuner.cli.progress import RunProgress
 from tuner.execution.messages import (
     EpochEnded,
     Event,
+    Notice,
     RunStarted,
     TrialCompiled,
     TrialEnded,
@@ -61,9 +62,8 @@ class PlainLines:
             case WorkerReady():
                 seconds = words.seconds_text(event.seconds)
                 return f"worker {event.worker} ready in {seconds} ({event.device})"
-            case TrialStarted(first_of_structure=True):
-                values = words.values_text(event.values)
-                return f"trial {event.number}: compiling a new structure ({values})"
+            case TrialStarted():
+                return _start_line(event)
             case TrialCompiled():
                 return f"trial {event.number}: compiled in {words.seconds_text(event.seconds)}"
             case EpochEnded():
@@ -72,6 +72,8 @@ class PlainLines:
                 return f"{self._place()} {ended_text(event, self._progress.metric)}"
             case WorkerLost():
                 return self._progress.notes[-1]
+            case Notice():
+                return event.text
             case _:
                 return ""
 
@@ -126,3 +128,13 @@ def _run_line(event: RunStarted) -> str:
     workers = words.counted(event.workers, "worker")
     line = f"{event.name}: {to_run} to run{done}; {workers}; results in {event.folder}"
     return "\n".join([line, *(f"note: {note}" for note in event.notes)])
+
+
+def _start_line(event: TrialStarted) -> str:
+    """Only what takes time or surprises: a new program, or a trial that was begun before."""
+    said = []
+    if event.epochs_done:
+        said.append(f"going on after epoch {event.epochs_done}")
+    if event.first_of_structure:
+        said.append(f"compiling a new structure ({words.values_text(event.values)})")
+    return f"trial {event.number}: {', '.join(said)}" if said else ""

@@ -10,6 +10,7 @@ from typing import Any
 from tuner.execution.messages import (
     EpochEnded,
     Event,
+    Notice,
     RunEnded,
     RunStarted,
     TrialCompiled,
@@ -103,6 +104,8 @@ class RunProgress:
                 self._end_trial(event)
             case WorkerLost():
                 self._lose_worker(event)
+            case Notice():
+                self.notes.append(event.text)
             case RunEnded():
                 self.running.clear()
 
@@ -158,6 +161,7 @@ class RunProgress:
             event.epochs,
             event.first_of_structure,
             now,
+            epoch=event.epochs_done + 1,
         )
 
     def _compiled(self, event: TrialCompiled) -> None:

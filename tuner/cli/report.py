@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -66,8 +69,9 @@ def command(
         top = _TOP_OF_A_SCREEN if form == "table" else 0
     chosen = tuple(name.strip() for name in (columns or "").split(",") if name.strip())
     options = TableOptions(top, sort, chosen)
-    records = [read_record(RunFolder.open(name, results_dir)) for name in names]
-    text = _rendered(records, form, options, to_terminal=output is None)
+    with _many_objects():
+        records = [read_record(RunFolder.open(name, results_dir)) for name in names]
+        text = _rendered(records, form, options, to_terminal=output is None)
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -91,6 +95,18 @@ def document(records: list[RunRecord], options: TableOptions) -> dict[str, objec
         entry["summary"] = render.finite(summary.to_json(summary.summarize(record)))
         found.append(entry)
     return {"experiments": found}
+
+
+@contextmanager
+def _many_objects() -> Iterator[None]:
+    """Without looking for cycles among the rows meanwhile: a quarter of the time of 100,000."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _rendered(

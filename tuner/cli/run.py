@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tuner.execution.messages import RunEnded
     from tuner.experiment.experiment import Experiment
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SOME_FAILED = 3
 _INTERRUPTED = 130
 
@@ -75,6 +76,13 @@ _INTERRUPTED = 130
 @data_option()
 @click.option("--reuse", metavar="NAME", help="Take over equal trials of another experiment.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failed trial.")
+@click.option(
+    "--hang-timeout",
+    "silence_seconds",
+    type=Duration(),
+    metavar="TIME",
+    help="Replace a worker that says nothing for so long. Default: 30m.",
+)
 @click.option("--dry-run", is_flag=True, help="As tuner plan.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
 @json_option()
@@ -96,7 +104,7 @@ def command(
     refuse_unavailable(engine, reuse, options)
     if dry_run:
         return _dry_run(options)
-    return _run(options)
+    return run_with(options)
 
 
 def exit_status(ended: RunEnded) -> int:
@@ -109,14 +117,20 @@ def exit_status(ended: RunEnded) -> int:
     return _SOME_FAILED if failures or ended.ending == "failed" else 0
 
 
-def _run(options: RunOptions) -> int:
+def run_with(options: RunOptions, *, retry: bool = False) -> int:
+    """Run what is missing, with `retry` also what failed or diverged; gives the exit status."""
+    from tuner.cli.sturdy import SturdyView
     from tuner.execution.run import run_experiment
+    from tuner.execution.scheduler import SILENCE_SECONDS
     from tuner.experiment.experiment import load_experiment
 
     experiment = load_experiment(options.experiment, options.all_overrides)
-    stop = threading.Event()
+    stop = StopRequest()
     progress = _progress(experiment, options.results_dir)
-    with _stopping(stop, progress, options), _view(progress, options) as view:
+    with (
+        _stopping(stop, progress, options),
+        SturdyView(_view(progress, options)) as view,
+    ):
         ended = run_experiment(
             experiment,
             results_dir=options.results_dir,
@@ -125,13 +139,22 @@ def _run(options: RunOptions) -> int:
             gpus=options.gpu_names,
             budget_seconds=options.budget_seconds,
             fail_fast=options.fail_fast,
+            retry=retry,
             listener=view,
             download_progress=view.download,
+            silence_seconds=options.silence_seconds or SILENCE_SECONDS,
             stop=stop,
         )
-    _print_results(experiment, ended, options)
-    _say_how_it_ended(experiment.name, ended, options)
+    if not stop.terminal_is_gone:
+        _print_results(experiment, ended, options)
+        _say_how_it_ended(experiment.name, ended, options)
     return exit_status(ended)
+
+
+class StopRequest(threading.Event):
+    """Set by the first signal; SIGHUP says that nobody is left to print to."""
+
+    terminal_is_gone = False
 
 
 def _dry_run(options: RunOptions) -> int:
@@ -197,20 +220,23 @@ def _view(progress: RunProgress, options: RunOptions) -> LiveView | PlainLines:
 
 
 @contextmanager
-def _stopping(stop: threading.Event, progress: RunProgress, options: RunOptions) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM asks the scheduler to end, the second ends at once."""
+def _stopping(stop: StopRequest, progress: RunProgress, options: RunOptions) -> Iterator[None]:
+    """The first Ctrl-C, SIGTERM or SIGHUP asks the scheduler to end, the second ends at once."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.terminal_is_gone |= number == signal.SIGHUP
         if stop.is_set():
+            if number == signal.SIGHUP:
+                return  # a closing terminal sends it to all, perhaps after a Ctrl-C
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             raise KeyboardInterrupt
         stop.set()
         progress.is_stopping = True
-        if options.quiet or not sys.stderr.isatty():
+        if not stop.terminal_is_gone and (options.quiet or not sys.stderr.isatty()):
             # Not click.echo: a signal may come in the middle of another write.
             os.write(2, b"stopping; press Ctrl-C again to stop at once\n")
 
-    previous = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+    previous = {n: signal.signal(n, on_signal) for n in _SIGNALS}
     try:
         yield
     except KeyboardInterrupt:

@@ -23,6 +23,7 @@ class RunOptions:
     results_dir: Path
     data_dir: Path | None
     fail_fast: bool
+    silence_seconds: float | None
     quiet: bool
     as_json: bool
 
@@ -57,6 +58,8 @@ def continue_line(options: RunOptions) -> str:
         typed += ["-m", str(options.max_trials)]
     if options.budget_seconds is not None:
         typed += ["--budget", f"{options.budget_seconds:g}s"]
+    if options.silence_seconds is not None:
+        typed += ["--hang-timeout", f"{options.silence_seconds:g}s"]
     if options.results_dir != Path("results"):
         typed += ["--results", str(options.results_dir)]
     if options.data_dir is not None and str(options.data_dir) != os.environ.get("TUNER_DATA_DIR"):

@@ -131,6 +131,8 @@ def _rounded(array: NDArray[Any], where: str, scale: float) -> NDArray[np.uint8]
             )
         )  # fmt: skip
     low, high = array.min(), array.max()  # NaN when any is
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise InputError(_not_finite(array, where))
     if not (low >= 0 and high * scale <= 255):
         raise InputError(
             Problem(
@@ -142,6 +144,19 @@ def _rounded(array: NDArray[Any], where: str, scale: float) -> NDArray[np.uint8]
             )
         )
     return np.rint(array * scale).astype(np.uint8)
+
+
+def _not_finite(array: NDArray[Any], where: str) -> Problem:
+    import numpy as np
+
+    bad = ~np.isfinite(array).all(axis=(1, 2, 3))
+    return Problem(
+        "pixels that are NaN or infinite",
+        where,
+        f"{int(bad.sum())} of {len(array)} images, the first is number {int(bad.argmax())}",
+        "numbers",
+        mend="leave them out: keep = numpy.isfinite(x).all(axis=tuple(range(1, x.ndim)))",
+    )
 
 
 def _labels(value: Any, where: str) -> NDArray[np.int32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from typing import IO
 
 _TIMEOUT_SECONDS = 20
 _CHUNK_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 30
+"""More than any official file has; what goes beyond must fill neither disk nor memory."""
 
 
 def remote_size(url: str) -> int:
@@ -21,10 +24,15 @@ def remote_size(url: str) -> int:
     Raises OSError when there is no network, or nothing at this address.
     """
     import urllib.request
+    from http.client import HTTPException
 
     request = urllib.request.Request(url, method="HEAD")
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
-        return int(answer.headers.get("Content-Length") or 0)
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
+            size = str(answer.headers.get("Content-Length") or "")
+    except HTTPException as error:
+        raise OSError(f"{url}: {error!r}") from error
+    return int(size) if re.fullmatch("[0-9]{1,15}", size) else 0
 
 
 def download(
@@ -41,10 +49,14 @@ def download(
     digest = hashlib.md5(usedforsecurity=False)
     with _whole_or_not_at_all(path) as file:
         for done, chunk in _chunks(url):
+            if done > (most := size or MAX_FILE_BYTES):
+                raise OSError(f"{url} sends more than the {most:,} bytes that it should")
             digest.update(chunk)
             file.write(chunk)
             if progress:
                 progress(done, size)
+        if size and file.tell() < size:
+            raise OSError(f"{url} ended early, after {file.tell():,} of {size:,} bytes")
         if digest.hexdigest() != md5:
             raise OSError(f"{url} has md5 {digest.hexdigest()}; expected {md5}")
 
@@ -55,6 +67,7 @@ def unpack(archive: Path, members: Mapping[str, Path]) -> None:
     Raises OSError where one is missing or not a plain file.
     """
     import tarfile
+    import zlib
 
     missing = dict(members)
     try:
@@ -64,7 +77,7 @@ def unpack(archive: Path, members: Mapping[str, Path]) -> None:
                 if content is not None and member.name in missing:
                     with _whole_or_not_at_all(missing.pop(member.name)) as file:
                         shutil.copyfileobj(content, file, _CHUNK_BYTES)
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, zlib.error) as error:
         raise OSError(f"{archive} cannot be unpacked: {error}") from error
     if missing:
         raise OSError(f"{archive} does not hold {', '.join(missing)}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.data.dataset import Progress
-from tuner.data.download import download, locked, remote_size, unpack
+from tuner.data.download import MAX_FILE_BYTES, download, locked, remote_size, unpack
 from tuner.errors import InputError, Problem
 
 
@@ -38,19 +38,21 @@ class Source:
 def default_data_dir(environ: Mapping[str, str]) -> Path | None:
     """Where the environment says that data files are kept."""
     named = environ.get("TUNER_DATA_DIR")
-    return Path(named).expanduser() if named else None
+    return Path(os.path.expanduser(named)) if named else None
 
 
 def keras_cache(environ: Mapping[str, str]) -> Path:
-    """Where Keras keeps the data sets that it has downloaded."""
+    """Where Keras keeps the data sets that it has downloaded; in /tmp for users without a home."""
     home = environ.get("KERAS_HOME")
-    return (Path(home) if home else Path.home() / ".keras") / "datasets"
+    users = os.path.expanduser("~")
+    base = Path(users if os.path.isabs(users) else "/tmp")
+    return (Path(home) if home else base / ".keras") / "datasets"
 
 
 def locate(source: Source, data_dir: Path | None) -> Path | None:
     """The first folder that holds all files of `source`."""
     for folder in _candidates(source, data_dir):
-        if all((folder / file.name).is_file() for file in source.files):
+        if all(os.path.isfile(folder / file.name) for file in source.files):
             return folder
     return None
 
@@ -60,7 +62,7 @@ def locate_archive(source: Source, data_dir: Path | None) -> Path | None:
     if source.archive is None:
         return None
     paths = (root / source.archive.name for root in _roots(data_dir))
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def fetch(source: Source, data_dir: Path | None, progress: Progress | None = None) -> Path:
@@ -85,10 +87,12 @@ def read(path: Path, official: OfficialFile) -> bytes:
     Raises InputError where they are not.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
+        reason = error.strerror or str(error)
         raise InputError(
-            Problem("data file cannot be read", str(path), str(error), mend="check its permissions")
+            Problem("data file cannot be read", str(path), reason, mend="check its permissions")
         ) from error
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
     if md5 != official.md5:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.data.config import DataConfig
-from tuner.data.dataset import DatasetInfo, Progress
+from tuner.data.dataset import DatasetInfo, LabelledImages, Progress
 from tuner.data.datasets import find_dataset
 from tuner.errors import InputError
 
@@ -88,6 +89,7 @@ def load_images(
         std=std,
         hashes={
             "dataset": dataset.info(data_dir).fingerprint,
+            "content": _content_hash(data),
             "split": parts.hash,
             "train_images": _count(y_train),
             "validation_images": _count(data.labels[parts.validation]),
@@ -126,6 +128,16 @@ def channel_statistics(
     variance = np.maximum(squares / count - mean**2, 0)
     std = np.sqrt(np.where(variance > 0, variance, 1))
     return mean.astype(np.float32), std.astype(np.float32)
+
+
+def _content_hash(data: LabelledImages) -> str:
+    """SHA-256 of what was read: two workers with the same hash train on the same images."""
+    import numpy as np
+
+    digest = hashlib.sha256(f"{data.images.shape}".encode())
+    digest.update(np.ascontiguousarray(data.images).data)
+    digest.update(data.labels.astype("<i4").tobytes())
+    return digest.hexdigest()
 
 
 def _count(labels: NDArray[np.int32]) -> str:

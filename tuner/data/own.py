@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import zipfile
-import zlib
-from collections.abc import Mapping
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuner.data.arrays import Arrays, checked_arrays
 from tuner.data.dataset import Dataset, DatasetInfo, LabelledImages, Progress
+from tuner.data.npz import read_npz
 from tuner.errors import InputError, Problem
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -27,9 +26,10 @@ class NpzDataset(Dataset):
     def info(self, data_dir: Path | None) -> DatasetInfo:
         """Read from the file, so that whatever is wrong with it shows before a trial starts."""
         path = self._path(data_dir)
+        arrays = self._load(path)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return self._load(path).info(f"npz:sha256:{digest}")
+        return arrays.info(f"npz:sha256:{digest}")
 
     def fetch(self, data_dir: Path | None, progress: Progress | None = None) -> None:
         """Nothing can be downloaded; raises InputError when the file is not there."""
@@ -44,13 +44,14 @@ class NpzDataset(Dataset):
         return _present(self._load(self._path(data_dir)).test, self.name)
 
     def _path(self, data_dir: Path | None) -> Path:
-        written = Path(self.name).expanduser()
+        written = Path(os.path.expanduser(self.name))
         paths = [written.absolute()] + ([data_dir / written] if data_dir else [])
-        found = next((path for path in paths if path.is_file()), None)
+        found = next((path for path in paths if os.path.isfile(path)), None)
         if found is None:
+            other = any(os.path.exists(path) for path in paths)
             raise InputError(
                 Problem(
-                    "no such file",
+                    "this is no plain file" if other else "no such file",
                     where="data.dataset",
                     received=self.name,
                     expected="a file " + " or ".join(map(str, dict.fromkeys(paths))),
@@ -60,7 +61,7 @@ class NpzDataset(Dataset):
         return found
 
     def _load(self, path: Path) -> Arrays:
-        return checked_arrays(_read_npz(path), where=str(path))
+        return checked_arrays(read_npz(path, _NAMES), where=str(path))
 
 
 @dataclass(frozen=True)
@@ -118,27 +119,6 @@ class FunctionDataset(Dataset):
                     mend=f"{error}; is its folder in $PYTHONPATH?",
                 )
             ) from error
-
-
-def _read_npz(path: Path) -> Mapping[str, Any]:
-    import numpy as np
-
-    try:
-        with path.open("rb") as stream:
-            file = np.load(stream, allow_pickle=False)
-            if isinstance(file, np.ndarray):
-                raise ValueError("a single array")
-            return {name: file[name] for name in _NAMES if name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(
-            Problem(
-                "data file cannot be read",
-                where=str(path),
-                received=str(error),
-                expected="an .npz of plain arrays x_train, y_train[, x_test, y_test]",
-                mend="write it with numpy.savez_compressed(path, x_train=..., y_train=...)",
-            )
-        ) from error
 
 
 def _present(images: LabelledImages | None, name: str) -> LabelledImages:

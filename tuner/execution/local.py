@@ -21,6 +21,7 @@ from tuner.execution.pool import Pool
 class _Process:
     process: subprocess.Popen[bytes]
     connection: Connection
+    killed_for: str = ""
 
 
 class LocalPool(Pool):
@@ -41,6 +42,7 @@ class LocalPool(Pool):
         self._environment = environment
         self._gpus = gpus
         self._processes: dict[int, _Process] = {}
+        self._dismissed: set[int] = set()
 
     def start(self, worker: int) -> None:
         """Start the process and send it its setup."""
@@ -114,6 +116,8 @@ class LocalPool(Pool):
         except subprocess.TimeoutExpired:
             gone.process.kill()
             status = gone.process.wait()
+        if gone.killed_for:
+            return f"{gone.killed_for}; see {self._logs / f'worker-{worker}.log'}"
         log = self._logs / f"worker-{worker}.log"
         if status < 0:
             name = signal.Signals(-status).name
@@ -121,16 +125,23 @@ class LocalPool(Pool):
             return f"killed by {name}{hint}; see {log}"
         return f"exit status {status}; see {log}"
 
-    def close(self, grace_seconds: float) -> None:
-        """Ask every worker to stop its trial and leave; kill those that do not."""
-        for worker in self._processes:
+    def kill(self, worker: int, reason: str) -> None:
+        """SIGKILL: a hung process listens to nothing else."""
+        if worker in self._processes:
+            self._processes[worker].killed_for = reason
+            self._processes[worker].process.kill()
+
+    def dismiss(self) -> bool:
+        """Tell every worker to shut down, each once."""
+        for worker in self._processes.keys() - self._dismissed:
             self.send(worker, Shutdown())
-        deadline = time.monotonic() + grace_seconds
+        self._dismissed |= self._processes.keys()
+        return bool(self._processes)
+
+    def close(self) -> None:
+        """Kill every process that is left."""
         for gone in self._processes.values():
-            try:
-                gone.process.wait(timeout=max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                gone.process.kill()
-                gone.process.wait()
+            gone.process.kill()
+            gone.process.wait()
             gone.connection.close()
         self._processes.clear()

@@ -13,7 +13,8 @@ from tuner.experiment.trial import TrialState
 
 if TYPE_CHECKING:
     from tuner.data.config import DataConfig
-    from tuner.ledger.records import TrialRow
+    from tuner.ledger.checkpoint import SavedCheckpoint
+    from tuner.ledger.records import CheckpointRow, TrialRow
 
 # How many programs a worker keeps, the last used ones; one of TensorFlow takes 100 to 450 MB.
 MAX_PROGRAMS = 8
@@ -28,19 +29,26 @@ class WorkerSetup:
     backend: str
     data: DataConfig
     data_dir: Path | None
+    checkpoints: Path
 
 
 @dataclass(frozen=True)
 class TrainTrial:
-    """Train this closed configuration; epochs are reported one by one."""
+    """Train this closed configuration; epochs are reported one by one.
+
+    It goes on from the first of `checkpoints` that can be read.
+    """
 
     number: int
+    key: str
+    attempt: int
     model: Mapping[str, Any]
     training: Mapping[str, Any]
     switches: frozenset[str]
     precision: str
     seed: int
     structure: str
+    checkpoints: tuple[CheckpointRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,18 @@ class Compiled:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """The trial goes on after `epoch` (0: from its beginning).
+
+    `damaged` says what could not be read on the way.
+    """
+
+    number: int
+    epoch: int
+    damaged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Progress:
     """Somewhere inside an epoch."""
 
@@ -104,16 +124,22 @@ class Epoch:
     epoch: int
     metrics: Mapping[str, float]
     seconds: float
+    checkpoint: SavedCheckpoint | None = None
+    not_saved: str = ""  # why there is no checkpoint
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The worker is done with the trial. `reason` is empty unless it raised."""
+    """The worker is done with the trial. `reason` is empty unless it raised.
+
+    A worker that `leaves` ends its process after this: who knows what the error left behind.
+    """
 
     number: int
-    train_seconds: float
     compile_seconds: float
     reason: str = ""
+    out_of_memory: bool = False
+    leaves: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +149,7 @@ class Lost:
     reason: str
 
 
-Report = SetupFailed | Ready | Compiled | Progress | Epoch | Finished | Lost
+Report = SetupFailed | Ready | Compiled | Resumed | Progress | Epoch | Finished | Lost
 
 # ---------------------------------------------------------------- scheduler → front end
 
@@ -162,6 +188,7 @@ class TrialStarted:
     epochs: int
     structure: str
     first_of_structure: bool
+    epochs_done: int = 0
 
 
 @dataclass(frozen=True)
@@ -221,6 +248,13 @@ class WorkerLost:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """Something that a person should know and need not act upon."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class RunEnded:
     """How a run ended: `done`, `interrupted`, `budget` or `failed` (fail-fast).
 
@@ -243,6 +277,7 @@ Event = (
     | EpochEnded
     | TrialEnded
     | WorkerLost
+    | Notice
     | RunEnded
 )
 Listener = Callable[[Event], None]

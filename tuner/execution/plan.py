@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tuner
 from tuner.data.dataset import DatasetInfo
 from tuner.data.images import check
 from tuner.data.splits import train_size
@@ -17,11 +19,17 @@ from tuner.execution.costs import cost_of
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.schema import COMPILED
 from tuner.experiment.space import Branch
-from tuner.experiment.trial import Configuration, Trial, TrialState
+from tuner.experiment.trial import (
+    OUTCOME_VERSION,
+    Configuration,
+    Trial,
+    TrialState,
+    canonical,
+)
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, KnownTrial
-from tuner.models import is_own
+from tuner.models import family_of, is_own
 from tuner.models.own import own_family
 from tuner.search import make_method
 from tuner.training.slots import NUM_SLOTS
@@ -123,29 +131,78 @@ def count_planned(
 ) -> dict[TrialState, int]:
     """The experiment's trials in the ledger by state, without those that an edit has left behind.
 
+    Under the plan that a run has settled nothing is looked at but those that were left behind.
+    """
+    strangers = ledger.strangers(plan_key(experiment, fingerprint))
+    if strangers is None:
+        return _counted(experiment, fingerprint, ledger, ledger.by_key())
+    return _counts_without(ledger, strangers)
+
+
+def settle_plan(experiment: Experiment, fingerprint: str, ledger: Ledger) -> dict[TrialState, int]:
+    """What `count_planned` gives, and from now on it does so at once: for the ledger's writer."""
+    key = plan_key(experiment, fingerprint)
+    strangers = ledger.strangers(key)
+    if strangers is None:
+        known = ledger.by_key()
+        planned = set(_planned_numbers(experiment, fingerprint, ledger, known))
+        strangers = frozenset(trial.number for trial in known.values()) - planned
+        ledger.settle_plan(key, strangers)
+    return _counts_without(ledger, strangers)
+
+
+def plan_key(experiment: Experiment, fingerprint: str) -> str:
+    """A hash of all that decides which trials a search proposes; the same in every process."""
+    families = sorted({branch.model["family"] for branch in experiment.space.branches})
+    content = {
+        "version": (OUTCOME_VERSION, tuner.__version__),
+        "experiment": experiment.document,
+        "data": fingerprint,
+        "code": [family_of(name).fingerprint for name in families],
+    }
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def _counts_without(ledger: Ledger, strangers: frozenset[int]) -> dict[TrialState, int]:
+    counts = ledger.counts()
+    if strangers:
+        left_behind = Counter(t.state for t in ledger.by_key().values() if t.number in strangers)
+        counts = {state: count - left_behind[state] for state, count in counts.items()}
+    return counts
+
+
+def _counted(
+    experiment: Experiment, fingerprint: str, ledger: Ledger, known: Mapping[str, KnownTrial]
+) -> dict[TrialState, int]:
+    states = {trial.number: trial.state for trial in known.values()}
+    planned = _planned_numbers(experiment, fingerprint, ledger, known)
+    return dict.fromkeys(TrialState, 0) | Counter(states[number] for number in planned)
+
+
+def _planned_numbers(
+    experiment: Experiment, fingerprint: str, ledger: Ledger, known: Mapping[str, KnownTrial]
+) -> list[int]:
+    """Numbers of the known trials that the experiment plans.
+
     A grid is asked where each known trial lies in it; other plans are listed.
     """
-    known = ledger.by_key()
-    counts = dict.fromkeys(TrialState, 0)
     if not known:
-        return counts
+        return []
     total = total_trials(experiment) or 0
-    if experiment.search.method != "grid" or total <= FEW:
+    if experiment.search.method != "grid" or total <= max(FEW, 2 * len(known)):
         keys = (trial.key for trial in _trials(experiment, fingerprint))
-        states = [known[key].state for key in keys if key in known]
-    else:
-        limit = total // experiment.search.replicates
-        states = [
-            row.state
-            for row in ledger.rows()
-            if _is_planned(experiment, row.configuration, row.seed, row.key, fingerprint, limit)
-        ]
-    return counts | Counter(states)
+        return [known[key].number for key in keys if key in known]
+    limit = total // experiment.search.replicates
+    return [
+        row.number
+        for row in ledger.rows()
+        if _is_planned(experiment, row.configuration, row.seed, row.key, fingerprint, limit)
+    ]
 
 
 def _is_planned(
     experiment: Experiment,
-    flat: dict[str, Any],
+    flat: Mapping[str, Any],
     seed: int,
     key: str,
     fingerprint: str,

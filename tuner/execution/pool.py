@@ -23,5 +23,13 @@ class Pool(ABC):
         """Reports that have arrived, after at most so long; oldest first for each worker."""
 
     @abstractmethod
-    def close(self, grace_seconds: float) -> None:
-        """End all workers: politely, and after the grace period by force."""
+    def kill(self, worker: int, reason: str) -> None:
+        """End a worker by force; it is reported as `Lost` with this reason."""
+
+    @abstractmethod
+    def dismiss(self) -> bool:
+        """Ask all workers to give up their trials and leave; whether any is still there."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers by force."""

@@ -13,17 +13,27 @@ from tuner.data.dataset import DatasetInfo, Progress
 from tuner.data.images import check, fetch
 from tuner.execution.checks import check_backend, check_networks, check_sizes
 from tuner.execution.costs import TrialCosts
+from tuner.execution.data_guard import check_same_data, check_worker_data
 from tuner.execution.local import LocalPool
-from tuner.execution.messages import Event, Listener, Ready, RunEnded, RunStarted, WorkerSetup
-from tuner.execution.plan import count_planned, notes, total_trials
+from tuner.execution.messages import (
+    Event,
+    Listener,
+    Notice,
+    Ready,
+    RunEnded,
+    RunStarted,
+    WorkerSetup,
+)
+from tuner.execution.plan import count_planned, notes, settle_plan, total_trials
 from tuner.execution.queue import TrialQueue
-from tuner.execution.scheduler import Scheduler
+from tuner.execution.scheduler import SILENCE_SECONDS, Scheduler
 from tuner.experiment.experiment import Experiment
+from tuner.ledger import checkpoint
 from tuner.ledger.environment import environment_record
 from tuner.ledger.environment import gpus as installed_gpus
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import FINISHED_STATES
+from tuner.ledger.records import FINISHED_STATES, UNRANKED_STATES
 from tuner.ledger.table import TrialsCsv
 from tuner.search import make_method
 
@@ -41,6 +51,8 @@ def run_experiment(
     gpus: Sequence[str] = (),
     budget_seconds: float | None = None,
     fail_fast: bool = False,
+    retry: bool = False,
+    silence_seconds: float = SILENCE_SECONDS,
     listener: Listener = _unheard,
     download_progress: Progress | None = None,
     stop: threading.Event | None = None,
@@ -63,8 +75,11 @@ def run_experiment(
     folder = RunFolder(results_dir, experiment.name)
     folder.prepare()
     with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
+        where = experiment.where("data.dataset")
+        ledger.keep_data_record(check_same_data(ledger.data_record, experiment.data, info, where))
         write_atomically(folder.experiment, experiment.to_yaml())
-        begun = _begin(experiment, ledger, folder, info, workers)
+        ledger.keep_experiment(experiment.to_yaml())
+        begun = _begin(experiment, ledger, folder, info, workers, retry=retry)
         listener(begun)
         queue = TrialQueue(experiment, method, ledger.by_key(), info.fingerprint)
         csv = TrialsCsv(folder.trials_csv, ledger)
@@ -80,12 +95,14 @@ def run_experiment(
                     cost=TrialCosts(info),
                     listener=listener,
                     on_ready=_environment_writer(experiment, folder, ledger, info),
+                    checkpoints=folder.checkpoints,
+                    silence_seconds=silence_seconds,
                     clock=clock,
                 )
                 budget = _least(budget_seconds, experiment.search.budget_seconds)
                 ending = scheduler.run(workers, stop, budget_seconds=budget, fail_fast=fail_fast)
         finally:
-            csv.write()
+            _write_csv(csv, listener)
         ended = RunEnded(
             ending=ending,
             counts=count_planned(experiment, info.fingerprint, ledger),
@@ -98,12 +115,22 @@ def run_experiment(
 
 
 def _begin(
-    experiment: Experiment, ledger: Ledger, folder: RunFolder, info: DatasetInfo, workers: int
+    experiment: Experiment,
+    ledger: Ledger,
+    folder: RunFolder,
+    info: DatasetInfo,
+    workers: int,
+    *,
+    retry: bool,
 ) -> RunStarted:
-    """Put the ledger in order after whatever ended the last run, and count what there is to do."""
+    """Put all in order after whatever ended the last run, and count what there is to do."""
     ledger.set_objective(experiment.objective.metric, experiment.objective.direction)
     ledger.interrupted()
-    outcomes = count_planned(experiment, info.fingerprint, ledger)
+    if retry:
+        ledger.retry(UNRANKED_STATES)
+    named = {row.file for row in ledger.checkpoints()}
+    checkpoint.remove(folder.checkpoints, checkpoint.rubbish(folder.checkpoints, named))
+    outcomes = settle_plan(experiment, info.fingerprint, ledger)
     done = sum(outcomes[state] for state in FINISHED_STATES)
     total = total_trials(experiment)
     ledger.begin_run(total=total, done=done, workers=workers)
@@ -117,6 +144,15 @@ def _begin(
         epochs=_epochs(experiment),
         notes=tuple(notes(experiment, total)),
     )
+
+
+def _write_csv(csv: TrialsCsv, listener: Listener) -> None:
+    """The table follows from the ledger: a full disk must not hide what else there is to say."""
+    try:
+        csv.write()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        listener(Notice(f"trials.csv could not be written: {reason}; the next run writes it"))
 
 
 def _until(stop: threading.Event, progress: Progress | None) -> Progress:
@@ -138,7 +174,7 @@ def _pool(
     workers: int,
     gpus: Sequence[str],
 ) -> LocalPool:
-    setup = WorkerSetup(experiment.backend, experiment.data, data_dir)
+    setup = WorkerSetup(experiment.backend, experiment.data, data_dir, folder.checkpoints)
     environment = dict(os.environ)
     if workers > 1 and not gpus:
         gpus = visible_gpus(environment)
@@ -173,15 +209,17 @@ def _environment_writer(
 ) -> Callable[[Ready], None]:
     """Writes environment.json once a run, when the first worker has read the data.
 
-    The file is of the last run; the ledger's events keep those of all.
+    The file is of the last run; the ledger's events keep those of all. Every later worker must
+    have read the same data.
     """
-    written = False
+    first: Mapping[str, str] | None = None
 
     def write(ready: Ready) -> None:
-        nonlocal written
-        if written:
+        nonlocal first
+        check_worker_data(info, first, ready.hashes)
+        if first is not None:
             return
-        written = True
+        first = ready.hashes
         record = environment_record(
             backend=experiment.backend,
             precision=experiment.precision,

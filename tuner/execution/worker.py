@@ -16,9 +16,10 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tuner.errors import InputError
+from tuner.errors import InputError, TunerError
+from tuner.execution.memory import is_out_of_memory, telling_line
 from tuner.execution.messages import (
     MAX_PROGRAMS,
     Compiled,
@@ -27,6 +28,7 @@ from tuner.execution.messages import (
     Progress,
     Ready,
     Report,
+    Resumed,
     SetupFailed,
     Shutdown,
     StopTrial,
@@ -35,6 +37,8 @@ from tuner.execution.messages import (
     WorkerSetup,
     not_finite,
 )
+from tuner.execution.saver import Saver
+from tuner.ledger import checkpoint
 
 if TYPE_CHECKING:
     from tuner.training.program import Blueprint, DeviceImages, Hyperparameters, Program
@@ -86,6 +90,9 @@ class Worker:
         self._connection = connection
         self._mailbox = mailbox
         self._programs: OrderedDict[Hashable, Program] = OrderedDict()
+        self._checkpoints = setup.checkpoints
+        self._sending = threading.Lock()
+        self._saver = Saver(setup.checkpoints, self._send)
         started = time.perf_counter()
         self._program_class, self._images, hashes = _prepare(setup)
         seconds = time.perf_counter() - started
@@ -94,14 +101,16 @@ class Worker:
     def run(self) -> None:
         """Until told to shut down."""
         while isinstance(task := self._mailbox.next(), TrainTrial):
-            self._send(self._finished(task))
+            finished = self._finished(task)
+            self._send(finished)
+            if finished.leaves:
+                return
 
     def _finished(self, task: TrainTrial) -> Finished:
         from tuner.training.program import Interrupted
         from tuner.training.trial import prepare
 
-        started = time.perf_counter()
-        compile_seconds, reason = 0.0, ""
+        compile_seconds, built, error = 0.0, False, None
         try:
             trial = prepare(
                 task.model,
@@ -112,15 +121,22 @@ class Worker:
                 precision=task.precision,
                 images=self._images,
             )
+            built = True
             program, compile_seconds = self._program(trial.key, trial.blueprint, task.number)
             self._train(task, program, trial.hyperparameters)
         except Interrupted:
-            reason = ""
-        except Exception as error:
+            pass
+        except Exception as raised:
             traceback.print_exc()
-            reason = _one_line(error)
-        seconds = time.perf_counter() - started - compile_seconds
-        return Finished(task.number, seconds, compile_seconds, reason)
+            error = raised
+        self._saver.flush()
+        return Finished(
+            number=task.number,
+            compile_seconds=compile_seconds,
+            reason=_one_line(error) if error else "",
+            out_of_memory=is_out_of_memory(error),
+            leaves=built and error is not None and not isinstance(error, InputError),
+        )
 
     def _program(self, key: Hashable, blueprint: Blueprint, number: int) -> tuple[Program, float]:
         """The program of the trial's structure, and what compiling it took just now."""
@@ -135,13 +151,48 @@ class Worker:
         return program, program.compile_seconds
 
     def _train(self, task: TrainTrial, program: Program, values: Hyperparameters) -> None:
-        state = program.initial(task.seed)
-        for epoch in range(1, task.training["epochs"] + 1):
+        from tuner.training.snapshot import to_arrays
+
+        state, done = self._begin(task, program)
+        for epoch in range(done + 1, task.training["epochs"] + 1):
             started = time.perf_counter()
             state, metrics = self._epoch(task, program, state, values, epoch)
-            self._send(Epoch(task.number, epoch, metrics, time.perf_counter() - started))
+            report = Epoch(task.number, epoch, metrics, time.perf_counter() - started)
             if not_finite(metrics):
+                self._saver.flush()
+                self._send(report)
                 return
+            self._saver.put(report, to_arrays(state), self._notes(task, epoch))
+
+    def _begin(self, task: TrainTrial, program: Program) -> tuple[State, int]:
+        """The state to go on from, and the epochs behind it."""
+        damaged = []
+        for row in task.checkpoints:
+            try:
+                arrays, notes = checkpoint.load(self._checkpoints, row.file, row.sha256)
+                if (notes["key"], notes["epoch"]) != (task.key, row.epoch):
+                    raise checkpoint.CheckpointError(f"{row.file}: of another trial or epoch")
+                state = program.restore(arrays)
+            except TunerError as error:
+                damaged.append(str(error))
+                continue
+            self._send(Resumed(task.number, row.epoch, tuple(damaged)))
+            return state, row.epoch
+        if damaged:
+            self._send(Resumed(task.number, 0, tuple(damaged)))
+        return program.initial(task.seed), 0
+
+    def _notes(self, task: TrainTrial, epoch: int) -> dict[str, Any]:
+        """What a checkpoint says of itself; enough to build the model again without the data."""
+        return {
+            "key": task.key,
+            "epoch": epoch,
+            "attempt": task.attempt,
+            "image_shape": self._images.image_shape,
+            "num_classes": self._images.num_classes,
+            "mean": self._images.augmentation.mean.tolist(),
+            "std": self._images.augmentation.std.tolist(),
+        }
 
     def _epoch(
         self,
@@ -175,7 +226,8 @@ class Worker:
         return state, metrics | {f"val_{name}": value for name, value in validation.items()}
 
     def _send(self, report: Report) -> None:
-        self._connection.send(report)
+        with self._sending:  # the saver reports from a thread of its own
+            self._connection.send(report)
 
 
 def _prepare(setup: WorkerSetup) -> tuple[type[Program], DeviceImages, dict[str, str]]:
@@ -215,9 +267,9 @@ def _device_name(backend: str) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    """Kind and first line of an error, short enough for a table."""
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    """Kind and most telling line of an error, short enough for a table."""
+    line = telling_line(error)
+    text = f"{type(error).__name__}: {line}" if line else type(error).__name__
     return text if len(text) <= 300 else text[:299] + "…"
 
 

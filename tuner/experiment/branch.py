@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,10 +14,15 @@ from tuner.experiment.constraints import Constraint, as_array
 from tuner.experiment.domain import Choice, Domain, identity, same
 from tuner.experiment.grid import Grid, Mask
 from tuner.experiment.trial import Configuration
-from tuner.experiment.yaml import Path
+from tuner.experiment.yaml import Path, to_text
 
-MAX_MASKED = 5_000_000
+MAX_MASKED = 1_000_000
 """Most combinations of the axes that constraints tie together."""
+
+MAX_OPERATIONS = 20_000_000
+"""Most operations on single values for which the constraints of tied axes are computed."""
+
+_MAX_INTEGERS = 1_000
 
 
 class Uniform(Protocol):
@@ -66,7 +72,9 @@ class Axis:
         if isinstance(self.domain, Choice):
             return self.domain.options
         low, high = self.domain.minimum, self.domain.maximum
-        return range(int(low), int(high) + 1) if self.domain.integer else (low, high)
+        if self.domain.integer and high - low < _MAX_INTEGERS:
+            return range(int(low), int(high) + 1)
+        return (low, high)
 
 
 @dataclass(frozen=True)
@@ -214,15 +222,15 @@ class Branch:
 
         axes = [self.axes[position] for position in positions]
         shape = tuple(len(axis.points) for axis in axes)
-        if (combinations := int(np.prod(shape, dtype=object))) > MAX_MASKED:
-            raise InputError(_too_many(combinations, axes))
+        about = self._about(axes)
+        _check_effort(math.prod(shape), sum(c.num_nodes for c in about), axes)
         known = dict(self._fixed)
         for index, axis in enumerate(axes):
             known[axis.name] = as_array(axis.points).reshape(
                 [-1 if index == other else 1 for other in range(len(axes))]
             )
         admitted = np.ones(shape, dtype=bool)
-        for constraint in self._about(axes):
+        for constraint in about:
             admitted &= constraint(known)
         return Mask(positions, admitted)
 
@@ -260,7 +268,12 @@ def _one_of_each_kind(axis: Axis) -> list[Any]:
     return list({type(value): value for value in values}.values())
 
 
-def _too_many(combinations: int, axes: list[Axis]) -> Problem:
-    names = ", ".join(axis.name for axis in axes)
-    what = f"search.constraints: {names} make {combinations:,} combinations to check"
-    return Problem(what, expected=f"at most {MAX_MASKED:,}", mend="coarser ranges, or random")
+def _check_effort(combinations: int, operations: int, axes: list[Axis]) -> None:
+    most = min(MAX_MASKED, MAX_OPERATIONS // max(1, operations))
+    if combinations <= most:
+        return
+    names = to_text([axis.name for axis in axes])
+    many = f"{combinations:,}" if combinations < 10**15 else "more than 10^15"
+    what = f"search.constraints: {names} make {many} combinations to check"
+    mend = "coarser ranges, or fewer and shorter constraints"
+    raise InputError(Problem(what, expected=f"at most {most:,}", mend=mend))

@@ -22,13 +22,14 @@ from tuner.experiment.fields import closed, known_names, used_leaves
 from tuner.experiment.findings import Findings
 from tuner.experiment.schema import STRUCTURAL
 from tuner.experiment.space import Axis, Branch
-from tuner.experiment.validation import Fault, is_integer, plain, validate
-from tuner.experiment.yaml import Path, to_text
+from tuner.experiment.validation import Fault, is_integer, plain, unknown_name, validate
+from tuner.experiment.yaml import MAX_PROBLEMS, Path, to_text
 from tuner.models import FAMILIES
 from tuner.models.family import runtime_fields
 
+MAX_COVERING = 20_000
 MAX_COMBINATIONS = 10_000
-"""Most combinations of a branch whose fields are checked against each other."""
+"""Most validations, faults and constraints that one experiment may cost: about a second."""
 
 _MAX_POINTS = 1_000
 # Training fields that are checked against each other.
@@ -45,6 +46,23 @@ class Open:
     sources: Sequence[Path]
 
 
+@dataclass
+class Efforts:
+    """How much may still be checked, in validations and constraints.
+
+    `covering` is what all branches have together to check every value once, and the experiment is
+    refused when it does not suffice; `combinations` is what each has for values against each other.
+    """
+
+    covering: int
+    combinations: int
+
+    @classmethod
+    def shared_by(cls, num_branches: int) -> Efforts:
+        """What there is at the start."""
+        return cls(MAX_COVERING, MAX_COMBINATIONS // max(1, num_branches))
+
+
 class BranchCheck:
     """Checks one branch; reports to `findings` by place."""
 
@@ -54,12 +72,15 @@ class BranchCheck:
         classes: Mapping[str, type[BaseModel]],
         constraints: Sequence[Constraint],
         findings: Findings,
+        efforts: Efforts,
     ) -> None:
         self._shape = used_leaves(shape)
         self._classes = classes
         names = known_names(shape, classes)
         self._constraints = [c for c in constraints if names.issuperset(c.dotted)]
         self._findings = findings
+        self._efforts = efforts
+        self._spent = 0
         self._opens: list[Open] = []
         self._dumps: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
         self._memo: dict[Any, list[Fault]] = {}
@@ -67,12 +88,31 @@ class BranchCheck:
 
     def branch(self, grid: bool) -> Branch | None:
         """The checked branch; None after something was reported that leaves no valid values."""
+        if self._efforts.covering < 0:
+            return None
+        self._drop_unknown()
         self._open_leaves(grid)
         self._check_covering()
         self._check_combinations()
         if "model" not in self._classes or not all(self._dumps.get(s) for s in self._classes):
             return None
         return self._build()
+
+    def _drop_unknown(self) -> None:
+        """Names that no field has are reported once, and not for every combination of values."""
+        fields = {name: config.model_fields for name, config in self._classes.items()}
+        unknown = [
+            leaf
+            for leaf in self._shape.leaves
+            if leaf.path[0] in fields and leaf.path[1] not in fields[leaf.path[0]]
+        ]
+        for leaf in unknown[:MAX_PROBLEMS]:
+            section, name = leaf.path[:2]
+            fault = Fault((name,), unknown_name(self._classes[section], (name,)), unknown=True)
+            self._findings.add(leaf.source, f"{section}.{name}", self._explained(section, fault))
+        dropped = set(map(id, unknown))
+        kept = tuple(leaf for leaf in self._shape.leaves if id(leaf) not in dropped)
+        self._shape = Shape(kept, self._shape.weight)
 
     def _open_leaves(self, grid: bool) -> None:
         for leaf in self._shape.leaves:
@@ -118,12 +158,20 @@ class BranchCheck:
         """Each open value at least once."""
         for index in range(max([1, *(len(open_.values) for open_ in self._opens)])):
             digits = [min(index, len(open_.values) - 1) for open_ in self._opens]
+            before = self._spent
             self._check(digits, certain=False)
+            self._efforts.covering -= self._spent - before
+            if self._efforts.covering < 0:
+                self._findings.add((), "the search space", _too_much())
+                return
 
     def _check_combinations(self) -> None:
         """All combinations of what could depend on each other, one value for everything else."""
         choices = [range(len(o.values)) if self._is_coupled(o) else (0,) for o in self._opens]
-        for digits in itertools.islice(itertools.product(*choices), MAX_COMBINATIONS):
+        before = self._spent
+        for digits in itertools.product(*choices):
+            if self._spent - before > self._efforts.combinations:
+                return
             self._check(digits, certain=True)
 
     def _is_coupled(self, open_: Open) -> bool:
@@ -140,8 +188,10 @@ class BranchCheck:
         return "model" not in self._classes or name not in runtime_fields(self._classes["model"])  # type: ignore[arg-type]
 
     def _check(self, digits: Sequence[int], certain: bool) -> None:
+        self._spent += 1
         for section in self._classes:
             faults = self._faults(section, digits)
+            self._spent += len(faults)
             excluded = bool(faults) and self._is_excluded(digits)
             for fault in faults:
                 if not excluded or not (certain or self._may_be_kept_apart(section, fault)):
@@ -174,6 +224,7 @@ class BranchCheck:
         for constraint in self._constraints:
             if endless.isdisjoint(constraint.dotted):
                 values = {name: self._value(name, known) for name in constraint.dotted}
+                self._spent += 1
                 try:
                     if not constraint(values):
                         return True
@@ -275,6 +326,11 @@ class BranchCheck:
             values = opens[name].values if name in opens else [model[name]]
             if any(values):
                 yield name
+
+
+def _too_much() -> Problem:
+    what = "has more values in more branches than can be checked"
+    return Problem(what, mend="fewer options, or several experiments")
 
 
 def _put(data: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

@@ -72,6 +72,11 @@ class Constraint:
         return tuple(dict.fromkeys(name for _, name in self.names))
 
     @cached_property
+    def num_nodes(self) -> int:
+        """Operations, names and constants: what computing it costs."""
+        return sum(1 for _ in ast.walk(self._tree))
+
+    @cached_property
     def _tree(self) -> ast.expr:
         return ast.parse(self.text.strip(), mode="eval").body
 
@@ -282,6 +287,11 @@ def _boolean(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
+    """As floats; text is refused, which Python would format, repeat and join."""
     import numpy as np
 
-    return np.asarray(value, np.float64) if np.asarray(value).dtype == bool else value
+    array = np.asarray(value)
+    is_number = array.dtype.kind in "fb"
+    if not is_number and not all(isinstance(item, int | float) for item in array.flat):
+        raise TypeError("arithmetic needs numbers")
+    return array.astype(np.float64, copy=False)

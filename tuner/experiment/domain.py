@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from tuner.errors import Problem, nearest
@@ -16,9 +16,10 @@ from tuner.experiment.yaml import to_text
 Scale = Literal["linear", "log", "reverse_log"]
 
 SCALES: tuple[Scale, ...] = ("linear", "log", "reverse_log")
-MAX_POINTS = 1_000_000
-"""Most points that one stepped range may have."""
+MAX_POINTS = 10_000
+"""Most points that one stepped or counted range may have."""
 
+_MOST_INTEGERS = 2**63 - 2  # Python's ranges have a length of at most 2**63 - 1
 _RANGE_KEYS = ("min", "max", "scale", "count", "step")
 # Digits that a drawn or interpolated value keeps, so that it reads well and does not depend on
 # the last bit of a platform's exp().
@@ -80,10 +81,10 @@ class Range:
         """
         if not self.is_finite:
             raise ValueError("a range without count or step has no points")
-        return self._points
+        return _points(self)
 
-    @cached_property
-    def _points(self) -> Sequence[Any]:
+    def listed(self) -> Sequence[Any]:
+        """The points of a finite range, worked out anew."""
         if self.count is None and self.integer and isinstance(self.step or 1, int):
             return self._every_integer(int(self.step or 1))
         inner = self._counted(self.count) if self.count else self._stepped()
@@ -155,6 +156,12 @@ class Range:
 Domain = Choice | Range
 
 
+@lru_cache(maxsize=64)
+def _points(domain: Range) -> Sequence[Any]:
+    """A range may stand in a thousand branches."""
+    return domain.listed()
+
+
 def exact(number: int | float) -> Fraction:
     """The number as it is written: 0.1 is one tenth."""
     return Fraction(repr(number))
@@ -199,8 +206,12 @@ def _range(node: Mapping[str, Any], integer: bool | None) -> Range | Problem:
         integer=whole and integer is not False,
     )
     size = (exact(parsed.maximum) - exact(parsed.minimum)) / exact(parsed.step or 1)
+    if whole and size > _MOST_INTEGERS:
+        return Problem("has more integers than can be counted", "", to_text(node), "64 bits")
     if parsed.step and size > MAX_POINTS:
-        return Problem(f"has {math.floor(size) + 1:,} points", expected=f"at most {MAX_POINTS:,}")
+        many = f"{math.floor(size) + 1:,}" if size < 10**15 else "more than 10^15"
+        expected, mend = f"at most {MAX_POINTS:,}", "a larger step, or count"
+        return Problem(f"has {many} points", "", to_text(node), expected, mend)
     return parsed
 
 
@@ -224,6 +235,8 @@ def _ends_problem(node: Mapping[str, Any]) -> Problem | None:
         return Problem("min is above max", received=received, mend="exchange min and max")
     if low == high:
         return Problem("min equals max", received=received, mend=f"write {to_text(low)} alone")
+    if not math.isfinite(float(high) - float(low)):
+        return Problem("the range is too wide for numbers of 64 bits", received=received)
     if scale not in SCALES:
         near = nearest(str(scale), SCALES) or ""
         return Problem("unknown scale", received=to_text(scale), expected=_or(SCALES), mend=near)
@@ -243,7 +256,8 @@ def _spacing_problem(node: Mapping[str, Any]) -> Problem | None:
         expected = "an integer, at least 2: both ends are points"
         return Problem("count is too small", received=to_text(count), expected=expected)
     if count and count > MAX_POINTS:
-        return Problem("count is too large", received=to_text(count), expected=f"≤ {MAX_POINTS:,}")
+        expected = f"at most {MAX_POINTS:,}"
+        return Problem("count is too large", received=to_text(count), expected=expected)
     if step is not None and step <= 0:
         return Problem("step is not above 0", received=to_text(step), expected="a step above 0")
     if step is not None and scale != "linear":

@@ -69,7 +69,11 @@ class Shape:
 
 
 def expand(tree: Mapping[str, Any], findings: Findings) -> list[Shape]:
-    """All branches of `model:` and `training:`; what cannot be one is reported."""
+    """All branches of `model:` and `training:`; what cannot be one is reported.
+
+    Raises:
+        InputError: there are too many to look at, with all that was found before.
+    """
     shapes = [Shape()]
     for section in SECTIONS:
         node = tree.get(section)
@@ -80,8 +84,10 @@ def expand(tree: Mapping[str, Any], findings: Findings) -> list[Shape]:
             _report_section(node, (section,), findings)
     if len(shapes) > MAX_BRANCHES:
         what = f"choices of mappings make more than {MAX_BRANCHES:,} branches"
-        findings.add((), "the search space", Problem(what))
-    return shapes[:MAX_BRANCHES]
+        problem = Problem(what, mend="fewer options that are mappings, or several experiments")
+        findings.add((), "the search space", problem)
+        findings.raise_if_any()
+    return shapes
 
 
 def _expand(
@@ -96,6 +102,8 @@ def _expand(
     for key, value in node.items():
         below = _expand(value, (*path, key), (*source, key), findings, chosen)
         shapes = _product(shapes, below)
+        if len(shapes) > MAX_BRANCHES:
+            break
     return shapes
 
 
@@ -127,6 +135,8 @@ def _expand_choice(
                 Shape(shape.leaves, shape.weight / len(options))
                 for shape in _expand(option, path, place, findings, True)
             ]
+            if len(shapes) > MAX_BRANCHES:
+                break
         elif len(path) == 1:
             _report_section(option, place, findings)
         elif index == plain[0]:

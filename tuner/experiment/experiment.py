@@ -73,9 +73,12 @@ def load_experiment(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> 
     """
     path = pathlib.Path(path)
     try:
-        if path.stat().st_size > 4 * MAX_CHARACTERS:
-            raise InputError(Problem("the file is too large", str(path)))
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(4 * MAX_CHARACTERS + 1)
+        if len(content) > 4 * MAX_CHARACTERS:
+            expected = f"at most {MAX_CHARACTERS:,} characters"
+            raise InputError(Problem("the file is too large", str(path), expected=expected))
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         what = f"not UTF-8: byte {error.start + 1} cannot be read"
         raise InputError(Problem(what, str(path), mend="save it as UTF-8")) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tuner.errors import InputError, Problem
-from tuner.experiment.yaml import Document, Path
+from tuner.experiment.yaml import MAX_PROBLEMS, Document, Path
 
 
 def dotted(path: Path) -> str:
@@ -27,9 +27,13 @@ class Findings:
         self._document = document
         self._read = list(read)
         self._problems: dict[tuple[Path, str], Problem] = {}
+        self._unlisted = 0
 
     def add(self, source: Path, name: str, problem: Problem) -> None:
         """Reports `problem`, said of `name`, at the place of `source`."""
+        if len(self._problems) >= MAX_PROBLEMS:
+            self._unlisted += 1
+            return
         if any(source[: len(path)] == path for path, _ in self._read):
             return
         what = f"{name}: {problem.what}" if name else problem.what
@@ -55,8 +59,12 @@ class Findings:
         found = list(self._read)
         found += [(source, problem) for (source, _), problem in self._problems.items()]
         found.sort(key=lambda item: self._order(item[0]))
-        if found:
-            raise InputError([problem for _, problem in found])
+        problems = [problem for _, problem in found]
+        if self._unlisted:
+            what = f"{MAX_PROBLEMS} problems are listed, and there are more"
+            problems.append(Problem(what, self._document.source, mend="mend the first, and again"))
+        if problems:
+            raise InputError(problems)
 
     def _order(self, source: Path) -> tuple[bool, tuple[int, int]]:
         overridden = self._document.where(source).startswith("-S ")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tuner.errors import InputError, Problem
-from tuner.experiment.yaml import Document, Path, read_yaml, to_text
+from tuner.experiment.yaml import MAX_DEPTH, MAX_NAME, Document, Path, read_yaml, short, to_text
 
 _QUOTING = "put the whole override in single quotes, as -S 'model.depth={choice: [20, 32]}'"
 
@@ -23,7 +23,7 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
     applied = list(document.overrides)
     problems: list[Problem] = []
     for override in overrides:
-        label = f"-S {override}"
+        label = f"-S {short(override)}"
         try:
             path, new = _parse(override, label)
             _place(value, path, new, label)
@@ -40,10 +40,15 @@ def _parse(override: str, label: str) -> tuple[Path, Any]:
     name, equals, text = override.partition("=")
     if not equals or not text.strip():
         what = "an override needs a name, = and a value"
-        raise InputError(Problem(what, label, override, "a.b=VALUE", "write null for no value"))
+        mend = "write null for no value"
+        raise InputError(Problem(what, label, short(override), "a.b=VALUE", mend))
     parts = name.strip().split(".")
     if not all(parts):
-        raise InputError(Problem("an empty name", label, name, "dotted names, as model.depth"))
+        expected = "dotted names, as model.depth"
+        raise InputError(Problem("an empty name", label, short(name), expected))
+    if len(parts) > MAX_DEPTH or len(name) > MAX_NAME:
+        expected = f"at most {MAX_DEPTH} names and {MAX_NAME} characters"
+        raise InputError(Problem("too long a name", label, short(name), expected))
     try:
         new = read_yaml(text, label).value
     except InputError as error:
@@ -53,7 +58,7 @@ def _parse(override: str, label: str) -> tuple[Path, Any]:
 
 def _quoting(problem: Problem, label: str, text: str) -> Problem:
     mend = _QUOTING if problem.what.startswith("not readable") else ""
-    return Problem(problem.what, label, text, problem.expected, mend)
+    return Problem(problem.what, label, short(text), problem.expected, mend or problem.mend)
 
 
 def _place(tree: Any, path: Path, new: Any, label: str) -> None:
@@ -75,7 +80,7 @@ def _check_step(node: Any, passed: Path, part: str | int, label: str) -> None:
             raise InputError(Problem(f"{name} is a list", label, str(part), expected))
     elif not isinstance(node, dict) or isinstance(part, int):
         what = f"{name} is {to_text(node)}, which has no {part}"
-        raise InputError(Problem(what, label, mend=f"-S '{name}=VALUE'"))
+        raise InputError(Problem(what, label, mend=f"-S '{name}=VALUE'" if passed else ""))
     elif "choice" in node and part != "choice" and len(passed) == 1:
         what = f"{name} is a choice of mappings here"
         mend = f"name the option, as {name}.choice.0.{part}"

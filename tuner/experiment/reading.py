@@ -13,10 +13,10 @@ from pydantic import BaseModel
 
 from tuner.data.config import DataConfig
 from tuner.errors import InputError, Problem, nearest
-from tuner.experiment.checking import BranchCheck
+from tuner.experiment.checking import BranchCheck, Efforts
 from tuner.experiment.constraints import Constraint, ConstraintError, parse_constraint
 from tuner.experiment.declared import with_declared
-from tuner.experiment.domain import is_open
+from tuner.experiment.domain import Choice, is_open
 from tuner.experiment.expansion import SECTIONS, expand
 from tuner.experiment.fields import known_names, report_unused, section_classes
 from tuner.experiment.findings import Findings
@@ -29,6 +29,9 @@ from tuner.models import FAMILIES
 
 TOP_LEVEL = (*Head.model_fields, "data", *SECTIONS, "objective", "search")
 """The names at the top of an experiment, in the order in which they are written."""
+
+MAX_CONSTRAINTS = 100
+"""Most constraints of one search."""
 
 _Section = TypeVar("_Section", bound=BaseModel)
 
@@ -141,7 +144,8 @@ class Reading:
         names = {name: None for shape, cls in pairs for name in sorted(known_names(shape, cls))}
         constraints = list(self._constraints(names))
         grid = search is not None and search.method == "grid"
-        checks = [BranchCheck(shape, cls, constraints, self._findings) for shape, cls in pairs]
+        efforts = Efforts.shared_by(len(pairs))
+        checks = [BranchCheck(*pair, constraints, self._findings, efforts) for pair in pairs]
         branches = [check.branch(grid) for check in checks]
         found = _named([branch for branch in branches if branch is not None])
         if not found and not self._findings:
@@ -152,6 +156,10 @@ class Reading:
         """The constraints that can be read, whatever else is wrong in `search:`."""
         search = self._tree.get("search")
         texts = search.get("constraints") if isinstance(search, dict) else None
+        if isinstance(texts, list) and len(texts) > MAX_CONSTRAINTS:
+            problem = Problem("too many", "", str(len(texts)), f"at most {MAX_CONSTRAINTS}")
+            self._findings.add(("search", "constraints"), "search.constraints", problem)
+            return
         for index, text in enumerate(texts if isinstance(texts, list) else ()):
             try:
                 if isinstance(text, str):
@@ -225,7 +233,8 @@ def report_batch_sizes(
         sizes = [branch.training["batch_size"]]
         for axis in branch.axes:
             if axis.name == "training.batch_size":
-                sizes = list(axis.support)
+                finite = axis.domain.points() if isinstance(axis.domain, Choice) else ()
+                sizes = list(finite) or [axis.support[-1]]
         source = branch.sources.get("training.batch_size", ("training",))
         for size in sizes:
             if isinstance(size, int) and size > num_train_images:

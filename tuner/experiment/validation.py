@@ -6,13 +6,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from tuner.errors import Problem, nearest
 from tuner.experiment.yaml import Path, to_text
+
+_MAX_FAULTS = 50  # of one section; what is left shows when these are mended
 
 # Which of several errors about one value says most.
 _RANKS = ("value_error", "greater", "less", "too_", "string_pattern", "literal", "")
@@ -137,8 +140,9 @@ def _faults(
     found: dict[Path, list[Any]] = {}
     for detail in error.errors(include_url=False):
         found.setdefault(_path_in(data, detail), []).append(detail)
-    deepest = [p for p in found if not any(q != p and q[: len(p)] == p and p for q in found)]
-    return [_fault(config, data, path, _best(found[path])) for path in deepest]
+    above = {path[:length] for path in found for length in range(1, len(path))}
+    deepest = (path for path in found if path not in above)
+    return [_fault(config, data, path, _best(found[path])) for path in islice(deepest, _MAX_FAULTS)]
 
 
 def _path_in(data: Any, detail: Mapping[str, Any]) -> Path:
@@ -164,7 +168,7 @@ def _best(details: list[Any]) -> Any:
 def _fault(config: type[BaseModel], data: Any, path: Path, detail: Mapping[str, Any]) -> Fault:
     root = json_schema_of(config)
     if detail["type"] == "extra_forbidden":
-        return Fault(path, _unknown(config, path), unknown=True)
+        return Fault(path, unknown_name(config, path), unknown=True)
     schema = schema_at(config, path)
     expected = describe(schema, root) if schema and path else ""
     if detail["type"] == "missing":
@@ -226,7 +230,9 @@ def _mend_type(kind: str, received: Any) -> str:
     return ""
 
 
-def _unknown(config: type[BaseModel], path: Path) -> Problem:
+@lru_cache(maxsize=1024)
+def unknown_name(config: type[BaseModel], path: Path) -> Problem:
+    """What is said of a name that no field has, with the nearest that one has."""
     parent = schema_at(config, path[:-1]) or {}
     known = list(parent.get("properties", {})) or list(config.model_fields)
     name = str(path[-1])

@@ -19,8 +19,19 @@ from tuner.experiment.scalars import resolve, write
 Path = tuple[str | int, ...]
 """Names and list indices from the top of a file down to a value."""
 
-MAX_CHARACTERS = 1_000_000
+# What a person writes by hand lies far below; above, reading and checking would take seconds.
+MAX_CHARACTERS = 250_000
 MAX_DEPTH = 50
+MAX_NAMES = 200
+"""Most names that one mapping may hold."""
+MAX_ITEMS = 1_000
+"""Most items that one list may hold."""
+MAX_VALUES = 5_000
+"""Most values in all."""
+MAX_NAME = 200
+"""Most characters of a name."""
+MAX_PROBLEMS = 100
+"""Most mistakes that are looked for; whoever made so many made one."""
 
 _UNPRINTABLE = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -47,12 +58,13 @@ class Document:
         return self.positions.get(path, (1, 1))
 
     def where(self, path: Path) -> str:
-        """`file:line`, or the override that wrote the value."""
+        """`file:line:column`, or the override that wrote the value."""
         for overridden, label in reversed(self.overrides):
             made_for_it = path not in self.positions and overridden[: len(path)] == path
             if path and (path[: len(overridden)] == overridden or made_for_it):
                 return label
-        return f"{self.source}:{self.position(path)[0]}"
+        line, column = self.position(path)
+        return f"{self.source}:{line}:{column}"
 
 
 def read_yaml(text: str, source: str) -> Document:
@@ -82,7 +94,7 @@ def compose(text: str, source: str) -> tuple[Document, list[tuple[Path, Problem]
         raise InputError(_syntax(error, source)) from None
     except (pyyaml.YAMLError, ValueError, OverflowError) as error:
         what = f"not readable as YAML: {' '.join(str(error).split())}"
-        raise InputError(Problem(what, f"{source}:{composer.line}")) from None
+        raise InputError(Problem(what, f"{source}:{composer.line}:{composer.column}")) from None
     return Document(value, source, composer.positions), composer.problems
 
 
@@ -95,6 +107,8 @@ class _Composer:
     positions: dict[Path, tuple[int, int]] = field(default_factory=dict)
     problems: list[tuple[Path, Problem]] = field(default_factory=list)
     line: int = 1
+    column: int = 1
+    num_values: int = 0
 
     def document(self) -> Any:
         """The value of the only document; None for an empty text."""
@@ -102,7 +116,7 @@ class _Composer:
         value = None
         documents = 0
         for event in events:
-            self.line = event.start_mark.line + 1
+            self._move_to(event)
             if isinstance(event, pyyaml.DocumentStartEvent):
                 documents += 1
                 self._check_start(event, documents)
@@ -115,9 +129,14 @@ class _Composer:
         if event.tags or event.version not in (None, (1, 2)):
             raise InputError(self._problem(event, "a YAML directive", "plain YAML 1.2"))
 
+    def _move_to(self, event: Any) -> None:
+        self.line, self.column = event.start_mark.line + 1, event.start_mark.column + 1
+
     def _node(self, event: Any, path: Path, events: Iterator[Any]) -> Any:
-        self.line = event.start_mark.line + 1
-        self.positions.setdefault(path, (self.line, event.start_mark.column + 1))
+        self._move_to(event)
+        self.positions.setdefault(path, (self.line, self.column))
+        self.num_values += 1
+        self._check_most(event, self.num_values, MAX_VALUES, "values")
         self._check_depth(event, len(path))
         self._check_plain(event, path)
         if isinstance(event, pyyaml.MappingStartEvent):
@@ -130,11 +149,12 @@ class _Composer:
         anchor = getattr(event, "anchor", None)
         tag = getattr(event, "tag", None)
         if isinstance(event, pyyaml.AliasEvent):
-            self._report(event, path, f"alias *{anchor}", "the value itself, written out")
+            what = f"alias *{short(str(anchor))}"
+            self._report(event, path, what, "the value itself, written out")
         elif anchor is not None:
-            self._report(event, path, f"anchor &{anchor}", "a value without anchor")
+            self._report(event, path, f"anchor &{short(anchor)}", "a value without anchor")
         elif tag is not None:
-            self._report(event, path, f"tag {tag}", "a value without tag")
+            self._report(event, path, f"tag {short(tag)}", "a value without tag")
 
     def _mapping(self, path: Path, events: Iterator[Any]) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
@@ -143,6 +163,7 @@ class _Composer:
                 return mapping
             key = self._key(event, path, events)
             below = (*path, key)
+            self._check_most(event, len(mapping) + 1, MAX_NAMES, "names in one mapping")
             if key in mapping:
                 self._duplicate(event, below)
                 self._skip(next(events), events)
@@ -156,6 +177,7 @@ class _Composer:
             self._report(event, path, "a key that is no string", "a name before the colon")
             self._skip(event, events)
             return ""
+        self._check_most(event, len(event.value), MAX_NAME, "characters in a name")
         self._check_plain(event, (*path, event.value))
         if not isinstance(self._scalar(event, (*path, event.value)), str):
             self._report(
@@ -171,6 +193,7 @@ class _Composer:
         for event in events:
             if isinstance(event, pyyaml.SequenceEndEvent):
                 return items
+            self._check_most(event, len(items) + 1, MAX_ITEMS, "items in one list")
             items.append(self._node(event, (*path, len(items)), events))
         return items
 
@@ -179,7 +202,7 @@ class _Composer:
             try:
                 return resolve(event.value)
             except ValueError as error:
-                self._report(event, path, f"{event.value} {error}", "a finite number")
+                self._report(event, path, f"{short(event.value)} {error}", "a finite number")
                 return None
         if _CONTROL.search(event.value):
             self._report(event, path, "a control character in a string", "printable text")
@@ -196,6 +219,10 @@ class _Composer:
             self._check_depth(event, depth)
             event = next(events)
 
+    def _check_most(self, event: Any, count: int, most: int, what: str) -> None:
+        if count > most:
+            raise InputError(self._problem(event, f"too many {what}", f"at most {most:,}"))
+
     def _check_depth(self, event: Any, depth: int) -> None:
         if depth > MAX_DEPTH:
             what = f"nested deeper than {MAX_DEPTH} levels"
@@ -203,11 +230,12 @@ class _Composer:
 
     def _duplicate(self, event: Any, path: Path) -> None:
         first = self.positions[path][0]
-        problem = self._problem(event, f"{event.value} is written twice; first in line {first}", "")
-        self.problems.append((path, problem))
+        self._report(event, path, f"{event.value} is written twice; first in line {first}", "")
 
     def _report(self, event: Any, path: Path, what: str, expected: str) -> None:
         self.problems.append((path, self._problem(event, what, expected)))
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise InputError([problem for _, problem in self.problems])
 
     def _problem(self, event: Any, what: str, expected: str) -> Problem:
         mark = event.start_mark
@@ -244,5 +272,9 @@ def _syntax(error: pyyaml.MarkedYAMLError, source: str) -> Problem:
 
 def to_text(value: Any) -> str:
     """A value as a message shows it: short, in YAML's own words."""
-    text = write(value)
+    return short(write(value))
+
+
+def short(text: str) -> str:
+    """As much of a text as a message shows."""
     return text if len(text) <= 100 else text[:97] + "..."

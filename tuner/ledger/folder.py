@@ -17,6 +17,7 @@ from typing import IO
 
 from tuner.errors import InputError, Problem, TunerError, nearest
 
+_MAX_NAME_BYTES = 255  # of a file, on every common file system
 _LOCK_PATIENCE_SECONDS = 0.5  # `status` looks at the lock for a moment; that must refuse no run
 
 
@@ -42,6 +43,10 @@ class RunFolder:
                     expected="letters, digits and . _ -",
                 )
             )
+        if not _can_be_a_file(self.name):
+            received = repr(self.name[:100])
+            what = "no folder can have this name"
+            raise InputError(Problem(what, "name", received, f"at most {_MAX_NAME_BYTES} bytes"))
 
     @property
     def path(self) -> Path:
@@ -74,6 +79,11 @@ class RunFolder:
         return self.path / "logs"
 
     @property
+    def checkpoints(self) -> Path:
+        """Newest and best state of the trials that need them."""
+        return self.path / "checkpoints"
+
+    @property
     def lock_file(self) -> Path:
         """Held by the running process."""
         return self.path / "lock"
@@ -87,7 +97,7 @@ class RunFolder:
         """
         for candidate in (results_dir / name_or_path, Path(name_or_path)):
             folder = candidate.parent if candidate.name == "ledger.sqlite" else candidate
-            if (folder / "ledger.sqlite").is_file():
+            if os.path.isfile(folder / "ledger.sqlite"):
                 resolved = folder.resolve()
                 return cls(resolved.parent, resolved.name)
         raise InputError(_not_found(name_or_path, results_dir))
@@ -98,6 +108,7 @@ class RunFolder:
         Raises:
             InputError: it cannot be; nothing was written.
         """
+        self._check_links()
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path / ".writable", "")
@@ -107,10 +118,20 @@ class RunFolder:
                 Problem(
                     "cannot write to the results folder",
                     where=str(self.path),
-                    received=error.strerror or str(error),
+                    received=_reason(self.results_dir, error),
                     mend="give another folder with --results DIR",
                 )
             ) from error
+
+    def _check_links(self) -> None:
+        """What is written must lie where the person has said, whoever else may write there."""
+        for path in (self.path, self.logs, self.lock_file, self.checkpoints):
+            if not os.path.islink(path):
+                continue
+            target = os.path.realpath(path)
+            mend = "remove the link, or give the folder that it leads to with --results DIR"
+            what = "this is a link; nothing was written"
+            raise InputError(Problem(what, str(path), f"a link to {target}", "", mend))
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -134,7 +155,7 @@ class RunFolder:
     def holder(self) -> int | None:
         """The process that runs this experiment now; None when none does; 0 when unknown."""
         try:
-            with self.lock_file.open("r", encoding="utf-8") as file:
+            with self.lock_file.open("r", encoding="utf-8", errors="replace") as file:
                 if _try_lock(file, fcntl.LOCK_SH):
                     return None
                 pid = _parsed(file.read()).get("pid")
@@ -143,7 +164,7 @@ class RunFolder:
             return None
 
     def _held_message(self) -> str:
-        who = _parsed(self.lock_file.read_text(encoding="utf-8"))
+        who = _parsed(self.lock_file.read_text(encoding="utf-8", errors="replace"))
         process = f"process {who['pid']}" if "pid" in who else "another process"
         host = who.get("host", "")
         where = f" on {host}" if host and host != socket.gethostname() else ""
@@ -157,17 +178,28 @@ class RunFolder:
 
 def run_folders(results_dir: Path) -> list[RunFolder]:
     """Every folder with a ledger under the results folder, by name."""
-    if not results_dir.is_dir():
+    if not os.path.isdir(results_dir):
         return []
-    found = (path for path in results_dir.iterdir() if (path / "ledger.sqlite").is_file())
-    return [RunFolder(results_dir, path.name) for path in sorted(found)]
+    try:
+        names = sorted(os.listdir(results_dir))
+    except OSError as error:
+        problem = Problem(
+            "cannot read the results folder",
+            where=str(results_dir),
+            received=error.strerror or str(error),
+            mend="give another folder with --results DIR",
+        )
+        raise InputError(problem) from error
+    found = (name for name in names if os.path.isfile(results_dir / name / "ledger.sqlite"))
+    return [RunFolder(results_dir, name) for name in found]
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Replaces a file: a reader, or the next run after a crash, sees the old or the new one."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with draft.open("w", encoding="utf-8", newline="") as file:
+        draft.unlink(missing_ok=True)
+        with draft.open("x", encoding="utf-8", newline="") as file:  # never through a link
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -175,6 +207,21 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _can_be_a_file(name: str) -> bool:
+    try:
+        return len(os.fsencode(name)) <= _MAX_NAME_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
+def _reason(results_dir: Path, error: OSError) -> str:
+    if results_dir.is_symlink() and not os.path.exists(results_dir):
+        return f"{results_dir} is a link to {os.readlink(results_dir)}, which does not exist"
+    if os.path.exists(results_dir) and not os.path.isdir(results_dir):
+        return f"{results_dir} is no folder"
+    return error.strerror or str(error)
 
 
 def _acquired(file: IO[str]) -> bool:

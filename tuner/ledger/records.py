@@ -12,6 +12,7 @@ from tuner.experiment.trial import TrialState
 RANKED_STATES = (TrialState.COMPLETED, TrialState.STOPPED)
 UNRANKED_STATES = (TrialState.DIVERGED, TrialState.FAILED)
 FINISHED_STATES = (*RANKED_STATES, *UNRANKED_STATES)
+_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,12 @@ class TrialRow:
     score: float | None
     best_epoch: int | None
     epochs: int
-    configuration: dict[str, Any]
-    values: dict[str, Any]
+    configuration: Mapping[str, Any]
+    values: Mapping[str, Any]
     replicate: int
     seed: int
     structure: str
-    metrics: dict[str, float]
+    metrics: Mapping[str, float]
     parameters: int | None
     macs: int | None
     train_seconds: float | None
@@ -71,11 +72,10 @@ class TrialRow:
     started_at: str | None
     finished_at: str | None
 
-    def value(self, name: str) -> Any:
-        """The trial's value of a dotted name, whether it was searched or fixed; else None."""
-        if name in self.values:
-            return self.values[name]
-        return self.configuration.get(name)
+    def value(self, name: str, default: Any = None) -> Any:
+        """The trial's value of a dotted name, whether it was searched or fixed; or the default."""
+        found = self.values.get(name, _MISSING)
+        return self.configuration.get(name, default) if found is _MISSING else found
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,17 @@ class EpochRow:
     epoch: int
     metrics: dict[str, float]
     seconds: float
+
+
+@dataclass(frozen=True)
+class CheckpointRow:
+    """A file with a trial's state after an epoch."""
+
+    number: int
+    epoch: int
+    file: str
+    sha256: str
+    num_bytes: int
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x74756E65  # "tune": what `file` and SQLite call the kind of a database
 MAGIC = b"SQLite format 3\x00"
 
-# Only a ranked trial has a score, so that the index holds nothing else and finds the best at once.
+# `digest` is the CRC-32 of the rest of its row (sealed.py).
+# Only a ranked trial has a score, so that the indices hold nothing else and find the best at once:
+# one for each direction, since equal scores go to the earlier trial in both.
 TABLES = """
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,
-    value TEXT NOT NULL
+    value TEXT NOT NULL,
+    digest INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE trials (
     number INTEGER PRIMARY KEY,
@@ -33,21 +36,34 @@ CREATE TABLE trials (
     attempt INTEGER NOT NULL DEFAULT 0,
     reason TEXT NOT NULL DEFAULT '',
     started_at TEXT,
-    finished_at TEXT
+    finished_at TEXT,
+    digest INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE epochs (
     trial INTEGER NOT NULL REFERENCES trials (number),
     epoch INTEGER NOT NULL,
     metrics TEXT NOT NULL,
     seconds REAL NOT NULL,
+    digest INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (trial, epoch)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE checkpoints (
+    trial INTEGER NOT NULL REFERENCES trials (number),
+    epoch INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    digest INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (trial, epoch)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY,
     at TEXT NOT NULL,
     kind TEXT NOT NULL,
-    detail TEXT NOT NULL
+    detail TEXT NOT NULL,
+    digest INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX trials_by_state ON trials (state);
 CREATE INDEX trials_by_score ON trials (score) WHERE score IS NOT NULL;
+CREATE INDEX trials_by_score_down ON trials (score DESC) WHERE score IS NOT NULL;
 """

@@ -62,6 +62,13 @@ def csv_cell(value: Any) -> str:
     return "'" + text if text.startswith(_FORMULA_STARTS) else text
 
 
+def csv_text(ledger: Ledger) -> str:
+    """What trials.csv holds when it is up to date."""
+    names, metrics = ledger.value_names, ledger.metric_names
+    rows = (csv_row(row, names, metrics) for row in ledger.rows())
+    return to_csv(csv_columns(ledger), rows)
+
+
 class TrialsCsv:
     """Keeps trials.csv in step with the ledger.
 
@@ -85,8 +92,6 @@ class TrialsCsv:
     def write(self) -> None:
         """Writes the file now, whole or not at all."""
         begun = self._clock()
-        names, metrics = self._ledger.value_names, self._ledger.metric_names
-        rows = (csv_row(row, names, metrics) for row in self._ledger.rows())
-        write_atomically(self._path, to_csv(csv_columns(self._ledger), rows))
+        write_atomically(self._path, csv_text(self._ledger))
         ended = self._clock()
         self._next_write = ended + max(1.0, _REST_PER_WRITE * (ended - begun))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -24,6 +25,8 @@ from tuner.errors import InputError, Problem
 from tuner.models.cost import Cost
 from tuner.models.declaration import Declaration, Declared
 from tuner.models.family import RUNTIME, Family, FamilyConfig, ImageShape
+
+MAX_SECONDS = 300.0  # for one answer: importing a framework, and building some networks
 
 _TYPES: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 
@@ -112,6 +115,10 @@ class OwnProcess:
             if self._process is None or self._process.poll() is not None:
                 self._process = self._start()
             line = _exchange(self._process, json.dumps(request))
+            if line is None:
+                self._process.kill()
+        if line is None:
+            raise InputError(_problem(self._name, f"it has not returned for {MAX_SECONDS:.0f} s"))
         if not line:
             raise InputError(_problem(self._name, "the process that ran it ended"))
         answer = json.loads(line)
@@ -135,11 +142,14 @@ class OwnProcess:
         return process
 
 
-def _exchange(process: subprocess.Popen[str], line: str) -> str:
+def _exchange(process: subprocess.Popen[str], line: str) -> str | None:
+    """The answer to a line; empty if the process ends, None if it takes too long."""
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         print(line, file=process.stdin, flush=True)
+        if not select.select([process.stdout], [], [], MAX_SECONDS)[0]:
+            return None
         return process.stdout.readline()
     except OSError:
         return ""

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,11 @@ def run_uninitialized(
 
     build_uninitialized(made)
     return found[0]
+
+
+def rates_by_place(rates: Sequence[float]) -> dict[str, float]:
+    """The values of runtime rates under the names that `run_build` gave their layers."""
+    return {f"rate{index}": rate for index, rate in enumerate(rates)}
 
 
 def check_shapes(model: Any, image_shape: ImageShape, num_classes: int) -> None:

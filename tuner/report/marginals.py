@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from tuner.report import words
 
 _MAX_GROUPS = 8  # a value with more distinct points than this is cut into quarters
 _PARTS = 4
+_PLAIN = {int, float, str, bool, type(None)}
+_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,11 @@ def marginals(ranked: Sequence[TrialRow], names: Iterable[str]) -> list[Marginal
     """
     listed = list(names)
     short = words.short_names(listed)
+    scored = [row for row in ranked if row.score is not None]
+    scores = [row.score or 0.0 for row in scored]
     found = []
     for name in listed:
-        pairs = [(row.value(name), row.score) for row in ranked if _has(row, name)]
-        groups = _groups([(value, score) for value, score in pairs if score is not None])
+        groups = _groups(*_values(scored, scores, name))
         if len(groups) > 1:
             found.append(Marginal(name, short[name], tuple(groups)))
     return sorted(found, key=lambda marginal: -marginal.effect)
@@ -71,38 +74,64 @@ def group_of(label: str, scores: Sequence[float]) -> Group:
     return Group(label, mean, math.sqrt(squares / (n - 1)), n)
 
 
-def _has(row: TrialRow, name: str) -> bool:
-    return name in row.values or name in row.configuration
+def _values(
+    scored: Sequence[TrialRow], scores: list[float], name: str
+) -> tuple[list[Any], list[float]]:
+    """Values and scores of the trials that have the hyperparameter."""
+    values = [row.value(name, _ABSENT) for row in scored]
+    if _ABSENT not in values:
+        return values, scores
+    there = [value is not _ABSENT for value in values]
+    return list(itertools.compress(values, there)), list(itertools.compress(scores, there))
 
 
-def _groups(pairs: Sequence[tuple[Any, float]]) -> list[Group]:
-    by_value: dict[str, list[float]] = defaultdict(list)
-    values: dict[str, Any] = {}
-    labels: dict[tuple[type, Any], str] = {}  # each distinct value is put into words once
-    for value, score in pairs:
-        key = (type(value), value if isinstance(value, Hashable) else repr(value))
-        if key not in labels:
-            labels[key] = words.value_text(value)
-            values.setdefault(labels[key], value)
-        by_value[labels[key]].append(score)
-    numeric = all(_is_number(value) for value in values.values())
-    if numeric and len(by_value) > _MAX_GROUPS:
-        return _quarters(pairs)
-    order = sorted(by_value, key=lambda label: values[label]) if numeric else list(by_value)
-    return [group_of(label, by_value[label]) for label in order]
+def _groups(values: Sequence[Any], scores: Sequence[float]) -> list[Group]:
+    kinds = set(map(type, values))
+    numeric = kinds <= {int, float}
+    if numeric and _has_many(values):
+        return _quarters(values, scores)
+    by_value = _by_value if len(kinds) == 1 and kinds <= _PLAIN else _by_key
+    by_label: dict[str, tuple[Any, list[float]]] = {}
+    for value, group in by_value(values, scores):
+        by_label.setdefault(words.value_text(value), (value, []))[1].extend(group)
+    order = sorted(by_label, key=lambda label: by_label[label][0]) if numeric else list(by_label)
+    return [group_of(label, by_label[label][1]) for label in order]
 
 
-def _quarters(pairs: Sequence[tuple[Any, float]]) -> list[Group]:
+def _has_many(values: Sequence[Any]) -> bool:
+    """Whether more than `_MAX_GROUPS` values look different; stops at the first too many."""
+    labels: set[str] = set()
+    for value in dict.fromkeys(values):
+        labels.add(words.value_text(value))
+        if len(labels) > _MAX_GROUPS:
+            return True
+    return False
+
+
+def _by_value(values: Sequence[Any], scores: Sequence[float]) -> Iterable[tuple[Any, list[float]]]:
+    """Scores of each value, where all values are of one plain kind."""
+    found: dict[Any, list[float]] = defaultdict(list)
+    for value, score in zip(values, scores, strict=True):
+        found[value].append(score)
+    return found.items()
+
+
+def _by_key(values: Sequence[Any], scores: Sequence[float]) -> Iterable[tuple[Any, list[float]]]:
+    """The same for values of any kind: 1, 1.0 and true are three, and lists have no hash."""
+    found: dict[Any, tuple[Any, list[float]]] = {}
+    for value, score in zip(values, scores, strict=True):
+        key = (type(value), value if type(value) in _PLAIN else repr(value))
+        found.setdefault(key, (value, []))[1].append(score)
+    return found.values()
+
+
+def _quarters(values: Sequence[Any], scores: Sequence[float]) -> list[Group]:
     """Equally many trials in each of four ranges."""
-    ordered = sorted(pairs, key=lambda pair: pair[0])
-    bounds = [round(len(ordered) * part / _PARTS) for part in range(_PARTS + 1)]
+    order = sorted(range(len(values)), key=values.__getitem__)
+    bounds = [round(len(order) * part / _PARTS) for part in range(_PARTS + 1)]
     groups = []
     for start, end in itertools.pairwise(bounds):
-        part = ordered[start:end]
-        low, high = (f"{value:.3g}" for value in (part[0][0], part[-1][0]))
-        groups.append(group_of(f"{low} to {high}", [score for _, score in part]))
+        part = order[start:end]
+        low, high = (f"{values[place]:.3g}" for place in (part[0], part[-1]))
+        groups.append(group_of(f"{low} to {high}", [scores[place] for place in part]))
     return groups
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

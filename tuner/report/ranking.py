@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from tuner.ledger.records import FINISHED_STATES, RANKED_STATES, TrialRow
+
+_RANKED, _FINISHED = frozenset(RANKED_STATES), frozenset(FINISHED_STATES)
 
 
 @dataclass(frozen=True)
@@ -24,17 +27,19 @@ def rank(rows: Iterable[TrialRow], direction: str) -> Ranking:
     Only completed and stopped trials with a score that is a number are ranked: NaN is never best,
     nor anywhere. Ties go to the earlier trial.
     """
-    ranked: list[tuple[float, int, TrialRow]] = []
+    ranked: list[TrialRow] = []
     unranked: list[TrialRow] = []
     unfinished: list[TrialRow] = []
-    sign = -1.0 if direction == "max" else 1.0
     for row in rows:
-        if row.state not in FINISHED_STATES:
-            unfinished.append(row)
-        elif row.state not in RANKED_STATES or row.score is None or math.isnan(row.score):
+        score = row.score
+        if row.state in _RANKED and score is not None and not math.isnan(score):
+            ranked.append(row)
+        elif row.state in _FINISHED:
             unranked.append(row)
         else:
-            ranked.append((sign * row.score, row.number, row))
-    ranked.sort(key=lambda item: item[:2])
-    unranked.sort(key=lambda row: row.number)
-    return Ranking(tuple(item[2] for item in ranked), tuple(unranked), tuple(unfinished))
+            unfinished.append(row)
+    for group in (ranked, unranked):
+        group.sort(key=attrgetter("number"))
+    # Sorting keeps the order of equal ones, `reverse` too.
+    ranked.sort(key=attrgetter("score"), reverse=direction == "max")
+    return Ranking(tuple(ranked), tuple(unranked), tuple(unfinished))

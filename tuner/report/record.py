@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, TrialRow
+from tuner.report.ranking import Ranking, rank
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class RunRecord:
     num_classes: int | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
 
+    @cached_property
+    def ranking(self) -> Ranking:
+        """The trials in their order; table and summary share it."""
+        return rank(self.rows, self.direction)
+
 
 def read_record(folder: RunFolder) -> RunRecord:
     """Everything that tables and summaries need, in a few short queries.
@@ -44,7 +51,7 @@ def read_record(folder: RunFolder) -> RunRecord:
         metric, direction = ledger.objective
         rows = tuple(ledger.rows())
         total = ledger.last_run.get("total")
-        environment = read_environment(folder.environment)
+        environment = ledger.environment or read_environment(folder.environment)
         return RunRecord(
             name=folder.name,
             metric=metric,
@@ -75,7 +82,7 @@ def _missing(ledger: Ledger, total: int) -> int:
 
 
 def read_environment(path: Path) -> dict[str, Any]:
-    """environment.json, or nothing: no view depends on it."""
+    """environment.json, or nothing: for ledgers that do not keep it, and no view depends on it."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -3,26 +3,75 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tuner.errors import TunerError
+from tuner.ledger import checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
 from tuner.ledger.table import csv_columns, csv_row
 from tuner.report import summary as summaries
 from tuner.report.ranking import rank
-from tuner.report.record import RunRecord, read_record
+from tuner.report.record import RunRecord, read_environment, read_record
 
 if TYPE_CHECKING:
     import pandas
 
 
+# (closed model section, arrays and notes of a checkpoint, backend) → Keras model
+BuildModel = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any], str], Any]
+
+
+@dataclass(frozen=True)
+class TrialResult(TrialRow):
+    """A trial, and its network where a checkpoint is kept."""
+
+    folder: RunFolder
+    build_model: BuildModel | None = field(repr=False, compare=False)
+
+    def load_model(self) -> Any:
+        """The Keras model as it was in the trial's best epoch.
+
+        It takes pixels, `(batch, height, width, channels)` in 0..255, which it normalizes itself,
+        and gives logits (what it gives, if it is a network of one's own).
+
+        Raises:
+            TunerError: no checkpoint of the trial is kept, or it is damaged.
+        """
+        if self.build_model is None:
+            raise TunerError("results opened with tuner.open_results can load models")
+        arrays, notes = self._checkpoint()
+        prefix = "model."
+        model = {
+            name.removeprefix(prefix): value
+            for name, value in self.configuration.items()
+            if name.startswith(prefix)
+        }
+        backend = str(read_environment(self.folder.environment).get("backend", ""))
+        return self.build_model(model, arrays, notes, backend)
+
+    def _checkpoint(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        with Ledger.open_read_only(self.folder.ledger) as ledger:
+            rows = ledger.checkpoints(self.number)
+        wanted = [row for row in rows if row.epoch == self.best_epoch]
+        if not wanted:
+            raise TunerError(
+                f"no checkpoint of trial {self.number} is kept in {self.folder.checkpoints}\n"
+                "    kept:     the best epoch of the best finished trials"
+            )
+        return checkpoint.load(self.folder.checkpoints, wanted[0].file, wanted[0].sha256)
+
+
 class Results:
     """One experiment's results, read anew at every call: a running search can be watched."""
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, build_model: BuildModel | None = None) -> None:
         self.folder = folder
+        self._build_model = build_model
 
     @property
     def name(self) -> str:
@@ -39,11 +88,20 @@ class Results:
         """What was found, in a few sentences."""
         return summaries.to_text(summaries.summarize(self.record))
 
-    def best(self) -> TrialRow | None:
+    def best(self) -> TrialResult | None:
         """The best trial; None while none has a score."""
         record = self.record
         ranked = rank(record.rows, record.direction).ranked
-        return ranked[0] if ranked else None
+        return self._result(ranked[0]) if ranked else None
+
+    def trial(self, number: int) -> TrialResult | None:
+        """The trial of that number; None for none."""
+        with Ledger.open_read_only(self.folder.ledger) as ledger:
+            row = ledger.row(number)
+        return self._result(row) if row else None
+
+    def _result(self, row: TrialRow) -> TrialResult:
+        return TrialResult(**vars(row), folder=self.folder, build_model=self._build_model)
 
     def trials(self) -> pandas.DataFrame:
         """One row a trial in the order of their numbers, with the columns of trials.csv."""
@@ -70,10 +128,15 @@ class Results:
         return f"Results({str(self.folder.path)!r})"
 
 
-def open_results(name_or_path: str | os.PathLike[str], results_dir: Path | None = None) -> Results:
+def open_results(
+    name_or_path: str | os.PathLike[str],
+    results_dir: Path | None = None,
+    build_model: BuildModel | None = None,
+) -> Results:
     """Results by the path of their folder, or by their name under a results folder.
 
     Raises:
         InputError: nothing of that name has a ledger.
     """
-    return Results(RunFolder.open(os.fspath(name_or_path), results_dir or Path("results")))
+    folder = RunFolder.open(os.fspath(name_or_path), results_dir or Path("results"))
+    return Results(folder, build_model)

@@ -14,7 +14,7 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.records import TrialRow
 from tuner.report import words
 from tuner.report.marginals import Group, Marginal, group_of, marginals
-from tuner.report.ranking import Ranking, rank
+from tuner.report.ranking import Ranking
 from tuner.report.record import RunRecord
 
 
@@ -30,7 +30,7 @@ class Summary:
 
 def summarize(record: RunRecord) -> Summary:
     """Reads a record for its reader. Works with no trial, with one, and with failures only."""
-    ranking = rank(record.rows, record.direction)
+    ranking = record.ranking
     sentences = [
         *_winner(record, ranking),
         *_runner_up(record, ranking),

@@ -10,7 +10,7 @@ from typing import Any
 from tuner.errors import InputError, Problem, nearest
 from tuner.ledger.records import TrialRow
 from tuner.report import words
-from tuner.report.ranking import Ranking, rank
+from tuner.report.ranking import Ranking
 from tuner.report.record import RunRecord
 
 
@@ -62,7 +62,7 @@ class Table:
 
 def human_table(record: RunRecord, options: TableOptions) -> Table:
     """Ranked trials for the eye: columns that never vary are named once instead."""
-    ranking = rank(record.rows, record.direction)
+    ranking = record.ranking
     known = columns_of(record)
     same: list[tuple[str, str]] = []
     if options.columns:
@@ -77,7 +77,7 @@ def human_table(record: RunRecord, options: TableOptions) -> Table:
 
 def full_table(record: RunRecord, options: TableOptions) -> Table:
     """Every trial and every column for programs; failed and unfinished trials come last."""
-    ranking = rank(record.rows, record.direction)
+    ranking = record.ranking
     known = columns_of(record)
     chosen = _chosen(known, options.columns) if options.columns else known
     everything = (*ranking.ranked, *ranking.unranked, *ranking.unfinished)
@@ -113,8 +113,8 @@ def columns_of(record: RunRecord) -> list[Column]:
 
 
 def _value_column(name: str, title: str, rows: Sequence[TrialRow]) -> Column:
-    values = (row.value(name) for row in rows)
-    numeric = all(v is None or (_is_number(v)) for v in values)
+    kinds = {type(row.value(name)) for row in rows}
+    numeric = kinds <= {int, float, type(None)}
     return Column(name, title, lambda row: row.value(name), words.value_text, numeric, rank=1)
 
 
@@ -137,12 +137,18 @@ def _varying(
         if column.name in ("trial", "score"):
             chosen.append(column)
         elif _is_default(column, record):
-            values = [column.value(row) for row in rows]
-            if len(values) < 2 or any(value != values[0] for value in values[1:]):
+            if len(rows) < 2 or _differs(column, rows):
                 chosen.append(column)
             elif column.name in _SAME_IS_NEWS or column.name in record.value_names:
-                same.append((column.title, column.text(values[0])))
+                same.append((column.title, column.text(column.value(rows[0]))))
     return chosen, same
+
+
+def _differs(column: Column, rows: Sequence[TrialRow]) -> bool:
+    """Whether a column has two values; looks no further than to the second."""
+    value = column.value
+    first = value(rows[0])
+    return any(value(row) != first for row in rows)
 
 
 def _is_default(column: Column, record: RunRecord) -> bool:

@@ -181,11 +181,21 @@ class Network:
         # log softmax(log p) is log p; cut off where Keras' cross-entropy cuts probabilities off.
         return ops.log(ops.clip(outputs, keras.config.epsilon(), 1.0))
 
-    def assign(self, weights: NDArray[np.float32], moving: Sequence[NDArray[Any]]) -> Any:
-        """Put a trial's weights into the Keras model and return it (to save it, say)."""
+    def assign(
+        self,
+        weights: NDArray[np.float32],
+        moving: Sequence[NDArray[Any]],
+        rates: Mapping[str, float],
+    ) -> Any:
+        """Put a trial's state and rates into the Keras model and return it (to save it, say).
+
+        One mode of dropout scales by the rate at prediction, so that rates are a part of the model.
+        """
         pieces = np.split(weights, np.cumsum(self.sizes)[:-1])
         for variable, piece in zip(self.trainable, pieces, strict=True):
             variable.assign(piece.reshape(variable.shape))
         for variable, value in zip(self.moving, moving, strict=True):
             variable.assign(value)
+        for rate in self.rates:
+            rate.variable.assign(rates[rate.hyperparameter] * rate.multiplier)
         return self.model

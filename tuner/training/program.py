@@ -22,6 +22,7 @@ from tuner.training.optimizers import OPTIMIZERS, RUNTIME_VALUES
 from tuner.training.precision import precision_scope
 from tuner.training.schedule import learning_rates
 from tuner.training.seeds import derive, generator
+from tuner.training.snapshot import from_arrays
 from tuner.training.steps import FIRST_LOSS_SCALE, Epoch, Fixed, LossFunction, State, Steps, Totals
 
 # A program is called for about this long at a time, so that a person sees progress and can stop.
@@ -179,6 +180,14 @@ class Program(ABC):
         )
         return State(*self._to_device(tuple(state)))
 
+    def restore(self, arrays: Mapping[str, Any]) -> State:
+        """The state of a checkpoint's arrays (`snapshot.to_arrays`).
+
+        Raises:
+            TunerError: they belong to another network or optimizer.
+        """
+        return State(*self._to_device(tuple(from_arrays(arrays, self.initial(0)))))
+
     @property
     def _num_slots(self) -> int:
         return OPTIMIZERS[self.blueprint.optimizer].num_slots
@@ -250,9 +259,10 @@ class Program(ABC):
             keys=np.asarray(keys, np.int32),
         )
 
-    def model(self, state: State) -> Any:
-        """The Keras model with this state's weights."""
-        return self.network.assign(*_to_host((state.weights, state.moving)))
+    def model(self, state: State, hyperparameters: Hyperparameters) -> Any:
+        """The Keras model with this state's weights and the trial's rates."""
+        weights, moving = _to_host((state.weights, state.moving))
+        return self.network.assign(weights, moving, hyperparameters.rates)
 
     # ------------------------------------------------------------ in common
 

@@ -17,6 +17,7 @@ from tuner.models.own_build import (
     digest_of,
     gives_probabilities,
     load_build,
+    rates_by_place,
     run_build,
     run_uninitialized,
 )
@@ -132,10 +133,9 @@ def _prepare_own(
         precision=precision,
         probabilities=gives_probabilities(built.model, compiled),
     )
-    rates = {f"rate{index}": rate for index, rate in enumerate(built.rates)}
     shape = digest_of(built.model) or canonical(dict(model))
     key = (shape, optimizer, plan.batch_size, precision, plan.probabilities)
-    return Prepared(key, plan, Hyperparameters(training, rates, seed))
+    return Prepared(key, plan, Hyperparameters(training, rates_by_place(built.rates), seed))
 
 
 def _not_compiled(family: str) -> Problem:

@@ -1,0 +1,1 @@
+"""What happens to a search when things go wrong around it."""

@@ -1,0 +1,155 @@
+"""Workers that are forked from a process in which the framework is imported already.
+
+Importing TensorFlow takes five seconds; a thousand killed workers would spend an hour and a half on
+it. Here one server imports it once, and forks for every worker that a run starts. The forked
+process runs `tuner.execution.worker` as it is, and takes a SIGKILL as any process does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SHIM = Path(__file__).parent / "preloaded"
+FRAMEWORK = {"tensorflow": ("tensorflow", "keras"), "jax": ("jax", "keras")}
+
+
+@contextmanager
+def preloaded(backend: str, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The environment for runs whose workers are forked; all of them are gone at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="preload-"))
+    address = folder / "server"
+    command = [sys.executable, "-m", "benchmarks.reliability.preload", str(address), backend]
+    environment = {**environment, "KERAS_BACKEND": backend}
+    server = subprocess.Popen(command, cwd=ROOT, env=dict(environment), start_new_session=True)
+    try:
+        _wait_for(address, server)
+        paths = [str(SHIM), environment.get("PYTHONPATH", "")]
+        path = os.pathsep.join(filter(None, paths))
+        yield {**environment, "PYTHONPATH": path, "RELIABILITY_PRELOAD": str(address)}
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        for left in folder.iterdir():
+            left.unlink()
+        folder.rmdir()
+
+
+def forked(environment: Mapping[str, str], stand_in: int) -> int:
+    """The process that trains for a worker which the scheduler knows under another number."""
+    server = environment.get("RELIABILITY_PRELOAD")
+    if server is None:
+        return stand_in
+    try:
+        return int(Path(server).with_name(str(stand_in)).read_text())
+    except (OSError, ValueError):
+        return stand_in
+
+
+def _wait_for(address: Path, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while not address.exists():
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit("the server of preloaded workers did not start")
+        time.sleep(0.05)
+
+
+# ---------------------------------------------------------------------- the server
+
+
+def serve(address: Path, backend: str) -> None:
+    for name in (*FRAMEWORK[backend], f"tuner.training.{backend}", "tuner.execution.worker"):
+        importlib.import_module(name)
+    for name in ("tuner.training.trial", "tuner.data.images"):
+        importlib.import_module(name)
+    listener = socket.socket(socket.AF_UNIX)
+    draft = address.with_suffix(".new")
+    listener.bind(str(draft))
+    listener.listen(64)
+    draft.rename(address)
+    waiting: dict[int, socket.socket] = {}
+    parent = os.getppid()
+    while os.getppid() == parent:
+        if select.select([listener], [], [], 0.01)[0]:
+            connection, _ = listener.accept()
+            child = _fork(connection, listener, list(waiting.values()), address.parent)
+            waiting[child] = connection
+        _reap(waiting)
+    os.killpg(0, signal.SIGKILL)  # whoever needed the workers is gone
+
+
+def _reap(waiting: dict[int, socket.socket]) -> None:
+    while waiting:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if not child:
+            return
+        connection = waiting.pop(child)
+        with suppress(OSError):
+            connection.send(str(status).encode())
+        connection.close()
+
+
+def _fork(
+    connection: socket.socket,
+    listener: socket.socket,
+    others: list[socket.socket],
+    folder: Path,
+) -> int:
+    message, descriptors, _, _ = socket.recv_fds(connection, 4096, 3)
+    stand_in, _, working_folder = message.decode().partition(" ")
+    child = os.fork()
+    if child:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return child
+    listener.close()
+    for other in others:
+        other.close()
+    os.chdir(working_folder)
+    (folder / stand_in).write_text(str(os.getpid()))
+    _be_worker(connection, *descriptors)
+    return 0
+
+
+def _be_worker(stand_in: socket.socket, descriptor: int, out: int, err: int) -> None:
+    from tuner.execution import worker
+
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    threading.Thread(target=_die_with, args=(stand_in,), daemon=True).start()
+    sys.argv = ["worker", str(descriptor)]
+    try:
+        worker.main()
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def _die_with(stand_in: socket.socket) -> None:
+    """Whoever kills the process that the scheduler knows, kills this one."""
+    stand_in.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("address", type=Path)
+    parser.add_argument("backend")
+    options = parser.parse_args()
+    serve(options.address, options.backend)

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tuner.errors import InputError, TunerError
+from tuner.experiment.trial import TrialState
+from tuner.ledger import migration
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
+
+# As version 1 made them.
+VERSION_1 = """
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE trials (
+    number INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    score REAL,
+    best_epoch INTEGER,
+    epochs INTEGER NOT NULL DEFAULT 0,
+    configuration TEXT NOT NULL,
+    searched TEXT NOT NULL,
+    replicate INTEGER NOT NULL,
+    seed INTEGER NOT NULL,
+    structure TEXT NOT NULL,
+    metrics TEXT NOT NULL DEFAULT '{}',
+    parameters INTEGER,
+    macs INTEGER,
+    train_seconds REAL,
+    compile_seconds REAL,
+    worker INTEGER,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    started_at TEXT,
+    finished_at TEXT
+) STRICT;
+CREATE TABLE epochs (
+    trial INTEGER NOT NULL REFERENCES trials (number),
+    epoch INTEGER NOT NULL,
+    metrics TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (trial, epoch)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    at TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX trials_by_state ON trials (state);
+CREATE INDEX trials_by_score ON trials (score) WHERE score IS NOT NULL;
+"""
+
+
+@pytest.fixture
+def old(path: Path) -> Path:
+    """A ledger of version 1 with two trials."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.executescript(f"BEGIN; {VERSION_1} COMMIT;")
+    meta = [("schema", "1"), ("experiment", '"grid"'), ("objective", '["val_accuracy","max"]')]
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+    for number, score in ((1, 1), (2, 0.25)):  # 1 becomes 1.0 in a REAL column
+        connection.execute(
+            "INSERT INTO trials (number, key, state, score, best_epoch, epochs, configuration, "
+            "searched, replicate, seed, structure, metrics) VALUES "
+            "(?, ?, 'completed', ?, 1, 1, ?, ?, 0, 0, 's', '{\"val_accuracy\":0.5}')",
+            (number, f"k{number}", score, '{"a":1,"name":"ü"}', '{"a":1}'),
+        )
+        epoch = (number, 1, '{"val_accuracy":0.5}', 2)
+        connection.execute("INSERT INTO epochs VALUES (?, ?, ?, ?)", epoch)
+    event = (1, "2026-01-02T03:04:05.000+00:00", "run", "{}")
+    connection.execute("INSERT INTO events VALUES (?, ?, ?, ?)", event)
+    connection.close()
+    return path
+
+
+def everything(ledger: Ledger) -> list[object]:
+    rows = [(row.number, row.score, dict(row.values), row.value("name")) for row in ledger.rows()]
+    return [rows, ledger.epochs(), ledger.events(), ledger.objective, ledger.counts()]
+
+
+def statements(path: Path) -> set[str]:
+    connection = sqlite3.connect(path)
+    found = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
+    connection.close()
+    return {"".join(row[0].split()) for row in found}
+
+
+def test_a_reader_reads_an_old_ledger_and_leaves_it_as_it_is(old: Path) -> None:
+    before = old.read_bytes()
+    with Ledger.open_read_only(old) as ledger:
+        assert [row.score for row in ledger.rows()] == [1.0, 0.25]
+        assert ledger.top(1)[0].value("name") == "ü"
+        assert ledger.checkpoints() == []
+        assert len(ledger.epochs()) == 2
+    assert old.read_bytes() == before
+
+
+def test_a_writer_brings_an_old_ledger_up_to_date_and_loses_nothing(old: Path) -> None:
+    with Ledger.open_read_only(old) as ledger:
+        before = everything(ledger)
+    with Ledger.create_or_open(old, "grid") as ledger:
+        assert everything(ledger) == before
+        assert ledger.checkpoints() == []
+        ledger.record_epoch(2, 2, {"val_accuracy": 0.75}, 1.0)
+    with Ledger.open_read_only(old) as ledger:
+        assert len(ledger.epochs()) == 3
+    assert sorted(file.name for file in old.parent.iterdir()) == [old.name]
+
+
+def test_an_old_ledger_ends_up_with_the_tables_of_a_new_one(old: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.sqlite"
+    for path in (old, new):
+        Ledger.create_or_open(path, "grid").close()
+    assert statements(old) == statements(new)
+
+
+def test_every_older_version_has_a_step() -> None:
+    assert sorted(migration.STEPS) == list(range(1, SCHEMA_VERSION))
+
+
+def test_a_migration_that_is_interrupted_leaves_the_old_version(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(connection: sqlite3.Connection) -> None:
+        connection.execute("DROP TABLE events")
+        raise KeyboardInterrupt
+
+    before = old.read_bytes()
+    monkeypatch.setitem(migration.STEPS, 1, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Ledger.create_or_open(old, "grid")
+    with Ledger.open_read_only(old) as ledger:
+        assert len(ledger.events()) == 1
+    assert old.read_bytes() == before
+
+
+def test_an_old_ledger_with_a_damaged_row_is_refused_by_readers(old: Path) -> None:
+    connection = sqlite3.connect(old)
+    connection.execute("UPDATE trials SET configuration = '{broken' WHERE number = 2")
+    connection.commit()
+    connection.close()
+    with Ledger.open_read_only(old) as ledger, pytest.raises(InputError, match="damaged"):
+        ledger.rows()
+
+
+def test_a_full_disk_stops_a_migration_and_loses_nothing(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = migration.STEPS[1]
+
+    def on_a_full_disk(connection: sqlite3.Connection) -> None:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        step(connection)
+
+    monkeypatch.setitem(migration.STEPS, 1, on_a_full_disk)
+    with pytest.raises(TunerError, match="disk is full"):
+        Ledger.create_or_open(old, "grid")
+    with Ledger.open_read_only(old) as ledger:
+        assert ledger.counts()[TrialState.COMPLETED] == 2
