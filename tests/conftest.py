@@ -11,6 +11,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no worker is left alone with one of them at the end."""
+    items.sort(key=lambda item: "_on_jax" not in item.nodeid)
+
+
 @pytest.fixture
 def kernels_by_numpy(monkeypatch):
     """JAX would compile a program for the initial values of every shape: most of the time."""
