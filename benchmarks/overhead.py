@@ -53,9 +53,9 @@ class InstantPool(Pool):
     def send(self, worker: int, task: Task) -> None:
         if isinstance(task, TrainTrial):
             metrics = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
-            for epoch in range(1, task.training["epochs"] + 1):
+            for epoch in range(1, task.until + 1):
                 self._reports.append((worker, Epoch(task.number, epoch, metrics, 0.1)))
-            self._reports.append((worker, Finished(task.number, 0.0)))
+            self._reports.append((worker, Finished(task.number)))
 
     def receive(self, timeout_seconds: float) -> list[tuple[int, Report]]:
         reports, self._reports = self._reports, []
@@ -72,25 +72,22 @@ class InstantPool(Pool):
 
 
 def run_instantly(trials: int, epochs: int) -> float:
-    from tuner.execution.queue import TrialQueue
-    from tuner.execution.scheduler import Scheduler
+    from tuner.execution.assembly import make_scheduler
     from tuner.experiment.experiment import parse_experiment
     from tuner.ledger.ledger import Ledger
     from tuner.ledger.table import TrialsCsv
     from tuner.models import Cost
-    from tuner.search import make_method
 
     experiment = parse_experiment(MANY.format(trials=trials, epochs=epochs), "many.yaml")
     with (
         tempfile.TemporaryDirectory(dir=".") as folder,
         Ledger.create_or_open(Path(folder) / "ledger.sqlite", "many") as ledger,
     ):
-        queue = TrialQueue(experiment, make_method(experiment), {}, "")
-        scheduler = Scheduler(
+        scheduler = make_scheduler(
             experiment,
-            queue,
-            InstantPool(),
             ledger,
+            InstantPool(),
+            fingerprint="data:1",
             csv=TrialsCsv(Path(folder) / "trials.csv", ledger),
             cost=lambda trial: Cost(1, 1, 1),
             listener=lambda event: None,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# Removed when the tests end; what they measure is of no use to the person's own estimates.
+CACHE = tempfile.TemporaryDirectory(prefix="tuner-tests-")
+os.environ["TUNER_CACHE_DIR"] = CACHE.name
 
 
 def pytest_collection_modifyitems(items):

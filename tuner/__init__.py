@@ -53,16 +53,23 @@ def run(
     gpus: Sequence[str] = (),
     budget_seconds: float | None = None,
     fail_fast: bool = False,
+    reuse: Sequence[str | Path] = (),
 ) -> Results:
     """Run what is missing of an experiment, as `tuner run` does, and open its results.
+
+    `reuse` are folders of other experiments whose finished trials are taken over where they are
+    the same.
 
     Raises:
         tuner.errors.InputError: the experiment, its data or its folder is wrong.
         KeyboardInterrupt: Ctrl-C; everything finished is kept, and another call goes on.
     """
     import os
+    from contextlib import suppress
 
     from tuner.execution.run import run_experiment
+    from tuner.ledger.folder import RunFolder
+    from tuner.report.page import write_page
 
     given = data_dir or os.environ.get("TUNER_DATA_DIR")
     run_experiment(
@@ -73,8 +80,12 @@ def run(
         gpus=gpus,
         budget_seconds=budget_seconds,
         fail_fast=fail_fast,
+        reuse=[RunFolder.open(str(path), Path(results_dir)) for path in reuse],
     )
-    return open_results(Path(results_dir) / experiment.name)
+    folder = RunFolder(Path(results_dir), experiment.name)
+    with suppress(OSError):  # it can be written again at any time
+        write_page([folder], folder.report)
+    return open_results(folder.path)
 
 
 def open_results(path: str | Path) -> Results:

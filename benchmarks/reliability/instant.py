@@ -27,9 +27,9 @@ class InstantPool(Pool):
         if not isinstance(task, TrainTrial):
             return
         found = metrics(task.number)
-        for epoch in range(1, task.training["epochs"] + 1):
+        for epoch in range(1, task.until + 1):
             self._reports.append((worker, Epoch(task.number, epoch, found, 0.1)))
-        self._reports.append((worker, Finished(task.number, 0.0)))
+        self._reports.append((worker, Finished(task.number)))
 
     def receive(self, timeout_seconds: float) -> list[tuple[int, Report]]:
         reports, self._reports = self._reports, []

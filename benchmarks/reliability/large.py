@@ -46,7 +46,8 @@ START = """
 import sys, time
 from pathlib import Path
 from tuner.data.images import check
-from tuner.execution import plan
+from tuner.execution.membership import settle_plan
+from tuner.execution.past import read_past
 from tuner.execution.queue import TrialQueue
 from tuner.experiment.experiment import load_experiment
 from tuner.ledger.ledger import Ledger
@@ -55,10 +56,13 @@ experiment = load_experiment(sys.argv[1])
 fingerprint = check(experiment.data, None).fingerprint
 with Ledger.create_or_open(Path(sys.argv[2]), "large") as ledger:
     begun = time.perf_counter()
-    counts = plan.settle_plan(experiment, fingerprint, ledger)
+    counts = settle_plan(experiment, fingerprint, ledger)
     counted = time.perf_counter()
-    queue = TrialQueue(experiment, make_method(experiment), ledger.by_key(), fingerprint)
+    method = make_method(experiment)
+    past = read_past(experiment, method, fingerprint, ledger)
+    queue = TrialQueue(experiment, method, past, fingerprint)
     assert not queue.is_empty()
+    ledger.advance(queue.position)  # as a run does at its end
     print(counted - begun, time.perf_counter() - counted)
 """
 

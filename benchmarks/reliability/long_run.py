@@ -68,13 +68,11 @@ class Record:
 def run(folder: Path, trials: int, epochs: int, every: int, trace: bool) -> dict[str, Any]:
     """In this process, which has imported nothing else."""
     from benchmarks.reliability.instant import InstantPool
-    from tuner.execution.queue import TrialQueue
-    from tuner.execution.scheduler import Scheduler
+    from tuner.execution.assembly import make_scheduler
     from tuner.experiment.experiment import parse_experiment
     from tuner.ledger.ledger import Ledger
     from tuner.ledger.table import TrialsCsv
     from tuner.models import Cost
-    from tuner.search import make_method
 
     experiment = parse_experiment(EXPERIMENT.format(rates=trials // 10, epochs=epochs), "many.yaml")
     record = Record(every)
@@ -93,13 +91,12 @@ def run(folder: Path, trials: int, epochs: int, every: int, trace: bool) -> dict
             snapshots.append(tracemalloc.take_snapshot())
 
     with Ledger.create_or_open(folder / "ledger.sqlite", "many") as ledger:
-        queue = TrialQueue(experiment, make_method(experiment), ledger.by_key(), "data:1")
         csv = TrialsCsv(folder / "trials.csv", ledger)
-        scheduler = Scheduler(
+        scheduler = make_scheduler(
             experiment,
-            queue,
-            InstantPool(),
             ledger,
+            InstantPool(),
+            fingerprint="data:1",
             csv=csv,
             cost=lambda trial: Cost(1, 1, 1),
             listener=listener,

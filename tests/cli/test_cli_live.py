@@ -11,7 +11,15 @@ from tests.cli import recorded_run
 from tuner.cli.live import LiveView, panel
 from tuner.cli.plain import PlainLines
 from tuner.cli.progress import Best, RunProgress
-from tuner.execution.messages import EpochEnded, RunStarted, TrialEnded, TrialProgress, TrialStarted
+from tuner.execution.messages import (
+    EpochEnded,
+    Notice,
+    RunStarted,
+    TrialEnded,
+    TrialProgress,
+    TrialStarted,
+    TrialWaits,
+)
 from tuner.experiment.trial import TrialState
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -124,3 +132,117 @@ def test_a_download_is_shown_and_told_in_tenths() -> None:
     assert "downloading the data set" in drawn(progress)
     assert len(lines) == 11
     assert lines[5] == "downloading the data set: 85 MB of 169 MB"
+
+
+def trained(progress: RunProgress, number: int, epochs: list[float], *, worker: int = 1) -> None:
+    """A trial of up to nine epochs begins and gets as far as that."""
+    progress.take(TrialStarted(number, worker, {"rate": number}, 0, 9, "s", False))
+    for epoch, value in enumerate(epochs, start=1):
+        progress.take(EpochEnded(number, worker, epoch, 9, {"val_accuracy": value}, 1.0))
+
+
+def stopped(number: int, score: float, epochs: int, worker: int | None = None) -> TrialEnded:
+    values = {"rate": number}
+    return TrialEnded(number, worker, TrialState.STOPPED, score, "asha: too low", values, epochs)
+
+
+def test_trials_that_are_stopped_shorten_the_time_left() -> None:
+    progress, clock = started()
+    progress.take(RunStarted("asha", 10, 0, 10, 1, "r", 9))
+    for number in (1, 2, 3, 4):
+        trained(progress, number, [0.1])
+        clock.now += 10
+        progress.take(stopped(number, 0.1, 1, worker=1))
+    # Four epochs in 40 s, a mean of one epoch a trial, six trials left.
+    assert progress.seconds_left == pytest.approx(60)
+    assert progress.num_stopped == 4
+
+
+def test_time_left_of_hyperband_is_that_of_its_planned_epochs() -> None:
+    progress, clock = started()
+    start = RunStarted("hb", 12, 0, 12, 1, "r", 9, epochs_to_run=36, epochs_trained=4)
+    progress.take(start)
+    for number in (1, 2, 3):
+        trained(progress, number, [0.1 * number])
+        clock.now += 10
+        progress.take(TrialWaits(number, 1, 1, 9, {"rate": number}))
+    assert progress.seconds_left == pytest.approx(330)
+    assert progress.share == pytest.approx(7 / 40)
+    progress.take(stopped(1, 0.1, 1))
+    assert progress.seconds_left == pytest.approx(330)
+
+
+def test_a_trial_that_waits_keeps_its_curve_and_may_be_the_best() -> None:
+    progress, _ = started()
+    progress.take(RunStarted("hb", 12, 0, 12, 1, "r", 9, epochs_to_run=36))
+    trained(progress, 1, [0.2, 0.3])
+    progress.take(TrialWaits(1, 1, 2, 9, {"rate": 1}))
+    assert "waiting   1 trial" in drawn(progress)
+    assert progress.best == Best(1, 0.3, {"rate": 1})
+    progress.take(TrialStarted(1, 2, {"rate": 1}, 0, 9, "s", False, epochs_done=2))
+    assert progress.running[2].curve == [0.2, 0.3]
+    assert progress.running[2].epoch == 3
+    assert not progress.waiting
+
+
+def test_epochs_that_a_lost_worker_had_trained_count_once() -> None:
+    progress, clock = started()
+    progress.take(RunStarted("grid", 2, 0, 2, 1, "r", 9))
+    trained(progress, 1, [0.1, 0.2])
+    trained(progress, 1, [0.1, 0.2, 0.3])
+    clock.now += 3
+    # Three epochs in 3 s; six of this trial and nine of the other are left.
+    assert progress.seconds_left == pytest.approx(15)
+
+
+def test_stopped_trials_are_counted_and_their_last_reason_shown() -> None:
+    progress, _ = started()
+    trained(progress, 7, [0.1])
+    progress.take(stopped(7, 0.1, 1, worker=1))
+    trained(progress, 8, [0.1])
+    progress.take(TrialWaits(8, 1, 1, 9, {}))
+    progress.take(stopped(8, 0.1, 1))
+    assert "stopped   2 trials; trial 8: asha: too low" in drawn(progress)
+
+
+def test_plain_lines_of_waiting_and_stopped_trials_and_notices() -> None:
+    progress, _ = started()
+    lines: list[str] = []
+    view = PlainLines(progress, lines.append)
+    progress.take(RunStarted("hb", 12, 0, 12, 1, "r", 9, epochs_to_run=36))
+    trained(progress, 8, [0.1])
+    view(TrialWaits(8, 1, 1, 9, {"rate": 8}))
+    view(stopped(8, 0.1, 1))
+    view(Notice("2 finished trials taken over from results/first"))
+    assert lines == [
+        "trial 8: waits after epoch 1/9, val_accuracy 0.1000",
+        "[1/12] trial 8: val_accuracy 0.1000, stopped after epoch 1  (rate 8); asha: too low",
+        "2 finished trials taken over from results/first",
+    ]
+
+
+def test_the_live_view_keeps_notices_above_the_panel() -> None:
+    progress, _ = started()
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    with LiveView(progress, console) as view:
+        view(Notice("2 finished trials taken over from results/first"))
+        view(RunStarted("grid", 4, 0, 4, 1, "r", 2, notes=("it takes about 5m",)))
+    text = console.file.getvalue()
+    assert "! 2 finished trials taken over from results/first" in text
+    assert "· it takes about 5m" in text
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 8])
+def test_a_frame_fits_24_lines_with_room_for_history(workers: int) -> None:
+    progress, _ = started()
+    progress.take(RunStarted("grid", 40, 0, 40, workers, "r", 9))
+    for number in (90, 91, 92):
+        trained(progress, number, [0.1])
+        progress.take(TrialEnded(number, 1, TrialState.FAILED, None, "no", {}, 1))
+    trained(progress, 93, [0.1])
+    progress.take(stopped(93, 0.1, 1, worker=1))
+    for worker in range(1, workers + 1):
+        trained(progress, worker, [0.1, 0.2], worker=worker)
+    lines = drawn(progress).splitlines()
+    assert len(lines) <= 21
+    assert sum("trial" in line and "rate" in line for line in lines) >= min(workers, 4)

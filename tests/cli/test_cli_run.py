@@ -145,7 +145,7 @@ def test_an_interrupted_run_prints_the_line_to_continue(
     [
         (["--engine", "ray"], "--engine: not available in this version"),
         (["--engine", "cloud"], "there is no such engine"),
-        (["--reuse", "other"], "--reuse: not available in this version"),
+        (["--reuse", "other"], "other"),
         (["--gpus", "a,b"], "not a list of GPUs"),
         (["--budget", "2"], "is not a time"),
         (["--budget", "h"], "is not a time"),

@@ -8,9 +8,9 @@ import pytest
 
 from tests.data import official
 from tuner.data.cifar import CIFAR100, CIFAR100_COARSE
-from tuner.data.config import DataConfig
+from tuner.data.config import DataConfig, final_data
 from tuner.data.files import default_data_dir, keras_cache, locate
-from tuner.data.images import load_images, load_test_images
+from tuner.data.images import load_images
 from tuner.errors import InputError
 
 CACHE = keras_cache(os.environ)  # of the person who runs the tests
@@ -58,7 +58,9 @@ def test_the_real_cifar100_has_its_published_statistics():
     assert data.hashes["split"] == (
         "7a2865284c37b6909680209f949cf8df7b5e8fa04199e0b607ae1113e8d11659"
     )
-    images, labels = load_test_images(config, real_data_dir())
+    data = load_images(final_data(config), real_data_dir())
+    images, labels = data.x_validation, data.y_validation
+    assert len(data.x_train) == 50_000
     assert images.shape == (10_000, 32, 32, 3)
     assert np.all(np.bincount(labels) == 100)
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.data.config import DataConfig
-from tuner.data.images import channel_statistics, check, fetch, load_images, load_test_images
+from tuner.data.config import DataConfig, final_data
+from tuner.data.images import channel_statistics, check, fetch, load_images
 from tuner.errors import InputError
 
 
@@ -80,7 +80,8 @@ def test_augmentation_does_not_change_the_images_on_disk(npz):
 
 
 def test_test_images_are_given_to_who_asks_for_them(npz):
-    images, labels = load_test_images(DataConfig(dataset=npz), None)
+    data = load_images(final_data(DataConfig(dataset=npz)), None)
+    images, labels = data.x_validation, data.y_validation
     np.testing.assert_array_equal(labels, numbers(images) % 4)
     assert len(images) == 40
 

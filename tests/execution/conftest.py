@@ -10,15 +10,23 @@ from threading import Event
 
 import pytest
 
-from tuner.execution.messages import Epoch, Finished, Lost, Ready, Report, Task, TrainTrial
+from tuner.execution.assembly import make_scheduler
+from tuner.execution.membership import settle_plan
+from tuner.execution.messages import (
+    Epoch,
+    Finished,
+    Lost,
+    Ready,
+    Report,
+    StopTrial,
+    Task,
+    TrainTrial,
+)
 from tuner.execution.pool import Pool
-from tuner.execution.queue import TrialQueue
-from tuner.execution.scheduler import Scheduler
 from tuner.experiment.experiment import parse_experiment
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.table import TrialsCsv
 from tuner.models import Cost
-from tuner.search import make_method
 
 GRID = """
 name: grid
@@ -34,25 +42,29 @@ def metrics(value: float) -> dict[str, float]:
     return {"loss": 1.0, "accuracy": value, "val_loss": 1.0, "val_accuracy": value}
 
 
+def epochs_behind(task: TrainTrial) -> int:
+    return max((row.epoch for row in task.checkpoints), default=0)
+
+
 def good(task: TrainTrial) -> list[Report]:
     """Every epoch a little better; better with a lower learning rate."""
     base = 0.5 - task.training["learning_rate"]
     reports: list[Report] = [
         Epoch(task.number, epoch, metrics(base + epoch / 100), 0.1)
-        for epoch in range(1, task.training["epochs"] + 1)
+        for epoch in range(epochs_behind(task) + 1, task.until + 1)
     ]
-    return [*reports, Finished(task.number, 0.0)]
+    return [*reports, Finished(task.number)]
 
 
 def diverging(task: TrainTrial) -> list[Report]:
     return [
         Epoch(task.number, 1, metrics(0.9) | {"loss": math.nan}, 0.1),
-        Finished(task.number, 0.0),
+        Finished(task.number),
     ]
 
 
 def raising(task: TrainTrial) -> list[Report]:
-    return [Finished(task.number, 0.0, "ValueError: no such thing")]
+    return [Finished(task.number, "ValueError: no such thing")]
 
 
 def dying(task: TrainTrial) -> list[Report]:
@@ -70,6 +82,7 @@ class ScriptedPool(Pool):
         self.script = script
         self.starts: list[int] = []
         self.tasks: list[TrainTrial] = []
+        self.stopped: list[int] = []
         self.closed = False
         self.on_empty: Callable[[], None] = lambda: None
         self._reports: list[tuple[int, Report]] = []
@@ -79,6 +92,9 @@ class ScriptedPool(Pool):
         self._reports.append((worker, Ready("CPU", 0.1, {"dataset": "x"})))
 
     def send(self, worker: int, task: Task) -> None:
+        if isinstance(task, StopTrial):
+            self.stopped.append(task.number)
+            return
         assert isinstance(task, TrainTrial)
         self.tasks.append(task)
         self._reports += [(worker, report) for report in self.script(task)]
@@ -111,23 +127,24 @@ class Bench:
     pool: ScriptedPool | None = None
     ending: str = ""
 
-    def run(self, script=good, text=None, workers=1, listener=None, **options):
+    def run(self, script=good, text=None, workers=1, listener=None, retry=(), **options):
         experiment = parse_experiment(text or self.text, "grid.yaml")
         self.pool, self.events = ScriptedPool(script), []
         options = {"budget_seconds": None, "fail_fast": False, **options}
         with Ledger.create_or_open(self.folder / "ledger.sqlite", "grid") as ledger:
             ledger.interrupted()
-            queue = TrialQueue(experiment, make_method(experiment), ledger.by_key(), "data:1")
-            scheduler = Scheduler(
+            ledger.retry(retry)
+            settle_plan(experiment, "data:1", ledger)
+            scheduler = make_scheduler(
                 experiment,
-                queue,
-                self.pool,
                 ledger,
+                self.pool,
+                fingerprint="data:1",
                 csv=TrialsCsv(self.folder / "trials.csv", ledger),
+                checkpoints=self.folder / "checkpoints",
                 cost=lambda trial: Cost(1, 2, 3),
                 listener=listener or self.events.append,
                 on_ready=lambda ready: None,
-                checkpoints=self.folder / "checkpoints",
                 silence_seconds=60.0,
                 clock=lambda: self.now,
             )

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from tests.execution.conftest import GRID, diverging, good
-from tuner.execution.plan import count_planned, make_plan, planned_trials
+from tuner.execution.membership import count_planned
+from tuner.execution.plan import make_plan, planned_trials
 from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.trial import TrialState
 from tuner.ledger.ledger import Ledger

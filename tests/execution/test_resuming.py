@@ -49,7 +49,7 @@ def epochs(task, folder, last, values=VALUES):
 
 
 def done(task):
-    return [Finished(task.number, 0.0)]
+    return [Finished(task.number)]
 
 
 def named(bench):
@@ -208,7 +208,7 @@ def test_an_epoch_whose_checkpoint_could_not_be_written_still_counts(bench):
 def test_a_worker_that_leaves_after_an_error_is_replaced_without_ado(bench):
     def script(task):
         if task.number == 1:
-            failed = Finished(task.number, 0.0, "boom", leaves=True)
+            failed = Finished(task.number, "boom", leaves=True)
             return [failed, Lost("exit status 0")]
         return [Epoch(task.number, n, metrics(0.1), 1.0) for n in range(1, 5)] + done(task)
 
@@ -220,7 +220,7 @@ def test_a_worker_that_leaves_after_an_error_is_replaced_without_ado(bench):
 
 def test_running_out_of_memory_is_explained(bench):
     def script(task):
-        return [Finished(task.number, 0.0, "ResourceExhaustedError: OOM", out_of_memory=True)]
+        return [Finished(task.number, "ResourceExhaustedError: OOM", out_of_memory=True)]
 
     (row,) = bench.run(script, text=ONE)
     assert row.reason.startswith("out of memory with batch_size 64: ResourceExhausted")

@@ -21,6 +21,7 @@ from tuner.execution.messages import TrialCompiled, TrialStarted, WorkerLost
 from tuner.execution.run import run_experiment
 from tuner.experiment.experiment import load_experiment
 from tuner.experiment.trial import TrialState
+from tuner.ledger.records import UNRANKED_STATES
 
 
 def workers() -> list[int]:
@@ -117,7 +118,7 @@ def test_retry_runs_what_diverged_again_and_nothing_else(finished, tmp_path):
     shutil.copytree(folder / "results", tmp_path / "results")
     events = []
     ended = run_experiment(
-        experiment, results_dir=tmp_path / "results", retry=True, listener=events.append
+        experiment, results_dir=tmp_path / "results", retry=UNRANKED_STATES, listener=events.append
     )
     started = [event.number for event in events if isinstance(event, TrialStarted)]
     assert len(started) == 2
@@ -156,10 +157,10 @@ def test_what_is_wrong_is_found_before_anything_is_written(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_a_method_that_is_not_there_yet_writes_nothing(tmp_path):
-    text = EXPERIMENT + "search: {{method: bayesian, max_trials: 2}}"
+def test_a_search_that_does_not_fit_writes_nothing(tmp_path):
+    text = EXPERIMENT + "search: {{method: hyperband, max_trials: 2}}"
     experiment = load_experiment(write_experiment(tmp_path, text))
-    with pytest.raises(InputError, match="not available in this version"):
+    with pytest.raises(InputError, match="no epoch at which to compare"):
         run_experiment(experiment, results_dir=tmp_path / "results")
     assert not (tmp_path / "results").exists()
 

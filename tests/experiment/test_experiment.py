@@ -57,7 +57,7 @@ def test_defaults_are_those_of_the_contract(parse) -> None:
         "epochs": 40, "batch_size": 64, "optimizer": "adam", "learning_rate": 1e-3, "beta_1": 0.9,
         "beta_2": 0.999, "epsilon": 1e-7, "momentum": 0.9, "nesterov": False,
         "weight_decay": 0.004, "l2": 0.0, "label_smoothing": 0.0, "schedule": "constant",
-        "warmup_epochs": 0.0,
+        "warmup_epochs": 0.0, "watch": [],
     }  # fmt: skip
 
 
@@ -123,7 +123,7 @@ from tuner.experiment.trial import TrialState
 assert "pydantic" not in sys.modules
 import tuner.search, tuner.experiment.json_schema, tuner.experiment.hyperparameters
 experiment = tuner.experiment.parse_experiment("model: {family: resnet}", "x")
-experiment.trial(tuner.search.make_method(experiment).ask()).key
+experiment.trial(tuner.search.make_method(experiment).ask().configuration).key
 heavy = {"keras", "tensorflow", "jax", "keras_tuner", "pandas", "scipy"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """

@@ -49,6 +49,7 @@ def test_a_known_key_stays_what_it_is(parse) -> None:
         "training.epochs=0x3",
         "training.beta_1=0.9",
         "training.warmup_epochs=0",
+        "training.watch=[gradients]",
         "model.shortcut=identity",
         "data.augment=[flip, crop]",
         "data.validation=5000",

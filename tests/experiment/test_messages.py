@@ -27,6 +27,15 @@ CASES = [
     (RESNET + "search: {method: random}", "search.max_trials: is missing", 2, "max_trials: 20"),
     (RESNET + "search: {budget: 90}", "90 is not allowed", 2, ""),
     (RESNET + "search: {stop: {rule: ahsa}}", "ahsa is not known", 2, "asha?"),
+    (RESNET + "search: {stop: 3}", "search.stop: 3 has the wrong type", 2, ""),
+    (RESNET + "search: {stop: asha}", "search.stop: asha has the wrong type", 2, ""),
+    (RESNET + "search: {stop: {min_epochs: 2}}", "search.stop: rule is missing", 2, ""),
+    (RESNET + "search: {stop: {rule: asha, min_epoch: 2}}", "stop.min_epoch: is not known", 2,
+     "min_epochs?"),
+    (RESNET + "search: {stop: {rule: patience}}", "search.stop.epochs: is missing", 2, ""),
+    (RESNET + "search: {stop: {rule: asha, reduction: 1}}", "reduction: 1 is too small", 2, ""),
+    (RESNET + "search: {stop: {rule: divergence, factor: 1}}", "factor: 1 is too small", 2, ""),
+    (RESNET + "search: {min_epochs: 3}", "min_epochs has no effect: the method is grid", 2, ""),
     (RESNET + "search: {sed: 1}", "search.sed: is not known", 2, "seed?"),
     (RESNET + "search:\n  constraints:\n    - depth < 30\n    - dpth > 3",
      "search.constraints[1]: dpth does not exist", 5, "depth?"),
@@ -119,6 +128,29 @@ def test_a_message_reads_like_this(refuse) -> None:
         "    expected: 6n + 2 (8, 14, 20, ..., 56, 110)\n"
         "    mend:     20 or 26"
     )
+
+
+@pytest.mark.parametrize("stop", ["3", "asha", "{}", "[asha]", "{rule: ahsa}", "{epochs: 3}"])
+def test_what_is_no_rule_is_told_which_there_are(refuse, stop) -> None:
+    assert refuse(RESNET + f"search: {{stop: {stop}}}")[0].expected == (
+        "a rule with its options, as {rule: asha, min_epochs: 2}; "
+        "rules: asha, median, patience, threshold, divergence"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stop", "expected"),
+    [
+        ("{rule: asha, min_epoch: 2}", "rule, min_epochs, reduction"),
+        ("{rule: median, reduction: 2}", "rule, min_epochs, min_trials"),
+        ("{rule: patience, epochs: 3, factor: 2}", "rule, epochs, min_delta"),
+        ("{rule: threshold, value: 0.3, reduction: 2}", "rule, value, epochs"),
+        ("{rule: divergence, value: 2}", "rule, factor"),
+    ],
+)
+def test_an_unknown_option_of_a_rule_is_told_those_of_this_rule(refuse, stop, expected) -> None:
+    problems = refuse(RESNET + f"search: {{stop: {stop}}}")
+    assert [problem.expected for problem in problems] == [expected]
 
 
 def test_all_mistakes_of_a_file_are_told_at_once_in_the_order_of_its_lines(refuse) -> None:

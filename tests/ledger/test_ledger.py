@@ -76,6 +76,13 @@ def test_a_trial_lives_from_waiting_to_completed(ledger: Ledger, path: Path) -> 
         assert reader.by_key()["b"] == (2, TrialState.WAITING)
 
 
+def test_a_reason_may_be_any_text(ledger: Ledger) -> None:
+    number = run_trial(ledger, "a", Outcome(TrialState.FAILED, reason="bad byte \udc80 in a name"))
+    row = ledger.row(number)
+    assert row is not None
+    assert row.reason == "bad byte ? in a name"
+
+
 def test_nan_and_infinities_round_trip_as_valid_json(ledger: Ledger, path: Path) -> None:
     ledger.add([new("a", values={"training.x": [1.5, math.inf]})])
     ledger.start(1, 0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report import fixed_ledger
+from tests.report import fixed_ledger, replicated_ledger
 from tuner.ledger.folder import RunFolder
 from tuner.report.record import RunRecord, read_record
 
@@ -14,6 +14,11 @@ def folder(tmp_path: Path) -> RunFolder:
     return fixed_ledger.make(tmp_path)
 
 
-@pytest.fixture
-def record(folder: RunFolder) -> RunRecord:
-    return read_record(folder)
+@pytest.fixture(scope="session")
+def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    return read_record(fixed_ledger.make(tmp_path_factory.mktemp("fixed")))
+
+
+@pytest.fixture(scope="session")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    return read_record(replicated_ledger.make(tmp_path_factory.mktemp("seeds")))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 
@@ -80,16 +81,58 @@ def replicated(record: RunRecord, first: list[float], second: list[float]) -> Ru
     return dataclasses.replace(record, rows=tuple(rows), missing=0)
 
 
-def test_with_several_seeds_means_and_their_spread_are_compared(record: RunRecord) -> None:
-    clear = said(replicated(record, [0.5, 0.52, 0.51], [0.3, 0.31, 0.32]))
-    assert "best is learning_rate 0.1: 0.5100 ± 0.0100 (n=3)" in clear
-    assert "more than the spread between seeds" in clear
-    close = said(replicated(record, [0.5, 0.3], [0.45, 0.33]))
-    assert "within the spread between seeds" in close
+def test_with_several_seeds_means_and_their_intervals_are_compared(record: RunRecord) -> None:
+    first = [0.50, 0.52, 0.51, 0.53, 0.50, 0.52]
+    clear = said(replicated(record, first, [score - 0.2 for score in first[::-1]]))
+    assert "Best: learning_rate 0.1 with val_accuracy 0.5133 ± 0.0121 over 6 seeds" in clear
+    assert "(95 % interval of the mean: 0.5006 to 0.5260)" in clear
+    assert "Is it real? Yes: the lead is 0.1" in clear
+    close = said(replicated(record, first, [score - 0.001 for score in first[::-1]]))
+    assert "Not shown: a lead of 0.0010 is within noise (6 seeds" in close
+    few = said(replicated(record, [0.5, 0.3], [0.45, 0.33]))
+    assert "2 seeds cannot decide a lead of 0.0100; `tuner confirm grid` would" in few
 
 
-def test_one_seed_says_that_noise_is_unknown(record: RunRecord) -> None:
-    assert "the noise is unknown" in said(record)
+def test_one_seed_says_that_it_cannot_tell(record: RunRecord) -> None:
+    assert "One seed each cannot tell" in said(record)
+    assert "`tuner confirm grid` would tell" in said(record)
+
+
+def test_a_stopped_winner_is_said_to_be_stopped(record: RunRecord) -> None:
+    stopped = dataclasses.replace(record, rows=(record.rows[5],))
+    assert "in epoch 1 of 2, where a rule stopped it" in said(stopped)
+
+
+def test_infinite_scores_are_no_obstacle(record: RunRecord) -> None:
+    assert "with the same mean" in said(replicated(record, [math.inf] * 2, [math.inf] * 2))
+
+
+@pytest.mark.parametrize(("best", "advice"), [(0.1, "look above it"), (0.001, "look below it")])
+def test_a_winner_at_the_end_of_what_was_tried_asks_to_look_beyond(
+    record: RunRecord, best: float, advice: str
+) -> None:
+    rows = tuple(
+        dataclasses.replace(row, score=1.0 if row.values["training.learning_rate"] == best else 0.1)
+        for row in record.rows[:6]
+    )
+    assert advice in summarize(dataclasses.replace(record, rows=rows, missing=0)).advice
+    # What is still to run may lie beyond.
+    assert "look" not in summarize(dataclasses.replace(record, rows=rows, missing=1)).advice
+
+
+def test_advice_names_the_commands(record: RunRecord) -> None:
+    advice = summarize(record).advice
+    assert "run it again for the 2 missing trials" in advice
+    assert "`tuner retry grid` tries the failed ones again" in advice
+    between = summarize(dataclasses.replace(record, missing=0)).advice
+    assert "look" not in between  # the best learning rate lies between two others
+    assert summarize(dataclasses.replace(record, rows=(), counts={}, missing=0)).advice == ""
+
+
+def test_a_settled_winner_needs_no_confirmation(record: RunRecord) -> None:
+    first = [0.50, 0.52, 0.51, 0.53, 0.50, 0.52]
+    settled = summarize(replicated(record, first, [score - 0.2 for score in first]))
+    assert "confirm" not in settled.advice
 
 
 def test_a_loss_is_better_when_it_is_lower(record: RunRecord) -> None:

@@ -5,17 +5,17 @@ import dataclasses
 import io
 import json
 import math
-from pathlib import Path
 
 import pytest
 
+from tests.report.texts import check
 from tuner.errors import InputError
 from tuner.experiment.trial import TrialState
-from tuner.report import render, summary
+from tuner.report import summary
 from tuner.report.record import RunRecord
-from tuner.report.tables import TableOptions, full_table, human_table
+from tuner.report.tabular import formats, render
+from tuner.report.tabular.tables import TableOptions, full_table, human_table
 
-GOLDEN = Path(__file__).parent / "golden"
 EVERYTHING = TableOptions()
 
 
@@ -25,15 +25,6 @@ def text(record: RunRecord, options: TableOptions = EVERYTHING, width: int = 80)
 
 def numbers(record: RunRecord, options: TableOptions) -> list[int]:
     return [row.number for row in human_table(record, options).rows]
-
-
-def check(name: str, found: str) -> None:
-    """Compares with a file that was read and found good; delete it to write it anew."""
-    path = GOLDEN / name
-    if not path.exists():
-        path.write_text(found)
-        pytest.fail(f"{path} was written: read it")
-    assert found == path.read_text()
 
 
 def test_the_text_table(record: RunRecord) -> None:
@@ -56,16 +47,17 @@ def test_the_text_table_with_failures_only(record: RunRecord) -> None:
 def test_markdown(record: RunRecord) -> None:
     table = human_table(record, EVERYTHING)
     check(
-        "table.md", f"{render.to_markdown(table)}\n{summary.to_markdown(summary.summarize(record))}"
+        "table.md",
+        f"{formats.to_markdown(table)}\n{summary.to_markdown(summary.summarize(record))}",
     )
 
 
 def test_csv(record: RunRecord) -> None:
-    check("table.csv", render.to_csv([full_table(record, EVERYTHING)]))
+    check("table.csv", formats.to_csv([full_table(record, EVERYTHING)]))
 
 
 def test_json(record: RunRecord) -> None:
-    found = render.to_json(full_table(record, TableOptions(top=2)))
+    found = formats.to_json(full_table(record, TableOptions(top=2)))
     check("table.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
 
 
@@ -85,15 +77,15 @@ def test_every_trial_is_shown_or_said_to_be_left_out(record: RunRecord) -> None:
 
 def test_json_and_csv_hold_every_trial(record: RunRecord) -> None:
     table = full_table(record, EVERYTHING)
-    assert len(render.to_json(table)["trials"]) == len(record.rows)
-    lines = list(csv.reader(io.StringIO(render.to_csv([table]))))
+    assert len(formats.to_json(table)["trials"]) == len(record.rows)
+    lines = list(csv.reader(io.StringIO(formats.to_csv([table]))))
     assert len(lines) == len(record.rows) + 1
 
 
 def test_several_experiments_share_one_csv(record: RunRecord) -> None:
     other = dataclasses.replace(record, name="other", value_names=("model.depth",))
     options = TableOptions(top=1)
-    found = render.to_csv([full_table(record, options), full_table(other, options)])
+    found = formats.to_csv([full_table(record, options), full_table(other, options)])
     head, first, second = csv.reader(io.StringIO(found))
     assert head[0] == "experiment"
     assert [first[0], second[0]] == ["grid", "other"]
@@ -144,7 +136,23 @@ def test_a_reason_cannot_break_out_of_its_line(record: RunRecord) -> None:
     rows = list(record.rows)
     rows[7] = dataclasses.replace(rows[7], reason="\x1b[2Jbad\u202e | <script>\nmore")
     found = dataclasses.replace(record, rows=tuple(rows))
-    for rendered in (text(found), render.to_markdown(human_table(found, EVERYTHING))):
+    for rendered in (text(found), formats.to_markdown(human_table(found, EVERYTHING))):
         assert "\x1b" not in rendered
         assert "\u202e" not in rendered
         assert "more" not in rendered
+
+
+def test_the_state_is_shown_where_it_is_news(record: RunRecord) -> None:
+    """Stopped trials are ranked, and shown as stopped, even if all are."""
+    assert "stopped" in text(record)
+    stopped = tuple(dataclasses.replace(row, state=TrialState.STOPPED) for row in record.rows[:6])
+    assert "state stopped" in text(dataclasses.replace(record, rows=stopped))
+    completed = tuple(dataclasses.replace(r, state=TrialState.COMPLETED) for r in stopped)
+    assert "state" not in text(dataclasses.replace(record, rows=completed))
+
+
+def test_parameters_multiply_adds_seconds_and_epochs_are_among_the_columns(
+    record: RunRecord,
+) -> None:
+    names = [column.name for column in human_table(record, EVERYTHING).columns]
+    assert {"parameters", "macs", "train_seconds", "epochs"} <= set(names)

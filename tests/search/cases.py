@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tuner.experiment import Experiment, parse_experiment
+import json
+from collections.abc import Callable
+
+from tuner.experiment import Configuration, Experiment, parse_experiment
+from tuner.search.method import Result, SearchMethod
+
+Score = Callable[[Configuration, int], float]
 
 FINITE = """
 model: {choice: [{family: resnet, depth: {choice: [20, 32]}, dropout: {choice: [0, 0.2]}},
@@ -14,6 +20,18 @@ ENDLESS = """
 model: {family: resnet, depth: {choice: [20, 32]}}
 training: {learning_rate: {min: 1e-4, max: 0.1, scale: log}, l2: {min: 0, max: 0.01}}
 search: {method: METHOD, max_trials: TRIALS, seed: SEED, constraints: ["depth * l2 < 0.2"]}
+"""
+LISTED = """
+model: {family: resnet, depth: {choice: [20, 32]}}
+search:
+  method: METHOD
+  max_trials: TRIALS
+  seed: SEED
+  constraints: ["depth * l2 < 0.03"]
+  configurations:
+    depth:         [20, 44, 32, 20, 56, 20, 110, 20]
+    learning_rate: [1e-2, 1e-3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    l2:            [0, 1e-3, 0, 1e-4, 0, 0, 0, 1e-3]
 """
 
 
@@ -33,8 +51,45 @@ class Case:
         return parse_experiment(self.source(trials, seed), "x.yaml")
 
 
-CASES = {
+PLANNED = {
     "grid": Case("grid", FINITE, 32),
     "random over a finite space": Case("random", FINITE, 32),
     "random without end": Case("random", ENDLESS, None),
+    "sobol over a finite space": Case("sobol", FINITE, 32),
+    "sobol without end": Case("sobol", ENDLESS, None),
+    "list": Case("list", LISTED, 7),
 }
+ADAPTIVE: dict[str, Case] = {
+    "hyperband over a finite space": Case("hyperband", FINITE, 32),
+    "hyperband without end": Case("hyperband", ENDLESS, None),
+}
+CASES = {**PLANNED, **ADAPTIVE}
+
+EPOCHS = 9
+
+
+def made_up(configuration: Configuration, epoch: int) -> float:
+    """A metric after some epochs that depends on the configuration alone."""
+    flat = json.dumps(configuration.flat(), sort_keys=True)
+    return (sum(flat.encode()) % 97) / 97 * (1 - 0.5**epoch)
+
+
+def drive(method: SearchMethod, score: Score = made_up) -> list[Configuration]:
+    """Every proposal in its order, each told at once; one that goes on comes again."""
+    found = []
+    while (proposal := method.ask()) is not None:
+        found.append(proposal.configuration)
+        epochs = range(1, (proposal.until or EPOCHS) + 1)
+        curve = tuple(score(proposal.configuration, epoch) for epoch in epochs)
+        ended = proposal.until is None
+        method.tell(Result(proposal.configuration, max(curve), curve, ended))
+        method.dropped()
+    assert method.exhausted
+    assert method.ask() is None
+    return found
+
+
+def proposals(method: SearchMethod, score: Score = made_up) -> list[str]:
+    """What is proposed as text, each once."""
+    flat = (json.dumps(one.flat(), sort_keys=True) for one in drive(method, score))
+    return list(dict.fromkeys(flat))

@@ -1,4 +1,7 @@
-"""What every search method keeps: seeded, bounded, repeatable, never the same point twice."""
+"""What every search method keeps: seeded, bounded, repeatable, never the same point twice.
+
+The second half is kept by methods that plan ahead.
+"""
 
 from __future__ import annotations
 
@@ -7,76 +10,90 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-from tuner.experiment import Experiment
+from tests.search.cases import drive, made_up, proposals
 from tuner.search import make_method
 
-
-def proposals(experiment: Experiment, score: float | None = None) -> list[str]:
-    method = make_method(experiment)
-    found = []
-    while (configuration := method.ask()) is not None:
-        found.append(json.dumps(configuration.flat(), sort_keys=True))
-        method.tell(configuration, score, 3)
-    assert method.exhausted
-    assert method.ask() is None
-    return found
-
-
-def test_it_proposes_as_many_as_it_says_and_none_twice(case) -> None:
-    for trials in (1, 7, 32, 50):
-        experiment = case.experiment(trials)
-        total = make_method(experiment).total
-        found = proposals(experiment)
-        assert total == len(found) == len(set(found)) == min(trials, case.size or trials)
+SEEDLESS = ("grid", "list")
 
 
 def test_every_proposal_is_a_configuration_of_the_space(case) -> None:
     experiment = case.experiment(50)
-    for flat in proposals(experiment):
+    for flat in proposals(make_method(experiment)):
         assert experiment.space.find(json.loads(flat)) is not None
 
 
-def test_the_same_seed_gives_the_same_proposals(case) -> None:
-    assert proposals(case.experiment()) == proposals(case.experiment())
+def test_it_proposes_no_more_than_it_says(case) -> None:
+    method = make_method(case.experiment(7))
+    assert len(proposals(method)) <= (method.total or 7)
+
+
+def test_the_same_seed_and_results_give_the_same_proposals(case) -> None:
+    one, other = (proposals(make_method(case.experiment())) for _ in range(2))
+    assert one == other
 
 
 def test_another_seed_gives_other_proposals_where_chance_is_used(case) -> None:
-    one, other = (proposals(case.experiment(seed=seed)) for seed in (0, 1))
-    assert (one == other) == (case.method == "grid")
-
-
-def test_results_do_not_change_a_plan(case) -> None:
-    experiment = case.experiment()
-    assert proposals(experiment) == proposals(experiment, score=0.9)
-
-
-def test_more_trials_keep_the_first_ones(case) -> None:
-    few, many = proposals(case.experiment(5)), proposals(case.experiment(30))
-    assert many[:5] == few
+    one, other = (proposals(make_method(case.experiment(seed=seed))) for seed in (0, 1))
+    assert (one == other) == (case.method in SEEDLESS)
 
 
 def test_another_process_with_another_hash_seed_proposes_the_same(case) -> None:
     program = """
-import json, sys
+import sys
+from tests.search.cases import proposals
 from tuner.experiment import parse_experiment
 from tuner.search import make_method
-method = make_method(parse_experiment(sys.argv[1], "x.yaml"))
-while (point := method.ask()) is not None:
-    print(json.dumps(point.flat(), sort_keys=True))
+print(*proposals(make_method(parse_experiment(sys.argv[1], "x.yaml"))), sep="\\n")
 """
     printed = subprocess.run(
         [sys.executable, "-c", program, case.source()],
         env=os.environ | {"PYTHONHASHSEED": "4711"},
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert printed.splitlines() == proposals(case.experiment())
+    assert printed.splitlines() == proposals(make_method(case.experiment()))
 
 
-def test_asking_is_quick_and_does_not_get_slower(case) -> None:
-    method = make_method(case.experiment(1_000))
+def test_a_plan_proposes_as_many_as_it_says_and_none_twice(planned) -> None:
+    for trials in (1, 7, 32, 50):
+        method = make_method(planned.experiment(trials))
+        total = method.total
+        found = [json.dumps(one.flat()) for one in drive(method)]
+        assert total == len(found) == len(set(found)) == min(trials, planned.size or trials)
+
+
+def test_results_do_not_change_a_plan(planned) -> None:
+    one = proposals(make_method(planned.experiment()))
+    worse = proposals(make_method(planned.experiment()), lambda *at: 1 - made_up(*at))
+    assert one == worse
+    assert not make_method(planned.experiment()).is_adaptive
+
+
+def test_more_trials_keep_the_first_ones(planned) -> None:
+    few, many = (proposals(make_method(planned.experiment(trials))) for trials in (5, 30))
+    assert many[:5] == few
+
+
+def test_a_plan_is_trained_to_the_end_and_drops_nothing(planned) -> None:
+    method = make_method(planned.experiment(5))
+    while (proposal := method.ask()) is not None:
+        assert proposal.until is None
+    assert not method.dropped()
+
+
+def test_a_plan_that_is_taken_up_goes_on_where_it_stood(planned) -> None:
+    experiment = planned.experiment()
+    method = make_method(experiment)
+    method.go_to(4)
+    assert proposals(method) == proposals(make_method(experiment))[4:]
+
+
+def test_asking_a_plan_is_quick_and_does_not_get_slower(planned) -> None:
+    method = make_method(planned.experiment(1_000))
     seconds = []
     while not method.exhausted:
         start = time.perf_counter()

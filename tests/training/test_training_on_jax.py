@@ -17,5 +17,6 @@ def test_all_of_it_holds_on_jax():
         "test_snapshot.py",
         "test_optimizers.py",
         "test_gradient_descent.py",
+        "test_watching.py",
     )
     pytest_on_jax(*(str(FOLDER / file) for file in files))

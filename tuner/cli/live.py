@@ -15,14 +15,23 @@ from rich.text import Text
 
 from tuner.cli.plain import download_text, ended_text
 from tuner.cli.progress import RunningTrial, RunProgress
-from tuner.execution.messages import Event, TrialCompiled, TrialEnded, WorkerLost
+from tuner.execution.messages import (
+    Event,
+    Notice,
+    RunStarted,
+    TrialCompiled,
+    TrialEnded,
+    WorkerLost,
+)
+from tuner.experiment.trial import TrialState
 from tuner.ledger.records import RANKED_STATES
 from tuner.report import words
 from tuner.report.curves import sparkline
 
 _FRAMES_PER_SECOND = 4
-_MAX_SHOWN = 4  # running trials; the rest is counted
 _MAX_FAILURES = 2
+_HISTORY = 3  # lines above the panel that stay in sight
+_FULL, _SHORT = 4, 2  # lines of a running trial, with room and without
 _MAX_WIDTH = 100
 
 
@@ -58,11 +67,9 @@ class LiveView:
     def __call__(self, event: Event) -> None:
         """Takes an event; what deserves to stay is printed above the panel."""
         with self._lock:
-            previous = self._progress.best
             self._progress.take(event)
-            is_best = self._progress.best is not previous
-            line = lasting_line(event, self._progress, is_best=is_best)
-        if line is not None:
+            lines = lasting_lines(event, self._progress)
+        for line in lines:
             self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
 
     def download(self, num_bytes: int, total_bytes: int) -> None:
@@ -73,38 +80,45 @@ class LiveView:
     def _draw(self) -> RenderableType:
         with self._lock:
             # Two columns stay free: the terminal's own ^C must not wrap, or redrawing goes wrong.
-            return panel(self._progress, min(self._console.width - 2, _MAX_WIDTH))
+            width, height = self._console.width - 2, self._console.height
+            return panel(self._progress, min(width, _MAX_WIDTH), height)
 
 
-def lasting_line(event: Event, progress: RunProgress, *, is_best: bool) -> Text | None:
-    """The line that stays in the terminal's history, for events that deserve one."""
+def lasting_lines(event: Event, progress: RunProgress) -> list[Text]:
+    """What stays in the terminal's history, of events that deserve it."""
     match event:
         case TrialEnded():
-            good = event.state in RANKED_STATES
-            mark = ("★ " if is_best else "✓ ") if good else "✗ "
-            colour = ("bold green" if is_best else "green") if good else "red"
-            return Text.assemble((mark, colour), ended_text(event, progress.metric))
+            mark = _mark(event, progress)
+            return [Text.assemble(mark, ended_text(event, progress.metric))]
         case TrialCompiled():
             seconds = words.seconds_text(event.seconds)
-            return Text(f"· trial {event.number}: new structure compiled in {seconds}", "dim")
+            return [Text(f"· trial {event.number}: new structure compiled in {seconds}", "dim")]
         case WorkerLost():
-            return Text(f"! {progress.notes[-1]}", "yellow")
+            return [Text(f"! {progress.notes[-1]}", "yellow")]
+        case Notice():
+            return [Text(f"! {words.printable(event.text)}", "yellow")]
+        case RunStarted():
+            return [Text(f"· {words.printable(note)}", "dim") for note in event.notes]
         case _:
-            return None
+            return []
 
 
-def panel(progress: RunProgress, width: int) -> RenderableType:
-    """The whole view for one moment, `width` columns wide."""
+def _mark(event: TrialEnded, progress: RunProgress) -> tuple[str, str]:
+    if event.state not in RANKED_STATES:
+        return "✗ ", "red"
+    if progress.best is not None and progress.best.number == event.number:
+        return "★ ", "bold green"
+    return ("✓ ", "green") if event.state is TrialState.COMPLETED else ("▪ ", "cyan")
+
+
+def panel(progress: RunProgress, width: int, height: int = 24) -> RenderableType:
+    """The whole view for one moment, `width` columns wide, on a terminal of `height` lines."""
     inner = width - 4
+    results = _result_lines(progress, inner)
+    room = height - _HISTORY - len(results) - 5  # borders, progress, two empty lines
     parts: list[RenderableType] = [_progress_line(progress, inner)]
-    shown = list(progress.running.values())[:_MAX_SHOWN]
-    for trial in shown:
-        parts += [Text(""), *_trial_lines(trial, progress, inner)]
-    if len(progress.running) > len(shown):
-        parts.append(Text(f"… and {len(progress.running) - len(shown)} more running", "dim"))
-    if not shown:
-        parts += [Text(""), *_idle_lines(progress)]
-    parts += [Text(""), *_result_lines(progress, inner)]
+    parts += _running_lines(progress, inner, room) or [Text(""), *_idle_lines(progress)]
+    parts += [Text(""), *results]
     subtitle = "stopping … Ctrl-C again to stop at once" if progress.is_stopping else "Ctrl-C stops"
     return Panel(
         Padding(Group(*parts), (0, 1)),
@@ -116,6 +130,22 @@ def panel(progress: RunProgress, width: int) -> RenderableType:
         width=width,
         padding=0,
     )
+
+
+def _running_lines(progress: RunProgress, width: int, room: int) -> list[Text]:
+    """Running trials in the order of their workers, as many as there is room for."""
+    trials = [progress.running[worker] for worker in sorted(progress.running)]
+    if len(trials) * _FULL <= room:
+        return [
+            line for trial in trials for line in (Text(""), *_trial_lines(trial, progress, width))
+        ]
+    shown = trials[: max(1, (room - 2) // _SHORT)]
+    lines = [Text("")]
+    for trial in shown:
+        lines += [_head(trial, width), _short_line(trial, progress, width)]
+    if hidden := len(trials) - len(shown):
+        lines.append(Text(f"… and {hidden} more running", "dim"))
+    return lines
 
 
 def _progress_line(progress: RunProgress, width: int) -> Text:
@@ -130,28 +160,46 @@ def _progress_line(progress: RunProgress, width: int) -> Text:
     return Text.assemble(_bar(progress.share or 0.0, bar_width, "blue"), "  ", count)
 
 
-def _trial_lines(trial: RunningTrial, progress: RunProgress, width: int) -> list[Text]:
+def _head(trial: RunningTrial, width: int) -> Text:
     seed = f" · replicate {trial.replicate}" if trial.replicate else ""
     head = Text.assemble(
         (f"trial {trial.number}", "bold"), (seed, "dim"), "  ", words.values_text(trial.values)
     )
     head.truncate(width, overflow="ellipsis")
+    return head
+
+
+def _trial_lines(trial: RunningTrial, progress: RunProgress, width: int) -> list[Text]:
+    return [_head(trial, width), _epoch_line(trial, progress), _curve_line(trial, progress, width)]
+
+
+def _epoch_line(trial: RunningTrial, progress: RunProgress) -> Text:
     if trial.is_compiling:
         seconds = words.clock_text(progress.clock() - trial.started_at)
-        note = Text(f"  compiling a new structure … {seconds}", "cyan")
-        return [head, note, _curve_line(trial, progress, width)]
-    epoch = min(trial.epoch, trial.epochs)
-    within = trial.step / trial.steps if trial.steps else 0.0
-    digits = len(str(trial.epochs))
+        return Text(f"  compiling a new structure … {seconds}", "cyan")
     step_digits = len(str(trial.steps))
-    line = Text.assemble(
-        f"  epoch {epoch:>{digits}}/{trial.epochs} ",
-        _bar(within, 10, "cyan"),
-        (f" {trial.step:>{step_digits}}/{trial.steps}" if trial.steps else "", "dim"),
-    )
+    line = _epoch_bar(trial)
+    line.append(f" {trial.step:>{step_digits}}/{trial.steps}" if trial.steps else "", "dim")
     if not math.isnan(trial.loss):
         line.append_text(Text.assemble(("   loss ", "dim"), words.score_text(trial.loss)))
-    return [head, line, _curve_line(trial, progress, width)]
+    return line
+
+
+def _epoch_bar(trial: RunningTrial) -> Text:
+    digits = len(str(trial.epochs))
+    epoch = min(trial.epoch, trial.epochs)
+    bar = _bar(trial.part, 10, "cyan")
+    return Text.assemble(f"  epoch {epoch:>{digits}}/{trial.epochs} ", bar)
+
+
+def _short_line(trial: RunningTrial, progress: RunProgress, width: int) -> Text:
+    """Epoch, loss and objective on one line."""
+    if trial.is_compiling:
+        return _epoch_line(trial, progress)
+    loss = words.score_text(None if math.isnan(trial.loss) else trial.loss)
+    line = _epoch_bar(trial)
+    line.append_text(Text.assemble(("  loss ", "dim"), loss))
+    return line.append_text(_curve_line(trial, progress, width - line.cell_len))
 
 
 def _curve_line(trial: RunningTrial, progress: RunProgress, width: int) -> Text:
@@ -175,8 +223,15 @@ def _result_lines(progress: RunProgress, width: int) -> list[Text]:
         )
     else:
         lines.append(Text("best      no trial has ended yet", "dim"))
+    if progress.waiting:
+        count = words.counted(len(progress.waiting), "trial")
+        lines.append(Text.assemble(("waiting   ", "cyan"), f"{count} for others to compare with"))
+    if progress.last_stopped is not None:
+        last = progress.last_stopped
+        told = f"{words.counted(progress.num_stopped, 'trial')}; trial {last.number}: "
+        reason = words.first_line(last.reason)
+        lines.append(Text.assemble(("stopped   ", "cyan"), told, (reason, "dim")))
     lines += _failure_lines(progress)
-    lines += [Text(f"note      {note}", "yellow") for note in progress.notes[-1:]]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines
@@ -201,7 +256,7 @@ def _idle_lines(progress: RunProgress) -> list[Text]:
         share = min(1.0, num_bytes / total) if total else 0.0
         text = download_text(num_bytes, total)
         return [Text.assemble(_bar(share, 20, "cyan"), "  ", text)]
-    if progress.share == 1.0:
+    if progress.total is not None and progress.done + progress.ended >= progress.total:
         return [Text("all trials have ended", "dim")]
     if progress.device:
         return [Text(f"waiting for the next trial on {progress.device}", "dim")]

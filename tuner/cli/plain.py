@@ -13,6 +13,7 @@ from tuner.execution.messages import (
     TrialCompiled,
     TrialEnded,
     TrialStarted,
+    TrialWaits,
     WorkerLost,
     WorkerReady,
 )
@@ -68,6 +69,8 @@ class PlainLines:
                 return f"trial {event.number}: compiled in {words.seconds_text(event.seconds)}"
             case EpochEnded():
                 return self._epoch_line(event)
+            case TrialWaits():
+                return self._wait_line(event)
             case TrialEnded():
                 return f"{self._place()} {ended_text(event, self._progress.metric)}"
             case WorkerLost():
@@ -93,6 +96,14 @@ class PlainLines:
             f"{words.seconds_text(event.seconds)}"
         )
 
+    def _wait_line(self, event: TrialWaits) -> str:
+        trial = self._progress.waiting.get(event.number)
+        last = words.score_text(trial.curve[-1] if trial and trial.curve else None)
+        return (
+            f"trial {event.number}: waits after epoch {event.epoch}/{event.epochs}, "
+            f"{self._progress.metric} {last}{self._left()}"
+        )
+
     def _place(self) -> str:
         progress = self._progress
         total = progress.total if progress.total is not None else "?"
@@ -110,16 +121,18 @@ def download_text(num_bytes: int, total_bytes: int) -> str:
 
 
 def ended_text(event: TrialEnded, metric: str) -> str:
-    """How a trial ended, on one line: its score, or its reason."""
-    if event.state is TrialState.COMPLETED or (
-        event.state is TrialState.STOPPED and event.score is not None
-    ):
-        after = f" after epoch {event.epochs}" if event.state is TrialState.STOPPED else ""
-        result = f"{metric} {words.score_text(event.score)}{after}"
-    else:
-        result = f"{words.state_word(event.state)}: {words.first_line(event.reason)}"
+    """How a trial ended, on one line: its score, its reason, its values."""
     values = words.values_text(event.values)
-    return f"trial {event.number}: {result}" + (f"  ({values})" if values else "")
+    beside = f"  ({values})" if values else ""
+    reason = words.first_line(event.reason)
+    if event.state is TrialState.COMPLETED:
+        return f"trial {event.number}: {metric} {words.score_text(event.score)}{beside}"
+    if event.state is TrialState.STOPPED:
+        score = f"{metric} {words.score_text(event.score)}, " if event.score is not None else ""
+        at = f" after epoch {event.epochs}" if event.epochs else ""
+        why = f"; {reason}" if reason else ""
+        return f"trial {event.number}: {score}stopped{at}{beside}{why}"
+    return f"trial {event.number}: {words.state_word(event.state)}: {reason}{beside}"
 
 
 def _run_line(event: RunStarted) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli import terminal
+from tuner.cli.measuring import here_with, measure_first, shared_gpus
 from tuner.cli.options import (
     data_option,
     experiment_argument,
@@ -17,11 +18,10 @@ from tuner.cli.options import (
     results_option,
     set_option,
 )
-from tuner.errors import TunerError
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.report import words
-from tuner.report.render import Style
+from tuner.report.tabular.render import Style
 
 if TYPE_CHECKING:
     from tuner.execution.plan import Plan, PlannedStructure
@@ -34,6 +34,18 @@ _MAX_STRUCTURES = 30
 @experiment_argument()
 @set_option()
 @click.option("--list", "lists", is_flag=True, help="One line for every trial.")
+@click.option(
+    "-j",
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Worker processes that the time is estimated for.",
+)
+@click.option(
+    "--measure", is_flag=True, help="First train some structures for seconds, to know the time."
+)
 @json_option()
 @results_option()
 @data_option()
@@ -41,15 +53,24 @@ def command(
     experiment: Path,
     overrides: tuple[str, ...],
     lists: bool,
+    workers: int,
+    measure: bool,
     as_json: bool,
     results_dir: Path,
     data_dir: Path | None,
 ) -> None:
-    """What a run would do: trials and which are done, structures, their cost. Runs nothing."""
+    """What a run would do: trials and which are done, structures, their cost and time.
+
+    Trains nothing, but for --measure, which keeps no more than how fast that was. The time is told
+    from speeds that earlier runs on this machine have seen.
+    """
+    if measure:
+        measure_first(experiment, overrides, workers, results_dir, data_dir)
     print_plan(
         experiment,
         overrides,
         lists=lists,
+        workers=workers,
         as_json=as_json,
         results_dir=results_dir,
         data_dir=data_dir,
@@ -61,6 +82,7 @@ def print_plan(
     overrides: tuple[str, ...],
     *,
     lists: bool,
+    workers: int,
     as_json: bool,
     results_dir: Path,
     data_dir: Path | None,
@@ -70,28 +92,34 @@ def print_plan(
     from tuner.experiment.experiment import load_experiment
 
     experiment = load_experiment(path, overrides)
-    plan = make_plan(experiment, results_dir=results_dir, data_dir=data_dir)
-    seconds = _estimated_seconds(plan, results_dir)
+    here = here_with(workers, shared_gpus(workers))
+    plan = make_plan(experiment, results_dir=results_dir, data_dir=data_dir, here=here)
     if as_json:
-        terminal.echo_json({**asdict(plan), "estimated_seconds": seconds})
+        terminal.echo_json(asdict(plan))
         return
-    click.echo("\n".join(plan_lines(plan, seconds, terminal.style_for(), terminal.width())))
+    click.echo("\n".join(plan_lines(plan, terminal.style_for(), terminal.width())))
     if lists:
         click.echo("")
         for line in _trial_lines(experiment, results_dir, data_dir):
             click.echo(line)
 
 
-def plan_lines(plan: Plan, seconds: float | None, style: Style, width: int) -> list[str]:
+def plan_lines(plan: Plan, style: Style, width: int) -> list[str]:
     """The plan in words and a table of structures."""
     title = f"{plan.name}: {_to_run_text(plan)}"
-    details = _details(plan, seconds)
-    lines = [style(title, "title"), *(f"  {text}" for text in details), ""]
-    count = words.counted(len(plan.structures), "structure")
-    lines.append(style(f"{count} to compile, once each", "head"))
-    lines += _structure_lines(plan.structures, width)
+    lines = [style(title, "title"), *(f"  {text}" for text in _details(plan)), ""]
+    lines.append(style(f"{_structures_text(plan)} to compile, once each", "head"))
+    lines += _structure_lines(plan, width)
     lines += [style(f"Note: {note}", "dim") for note in plan.notes]
     return lines
+
+
+def _structures_text(plan: Plan) -> str:
+    from tuner.execution.estimate.workload import FEW_ENOUGH_TO_LIST
+
+    if plan.num_structures is None:
+        return f"more than {FEW_ENOUGH_TO_LIST:,} structures"
+    return words.counted(plan.num_structures, "structure")
 
 
 def _to_run_text(plan: Plan) -> str:
@@ -101,7 +129,7 @@ def _to_run_text(plan: Plan) -> str:
     return f"{words.counted(plan.to_run, 'trial')} to run{total}"
 
 
-def _details(plan: Plan, seconds: float | None) -> list[str]:
+def _details(plan: Plan) -> list[str]:
     texts = []
     if plan.done:
         texts.append(f"{plan.done:,} done already")
@@ -111,15 +139,30 @@ def _details(plan: Plan, seconds: float | None) -> list[str]:
         texts.append(f"every configuration under {plan.replicates} seeds")
     if plan.epochs is not None:
         texts.append(f"{words.counted(plan.epochs, 'epoch')} to train in all")
-    if seconds is not None:
-        texts.append(f"about {words.seconds_text(seconds)}, by the pace of the trials done so far")
+    if plan.to_run != 0:
+        texts += _time_texts(plan)
     if plan.disk_bytes is not None:
-        texts.append(f"about {words.bytes_text(plan.disk_bytes)} on disk")
+        checkpoints = words.bytes_text(plan.checkpoint_bytes)
+        of = f", {checkpoints} of it checkpoints" if plan.checkpoint_bytes else ""
+        texts.append(f"about {words.bytes_text(plan.disk_bytes)} on disk{of}")
     return texts
 
 
-def _structure_lines(structures: tuple[PlannedStructure, ...], width: int) -> list[str]:
-    shown = structures[:_MAX_STRUCTURES]
+def _time_texts(plan: Plan) -> list[str]:
+    """How long it takes and how that is known, or how it may be known."""
+    from tuner.execution.estimate.estimating import estimate_text
+
+    found = plan.time
+    if found is None and plan.to_run is None:
+        return ["time unknown: the search cannot tell how many trials it proposes"]
+    if found is None:
+        return ["time unknown: nothing like it was measured on this machine (--measure does)"]
+    with_workers = f" with {found.workers} workers" if found.workers > 1 else ""
+    return [f"{estimate_text(found)}{with_workers}", f"  {found.basis}"]
+
+
+def _structure_lines(plan: Plan, width: int) -> list[str]:
+    shown = plan.structures[:_MAX_STRUCTURES]
     names = list(dict.fromkeys(name for structure in shown for name in structure.values))
     short = words.short_names(names)
     counted = any(structure.configurations is not None for structure in shown)
@@ -132,8 +175,11 @@ def _structure_lines(structures: tuple[PlannedStructure, ...], width: int) -> li
         for cells in (head, *rows)
     ]
     lines = [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
-    hidden = len(structures) - len(shown)
-    return [*lines, f"  … and {hidden:,} more (--json has all)"] if hidden else lines
+    if plan.num_structures is None:
+        return [*lines, f"  … and many more (--json has {len(plan.structures)})"]
+    hidden = plan.num_structures - len(shown)
+    has = "all" if len(plan.structures) == plan.num_structures else f"{len(plan.structures)}"
+    return [*lines, f"  … and {hidden:,} more (--json has {has})"] if hidden else lines
 
 
 def _structure_row(structure: PlannedStructure, names: list[str], *, counted: bool) -> list[str]:
@@ -146,19 +192,6 @@ def _structure_row(structure: PlannedStructure, names: list[str], *, counted: bo
         words.count_text(structure.macs),
         words.bytes_text(structure.memory_bytes),
     ]
-
-
-def _estimated_seconds(plan: Plan, results_dir: Path) -> float | None:
-    """The mean time of ended trials for every one to come; None before there are any."""
-    path = RunFolder(results_dir, plan.name).ledger
-    if plan.to_run is None or not path.is_file():
-        return None
-    try:
-        with Ledger.open_read_only(path) as ledger:
-            mean = ledger.mean_seconds()
-    except TunerError:
-        return None
-    return mean * plan.to_run if mean is not None else None
 
 
 def _trial_lines(experiment: Experiment, results_dir: Path, data_dir: Path | None) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tuner.cli.pace import Pace
 from tuner.execution.messages import (
     EpochEnded,
     Event,
@@ -17,6 +18,7 @@ from tuner.execution.messages import (
     TrialEnded,
     TrialProgress,
     TrialStarted,
+    TrialWaits,
     WorkerLost,
     WorkerReady,
 )
@@ -43,10 +45,14 @@ class RunningTrial:
     curve: list[float] = field(default_factory=list)
 
     @property
+    def part(self) -> float:
+        """How much of the running epoch is done, 0 to 1."""
+        return self.step / self.steps if self.steps else 0.0
+
+    @property
     def share(self) -> float:
         """How much of the trial is done, 0 to 1."""
-        within = self.step / self.steps if self.steps else 0.0
-        return min(1.0, (self.epoch - 1 + within) / max(1, self.epochs))
+        return min(1.0, (self.epoch - 1 + self.part) / max(1, self.epochs))
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,12 @@ class RunProgress:
         self.workers = 1
         self.device = ""
         self.running: dict[int, RunningTrial] = {}
-        self.best = best
+        self.waiting: dict[int, RunningTrial] = {}  # by number: at a rung, for others
         self.counts: dict[TrialState, int] = {}
         self.failures: list[TrialEnded] = []
+        self.last_stopped: TrialEnded | None = None
+        self._best_ended = best
+        self._pace = Pace()
         self.notes: list[str] = []
         self.compile_seconds = 0.0
         self.started_at = clock()
@@ -100,6 +109,8 @@ class RunProgress:
                 self._progressed(event)
             case EpochEnded():
                 self._end_epoch(event)
+            case TrialWaits():
+                self._wait(event)
             case TrialEnded():
                 self._end_trial(event)
             case WorkerLost():
@@ -119,20 +130,33 @@ class RunProgress:
         """How much of the whole search is done, running trials included."""
         if not self.total:
             return None
-        return min(1.0, (self.done + self.ended + self._under_way) / self.total)
+        planned = self._pace.share(self.running.values())
+        under_way = sum(trial.share for trial in self.running.values())
+        share = (self.done + self.ended + under_way) / self.total if planned is None else planned
+        return min(1.0, share)
 
     @property
     def seconds_left(self) -> float | None:
         """An estimate from the pace of this run so far; None while there is no pace."""
         if self.total is None or self.began_training_at is None:
             return None
-        progress = self.ended + self._under_way
-        left = max(0.0, self.total - self.done - progress)
+        running = self.running.values()
+        trained = self._pace.trained(running)
         elapsed = self.clock() - self.began_training_at
         # A first fraction of an epoch, compiling included, says nothing about the pace.
-        if progress <= 0 or elapsed < 1.0:
+        if trained <= 0 or elapsed < 1.0:
             return None
-        return elapsed / progress * left
+        open_trials = len(running) + len(self.waiting)
+        not_begun = max(0, self.total - self.done - self.ended - open_trials)
+        return elapsed / trained * self._pace.left(running, not_begun)
+
+    @property
+    def best(self) -> Best | None:
+        """The best trial so far, of those that have ended or wait."""
+        found = [Best(t.number, self._top(t.curve), t.values) for t in self.waiting.values()]
+        if self._best_ended is not None:
+            found.append(self._best_ended)
+        return max((b for b in found if not math.isnan(b.score)), key=self._order, default=None)
 
     @property
     def num_failures(self) -> int:
@@ -140,19 +164,23 @@ class RunProgress:
         return len(self.failures)
 
     @property
-    def _under_way(self) -> float:
-        return sum(trial.share for trial in self.running.values())
+    def num_stopped(self) -> int:
+        """Trials of this run that a rule or the search has stopped."""
+        return self.counts.get(TrialState.STOPPED, 0)
 
     def _start_run(self, event: RunStarted) -> None:
         self.downloaded = None
         self.name, self.folder = event.name, event.folder
         self.total, self.done, self.workers = event.total, event.done, event.workers
         self.notes += event.notes
+        self._pace.begin(event)
 
     def _start_trial(self, event: TrialStarted) -> None:
         now = self.clock()
         if self.began_training_at is None:
             self.began_training_at = now
+        self._pace.start_trial(event.number, event.epochs_done)
+        before = self.waiting.pop(event.number, None)
         self.running[event.worker] = RunningTrial(
             event.number,
             event.worker,
@@ -162,6 +190,7 @@ class RunProgress:
             event.first_of_structure,
             now,
             epoch=event.epochs_done + 1,
+            curve=before.curve[: event.epochs_done] if before else [],
         )
 
     def _compiled(self, event: TrialCompiled) -> None:
@@ -178,6 +207,7 @@ class RunProgress:
             trial.loss = event.loss
 
     def _end_epoch(self, event: EpochEnded) -> None:
+        self._pace.end_epoch(event.number, event.epoch)
         trial = self._trial(event.worker, event.number)
         if trial:
             trial.is_compiling = False
@@ -186,21 +216,36 @@ class RunProgress:
             trial.loss = event.metrics.get("loss", trial.loss)
             trial.curve.append(event.metrics.get(self.metric, math.nan))
 
+    def _wait(self, event: TrialWaits) -> None:
+        trial = None if event.worker is None else self.running.pop(event.worker, None)
+        if trial is None:  # it had come so far in an earlier run
+            what = (event.number, 0, event.values, 0, event.epochs, False, self.clock())
+            trial = RunningTrial(*what, epoch=event.epoch + 1)
+        self.waiting[event.number] = trial
+
     def _end_trial(self, event: TrialEnded) -> None:
-        self.running.pop(event.worker, None)
+        if event.worker is not None:
+            self.running.pop(event.worker, None)
+        self.waiting.pop(event.number, None)
+        self._pace.end_trial(event.number, event.epochs)
         if event.state in UNRANKED_STATES:
             self.failures.append(event)
-        if event.state in (*RANKED_STATES, *UNRANKED_STATES):
-            self.ended += 1
-            self.counts[event.state] = self.counts.get(event.state, 0) + 1
+        if event.state is TrialState.STOPPED:
+            self.last_stopped = event
+        self.ended += 1
+        self.counts[event.state] = self.counts.get(event.state, 0) + 1
         if event.state in RANKED_STATES and event.score is not None:
             self._compare(Best(event.number, event.score, event.values))
 
     def _compare(self, found: Best) -> None:
         if math.isnan(found.score):
             return
-        if self.best is None or self._order(found) > self._order(self.best):
-            self.best = found
+        if self._best_ended is None or self._order(found) > self._order(self._best_ended):
+            self._best_ended = found
+
+    def _top(self, curve: list[float]) -> float:
+        finite = [value for value in curve if math.isfinite(value)]
+        return self._sign * max((self._sign * v for v in finite), default=math.nan)
 
     def _order(self, found: Best) -> tuple[float, int]:
         return self._sign * found.score, -found.number

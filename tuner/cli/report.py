@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -13,11 +12,12 @@ from tuner.cli import terminal
 from tuner.cli.options import json_option, results_option
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder, write_atomically
-from tuner.report import render, summary, tables
-from tuner.report.record import RunRecord, read_record
-from tuner.report.tables import TableOptions
+from tuner.report import summary, words
+from tuner.report.record import RunRecord, many_objects, read_record
+from tuner.report.tabular import formats, latex, render, tables
+from tuner.report.tabular.filters import bound_of, narrowed
+from tuner.report.tabular.tables import TableOptions
 
-FORMATS = ("table", "csv", "markdown", "json")
 _TOP_OF_A_SCREEN = 20
 
 
@@ -30,7 +30,7 @@ _TOP_OF_A_SCREEN = 20
     default="table",
     show_default=True,
     metavar="FORMAT",
-    help=", ".join(FORMATS) + ".",
+    help="table, csv, json, markdown, latex, html or optuna (a study in an SQLite file).",
 )
 @click.option(
     "-o",
@@ -47,6 +47,28 @@ _TOP_OF_A_SCREEN = 20
 )
 @click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN for descending.")
 @click.option("--columns", metavar="A,B,…", help="Only these columns, in this order.")
+@click.option(
+    "--group-by",
+    "group_by",
+    multiple=True,
+    metavar="NAME",
+    help="A line for each value of NAME: mean, spread and number of its trials. May be given "
+    "often. Default: a line for each configuration if there are replicates; trial undoes it.",
+)
+@click.option(
+    "--min",
+    "lower",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Only trials with at least so much, as --min score=0.4. May be given often.",
+)
+@click.option(
+    "--max",
+    "upper",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Only trials with at most so much, as --max parameters=1e6. May be given often.",
+)
 @json_option()
 @results_option()
 def command(
@@ -56,6 +78,9 @@ def command(
     top: int | None,
     sort: str | None,
     columns: str | None,
+    group_by: tuple[str, ...],
+    lower: tuple[str, ...],
+    upper: tuple[str, ...],
     as_json: bool,
     results_dir: Path,
 ) -> None:
@@ -64,14 +89,26 @@ def command(
     NAME is a folder under --results, or a path. The table says below it which trials and columns
     it leaves out; csv and json have everything.
     """
-    form = _checked_format("json" if as_json else form)
+    folders = [RunFolder.open(name, results_dir) for name in names]
+    if form == "html" and not as_json:
+        _refuse_for(form, top, sort, columns, group_by, lower, upper)
+        _write_page(folders, output)
+        return
+    if form == "optuna" and not as_json:
+        _refuse_for(form, top, sort, columns, group_by, lower, upper)
+        _write_studies(folders, output)
+        return
+    renderer = _renderer("json" if as_json else form)
     if top is None:
-        top = _TOP_OF_A_SCREEN if form == "table" else 0
-    chosen = tuple(name.strip() for name in (columns or "").split(",") if name.strip())
-    options = TableOptions(top, sort, chosen)
-    with _many_objects():
-        records = [read_record(RunFolder.open(name, results_dir)) for name in names]
-        text = _rendered(records, form, options, to_terminal=output is None)
+        top = _TOP_OF_A_SCREEN if renderer is _tables else 0
+    options = TableOptions(top, sort, _listed([columns or ""]), _listed(group_by))
+    bounds = [
+        *(bound_of(text, is_upper=False) for text in lower),
+        *(bound_of(text, is_upper=True) for text in upper),
+    ]
+    with many_objects():
+        records = [narrowed(read_record(folder), bounds) for folder in folders]
+        text = renderer(records, options, output is None)
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -82,64 +119,140 @@ def table_text(record: RunRecord, options: TableOptions, *, to_terminal: bool = 
     """The table and the summary below it, as `report` and the end of `run` print them."""
     wide = terminal.width()
     style = terminal.style_for() if to_terminal else render.plain
-    table = tables.human_table(record, options)
-    below = summary.to_text(summary.summarize(record), wide)
-    return f"{render.to_text(table, width=wide, style=style)}\n{below}"
+    with many_objects():
+        table = render.to_text(tables.human_table(record, options), width=wide, style=style)
+        below = summary.to_text(summary.summarize(record), wide)
+    return f"{table}\n{below}"
 
 
 def document(records: list[RunRecord], options: TableOptions) -> dict[str, object]:
-    """What `--json` prints: `experiments`, a list, each with trials and summary."""
+    """What `--json` prints: `experiments`, a list, each with trials, groups and summary."""
+    asks_groups = options.group_by not in ((), tables.SINGLE)
+    trials = TableOptions(group_by=tables.SINGLE) if asks_groups else options
     found = []
     for record in records:
-        entry = render.to_json(tables.full_table(record, options))
+        groups = None
+        if asks_groups or tables.is_replicated(record):
+            groups = tables.lines_table(record, options if asks_groups else TableOptions())
+        entry = formats.to_json(tables.full_table(record, trials), groups)
         entry["summary"] = render.finite(summary.to_json(summary.summarize(record)))
         found.append(entry)
     return {"experiments": found}
 
 
-@contextmanager
-def _many_objects() -> Iterator[None]:
-    """Without looking for cycles among the rows meanwhile: a quarter of the time of 100,000."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+# ---------------------------------------------------------------------- formats
+
+Renderer = Callable[[list[RunRecord], TableOptions, bool], str]  # (…, to a terminal) → text
 
 
-def _rendered(
-    records: list[RunRecord], form: str, options: TableOptions, *, to_terminal: bool
-) -> str:
-    if form == "csv":
-        return render.to_csv([tables.full_table(record, options) for record in records])
-    if form == "json":
-        import json
-
-        return json.dumps(document(records, options), indent=2, allow_nan=False) + "\n"
-    if form == "markdown":
-        return "\n".join(_markdown(record, options) for record in records)
+def _tables(records: list[RunRecord], options: TableOptions, to_terminal: bool) -> str:
     return "\n".join(table_text(record, options, to_terminal=to_terminal) for record in records)
 
 
-def _markdown(record: RunRecord, options: TableOptions) -> str:
-    table = render.to_markdown(tables.human_table(record, options))
-    return f"{table}\n{summary.to_markdown(summary.summarize(record))}"
+def _csv(records: list[RunRecord], options: TableOptions, to_terminal: bool) -> str:
+    return formats.to_csv([tables.full_table(record, options) for record in records])
 
 
-def _checked_format(form: str) -> str:
-    if form in FORMATS:
-        return form
-    later = form in ("html", "latex")
+def _json(records: list[RunRecord], options: TableOptions, to_terminal: bool) -> str:
+    return json.dumps(document(records, options), indent=2, allow_nan=False) + "\n"
+
+
+def _markdown(records: list[RunRecord], options: TableOptions, to_terminal: bool) -> str:
+    return "\n".join(
+        f"{formats.to_markdown(tables.human_table(record, options))}\n"
+        f"{summary.to_markdown(summary.summarize(record))}"
+        for record in records
+    )
+
+
+def _latex(records: list[RunRecord], options: TableOptions, to_terminal: bool) -> str:
+    return "\n".join(latex.to_latex(tables.human_table(record, options)) for record in records)
+
+
+_RENDERERS: dict[str, Renderer] = {
+    "table": _tables,
+    "csv": _csv,
+    "json": _json,
+    "markdown": _markdown,
+    "latex": _latex,
+}
+
+
+def _renderer(form: str) -> Renderer:
+    if form in _RENDERERS:
+        return _RENDERERS[form]
     raise InputError(
         Problem(
-            "not available in this version" if later else "there is no such format",
+            "there is no such format",
             where="--format",
             received=form,
-            expected=", ".join(FORMATS),
+            expected=", ".join(_RENDERERS),
         )
     )
+
+
+def _refuse_for(
+    form: str,
+    top: int | None,
+    sort: str | None,
+    columns: str | None,
+    group_by: Sequence[str],
+    lower: Sequence[str],
+    upper: Sequence[str],
+) -> None:
+    """Page and study have all that there is; whoever shows them sorts and filters."""
+    given = {
+        "--top": top is not None,
+        "--sort": sort is not None,
+        "--columns": columns is not None,
+        "--group-by": bool(group_by),
+        "--min": bool(lower),
+        "--max": bool(upper),
+    }
+    problems = [
+        Problem(f"has no effect with -f {form}: everything is in it", name)
+        for name, is_given in given.items()
+        if is_given
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _write_page(folders: Sequence[RunFolder], output: Path | None) -> None:
+    """The HTML report of all folders in one file; of a single one, by default, in its folder."""
+    from tuner.report.page import write_page
+
+    if output is None and len(folders) > 1:
+        raise InputError(Problem("needs a file", "-f html", expected="-o FILE"))
+    path = output or folders[0].report
+    try:
+        write_page(folders, path)
+    except OSError as error:
+        problem = Problem("cannot write", where=str(path), received=error.strerror or str(error))
+        raise InputError(problem) from error
+    click.echo(f"wrote {path}", err=True)
+
+
+def _write_studies(folders: Sequence[RunFolder], output: Path | None) -> None:
+    """A study of Optuna's for each experiment, in one file."""
+    from tuner.report.optuna_study import write_studies
+
+    if output is None:
+        raise InputError(Problem("needs a file", "-f optuna", expected="-o study.db"))
+    try:
+        left_out = write_studies(folders, output)
+    except OSError as error:
+        problem = Problem("cannot write", where=str(output), received=error.strerror or str(error))
+        raise InputError(problem) from error
+    if left_out:
+        count = words.counted(left_out, "trial")
+        click.echo(f"left out: {count} that have not ended", err=True)
+    click.echo(f"wrote {output}", err=True)
+
+
+def _listed(texts: Sequence[str]) -> tuple[str, ...]:
+    """Names of an option that takes several, separated by commas or given often."""
+    return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
 
 
 def _write(path: Path, text: str) -> None:

@@ -10,8 +10,10 @@ import click
 from tuner.cli.options import Duration, data_option, json_option, results_option
 from tuner.cli.run import run_with
 from tuner.cli.run_options import RunOptions, refuse_unavailable
-from tuner.errors import InputError, Problem
+from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
+from tuner.ledger.kept import experiment_file
+from tuner.ledger.records import UNRANKED_STATES
 
 
 @click.command("retry")
@@ -23,6 +25,7 @@ from tuner.ledger.folder import RunFolder
 )
 @results_option()
 @data_option()
+@click.option("--stopped", is_flag=True, help="Also go on with trials that a rule has stopped.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failed trial.")
 @click.option(
     "--hang-timeout",
@@ -33,23 +36,21 @@ from tuner.ledger.folder import RunFolder
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
 @json_option()
-def command(name: str, results_dir: Path, **others: Any) -> int:
+def command(name: str, results_dir: Path, stopped: bool, **others: Any) -> int:
     """Run the failed and diverged trials of NAME again, and whatever else is missing.
 
-    A failed trial goes on from its last epoch, a diverged one begins anew. The experiment is that
-    in the folder of results, overrides included.
+    A failed trial goes on from its last epoch, a diverged one begins anew; a stopped one goes on
+    from its last epoch to its end, and no rule stops it again. The experiment is that in the
+    folder of results, overrides included.
     """
     folder = RunFolder.open(name, results_dir)
-    if not folder.experiment.is_file():
-        what = "the experiment of these results is missing"
-        mend = "tuner run EXPERIMENT continues them"
-        raise InputError(Problem(what, str(folder.experiment), mend=mend))
     options = RunOptions(
-        experiment=folder.experiment,
+        experiment=experiment_file(folder),
         overrides=(),
         results_dir=folder.results_dir,
         max_trials=None,
         **others,
     )
-    refuse_unavailable("local", None, options)
-    return run_with(options, retry=True)
+    refuse_unavailable("local", options)
+    states = (*UNRANKED_STATES, TrialState.STOPPED) if stopped else UNRANKED_STATES
+    return run_with(options, retry=states)

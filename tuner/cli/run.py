@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from tuner.cli.live import LiveView
     from tuner.cli.plain import PlainLines
     from tuner.cli.progress import Best, RunProgress
-    from tuner.execution.messages import RunEnded
+    from tuner.execution.messages import Event, Listener, RunEnded
     from tuner.experiment.experiment import Experiment
+    from tuner.experiment.trial import TrialState
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SOME_FAILED = 3
@@ -74,7 +75,12 @@ _INTERRUPTED = 130
 )
 @results_option()
 @data_option()
-@click.option("--reuse", metavar="NAME", help="Take over equal trials of another experiment.")
+@click.option(
+    "--reuse",
+    multiple=True,
+    metavar="NAME",
+    help="Take over equal finished trials of another experiment. May be given often.",
+)
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failed trial.")
 @click.option(
     "--hang-timeout",
@@ -83,6 +89,11 @@ _INTERRUPTED = 130
     metavar="TIME",
     help="Replace a worker that says nothing for so long. Default: 30m.",
 )
+@click.option(
+    "--tensorboard",
+    is_flag=True,
+    help="Keep event files for TensorBoard in results/NAME/tensorboard.",
+)
 @click.option("--dry-run", is_flag=True, help="As tuner plan.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
 @json_option()
@@ -90,7 +101,6 @@ def command(
     experiment: Path,
     overrides: tuple[str, ...],
     engine: str,
-    reuse: str | None,
     dry_run: bool,
     **others: Any,
 ) -> int:
@@ -101,7 +111,7 @@ def command(
     diverged, 130 interrupted.
     """
     options = RunOptions(experiment=experiment, overrides=overrides, **others)
-    refuse_unavailable(engine, reuse, options)
+    refuse_unavailable(engine, options)
     if dry_run:
         return _dry_run(options)
     return run_with(options)
@@ -117,38 +127,84 @@ def exit_status(ended: RunEnded) -> int:
     return _SOME_FAILED if failures or ended.ending == "failed" else 0
 
 
-def run_with(options: RunOptions, *, retry: bool = False) -> int:
-    """Run what is missing, with `retry` also what failed or diverged; gives the exit status."""
-    from tuner.cli.sturdy import SturdyView
-    from tuner.execution.run import run_experiment
-    from tuner.execution.scheduler import SILENCE_SECONDS
+def run_with(options: RunOptions, *, retry: Sequence[TrialState] = ()) -> int:
+    """Run what is missing and trials in the states of `retry`; gives the exit status."""
     from tuner.experiment.experiment import load_experiment
 
     experiment = load_experiment(options.experiment, options.all_overrides)
+    again = continue_line(options)
+    ended, stop = run_shown(experiment, options, again=again, retry=retry)
+    unwritten = write_report(RunFolder(options.results_dir, experiment.name))
+    if not stop.terminal_is_gone:
+        if unwritten:
+            click.echo(unwritten, err=True)
+        _print_results(experiment, ended, options)
+        folder = RunFolder(options.results_dir, experiment.name)
+        shown = folder.path if unwritten else folder.report
+        say_how_it_ended(shown, ended, again, quiet=options.quiet)
+    return exit_status(ended)
+
+
+def run_shown(
+    experiment: Experiment,
+    options: RunOptions,
+    *,
+    again: str,
+    retry: Sequence[TrialState] = (),
+) -> tuple[RunEnded, StopRequest]:
+    """Run an experiment and show how it goes; `again` is the command that continues it."""
+    from tuner.cli.sturdy import SturdyView
+    from tuner.execution.run import run_experiment
+    from tuner.execution.scheduler import SILENCE_SECONDS
+
     stop = StopRequest()
     progress = _progress(experiment, options.results_dir)
     with (
-        _stopping(stop, progress, options),
+        _stopping(stop, progress, again, quiet=options.quiet),
+        _tensorboard(RunFolder(options.results_dir, experiment.name), options) as board,
         SturdyView(_view(progress, options)) as view,
     ):
         ended = run_experiment(
             experiment,
             results_dir=options.results_dir,
             data_dir=options.data_dir,
+            reuse=options.reused(),
             workers=options.num_workers,
             gpus=options.gpu_names,
             budget_seconds=options.budget_seconds,
             fail_fast=options.fail_fast,
             retry=retry,
-            listener=view,
+            listener=_all(view, board),
             download_progress=view.download,
             silence_seconds=options.silence_seconds or SILENCE_SECONDS,
             stop=stop,
         )
-    if not stop.terminal_is_gone:
-        _print_results(experiment, ended, options)
-        _say_how_it_ended(experiment.name, ended, options)
-    return exit_status(ended)
+    return ended, stop
+
+
+def _all(*listeners: Listener) -> Listener:
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell
+
+
+@contextmanager
+def _tensorboard(folder: RunFolder, options: RunOptions) -> Iterator[Listener]:
+    """What writes for TensorBoard, if that was asked for."""
+    if not options.tensorboard:
+        yield lambda event: None
+        return
+    from tuner.execution.tensorboard import TensorBoardWriter, check_tensorboard
+
+    check_tensorboard()
+    writer = TensorBoardWriter(folder)
+    try:
+        yield writer
+    finally:
+        if error := writer.close():
+            click.echo(f"the files for TensorBoard are not complete: {error}", err=True)
 
 
 class StopRequest(threading.Event):
@@ -164,6 +220,7 @@ def _dry_run(options: RunOptions) -> int:
         options.experiment,
         options.all_overrides,
         lists=False,
+        workers=options.num_workers,
         as_json=options.as_json,
         results_dir=options.results_dir,
         data_dir=options.data_dir,
@@ -220,7 +277,9 @@ def _view(progress: RunProgress, options: RunOptions) -> LiveView | PlainLines:
 
 
 @contextmanager
-def _stopping(stop: StopRequest, progress: RunProgress, options: RunOptions) -> Iterator[None]:
+def _stopping(
+    stop: StopRequest, progress: RunProgress, again: str, *, quiet: bool
+) -> Iterator[None]:
     """The first Ctrl-C, SIGTERM or SIGHUP asks the scheduler to end, the second ends at once."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -232,7 +291,7 @@ def _stopping(stop: StopRequest, progress: RunProgress, options: RunOptions) -> 
             raise KeyboardInterrupt
         stop.set()
         progress.is_stopping = True
-        if not stop.terminal_is_gone and (options.quiet or not sys.stderr.isatty()):
+        if not stop.terminal_is_gone and (quiet or not sys.stderr.isatty()):
             # Not click.echo: a signal may come in the middle of another write.
             os.write(2, b"stopping; press Ctrl-C again to stop at once\n")
 
@@ -240,7 +299,7 @@ def _stopping(stop: StopRequest, progress: RunProgress, options: RunOptions) -> 
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(f"stopped at once; to continue: {continue_line(options)}", err=True)
+        click.echo(f"stopped at once; to continue: {again}", err=True)
         raise
     finally:
         for number, handler in previous.items():
@@ -250,15 +309,28 @@ def _stopping(stop: StopRequest, progress: RunProgress, options: RunOptions) -> 
 # ---------------------------------------------------------------------- after
 
 
+def write_report(folder: RunFolder) -> str:
+    """Writes report.html; gives what went wrong, which must not hide what the run has found."""
+    from tuner.report.page import write_page
+
+    try:
+        write_page([folder], folder.report)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return f"report.html could not be written: {reason}; tuner report -f html writes it"
+    return ""
+
+
 def _print_results(experiment: Experiment, ended: RunEnded, options: RunOptions) -> None:
     from tuner.cli.report import document, table_text
     from tuner.report.record import read_record
-    from tuner.report.tables import TableOptions
+    from tuner.report.tabular.tables import TableOptions
 
     record = read_record(RunFolder(options.results_dir, experiment.name))
     if options.as_json:
         found = document([record], TableOptions())
         outcome = {"ending": ended.ending, "seconds": ended.seconds, "status": exit_status(ended)}
+        outcome["estimated_seconds"] = ended.estimate.seconds if ended.estimate else None
         terminal.echo_json({**found, **outcome})
     elif record.rows:
         if sys.stderr.isatty() and not options.quiet:
@@ -266,15 +338,26 @@ def _print_results(experiment: Experiment, ended: RunEnded, options: RunOptions)
         click.echo(table_text(record, TableOptions(top=20)), nl=False)
 
 
-def _say_how_it_ended(name: str, ended: RunEnded, options: RunOptions) -> None:
-    says: dict[str, Callable[[], str]] = {
-        "interrupted": lambda: f"interrupted; to continue: {continue_line(options)}",
-        "budget": lambda: f"the budget is used up; to continue: {continue_line(options)}",
-        "failed": lambda: f"stopped at a failed trial; to continue: {continue_line(options)}",
+def say_how_it_ended(results: Path, ended: RunEnded, again: str, *, quiet: bool) -> None:
+    """The last line: where the results are, or how to continue."""
+    says = {
+        "interrupted": f"interrupted; to continue: {again}",
+        "budget": f"the budget is used up; to continue: {again}",
+        "failed": f"stopped at a failed trial; to continue: {again}",
     }
     if ended.ending in says:
-        click.echo(says[ended.ending](), err=True)
-    elif not options.quiet:
-        folder = options.results_dir / name
-        took = words.seconds_text(ended.seconds)
-        click.echo(f"\ndone in {took}; results in {folder}", err=True)
+        click.echo(says[ended.ending], err=True)
+    elif not quiet:
+        took = f"{words.seconds_text(ended.seconds)}{_against_estimate(ended)}"
+        click.echo(f"\ndone in {took}; results in {results}", err=True)
+
+
+def _against_estimate(ended: RunEnded) -> str:
+    """How far off the estimate was, if there was one."""
+    found = ended.estimate
+    if found is None or not ended.seconds:
+        return ""
+    most = "at most " if found.is_most else ""
+    share = round(100 * (found.seconds / ended.seconds - 1))
+    off = f", {abs(share)} % {'more' if share > 0 else 'less'}" if share else ""
+    return f" (the estimate was {most}{words.seconds_text(found.seconds)}{off})"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.errors import InputError, Problem
+from tuner.ledger.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class RunOptions:
     silence_seconds: float | None
     quiet: bool
     as_json: bool
+    reuse: tuple[str, ...] = ()
+    tensorboard: bool = False
 
     @property
     def all_overrides(self) -> tuple[str, ...]:
@@ -33,6 +36,14 @@ class RunOptions:
         if self.max_trials is None:
             return self.overrides
         return (*self.overrides, f"search.max_trials={self.max_trials}")
+
+    def reused(self) -> list[RunFolder]:
+        """The folders of --reuse.
+
+        Raises:
+            InputError: one is not there.
+        """
+        return [RunFolder.open(name, self.results_dir) for name in self.reuse]
 
     @property
     def num_workers(self) -> int:
@@ -64,11 +75,15 @@ def continue_line(options: RunOptions) -> str:
         typed += ["--results", str(options.results_dir)]
     if options.data_dir is not None and str(options.data_dir) != os.environ.get("TUNER_DATA_DIR"):
         typed += ["--data-dir", str(options.data_dir)]
+    for name in options.reuse:
+        typed += ["--reuse", name]
+    if options.tensorboard:
+        typed.append("--tensorboard")
     flags = {"--fail-fast": options.fail_fast, "-q": options.quiet, "--json": options.as_json}
     return shlex.join([*typed, *(flag for flag, is_set in flags.items() if is_set)])
 
 
-def refuse_unavailable(engine: str, reuse: str | None, options: RunOptions) -> None:
+def refuse_unavailable(engine: str, options: RunOptions) -> None:
     """What a later version will do is never silently ignored."""
     problems = []
     if engine not in ("local", "ray"):
@@ -77,8 +92,6 @@ def refuse_unavailable(engine: str, reuse: str | None, options: RunOptions) -> N
         )
     if engine == "ray":
         problems.append(_unavailable("--engine", "ray", "local"))
-    if reuse is not None:
-        problems.append(_unavailable("--reuse", reuse, "to run without it"))
     if options.gpus is not None and not all(name.isdigit() for name in options.gpus.split(",")):
         problems.append(Problem("not a list of GPUs", "--gpus", options.gpus, "indices as 0,1"))
     elif options.num_workers < len(options.gpu_names):

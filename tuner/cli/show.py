@@ -10,34 +10,90 @@ from typing import Any
 import click
 
 from tuner.cli import terminal
+from tuner.cli.curves import curve_lines
 from tuner.cli.options import json_option, results_option
+from tuner.cli.which import wanted_trial
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import EpochRow, TrialRow
-from tuner.report import curves, words
-from tuner.report.render import Style, finite
-
-_PANEL_HEIGHT = 6
+from tuner.report import words
+from tuner.report.tabular.render import Style, finite
 
 
 @click.command("show")
 @click.argument("name", metavar="NAME")
-@click.argument("trial", default="best", metavar="[TRIAL|best]")
+@click.argument("trial", required=False, metavar="[TRIAL|best]")
+@click.option(
+    "-F",
+    "--follow",
+    "follows",
+    is_flag=True,
+    help="Watch TRIAL, or the newest one that runs, until it ends or Ctrl-C.",
+)
+@click.option(
+    "--features", is_flag=True, help="Of a densenet: which earlier layers each layer reads."
+)
+@click.option(
+    "--gradients",
+    is_flag=True,
+    help="Norm of the gradient in each layer (of trials with training.watch: [gradients]).",
+)
 @json_option()
 @results_option()
-def command(name: str, trial: str, as_json: bool, results_dir: Path) -> None:
+def command(
+    name: str,
+    trial: str | None,
+    follows: bool,
+    features: bool,
+    gradients: bool,
+    as_json: bool,
+    results_dir: Path,
+) -> int:
     """One trial: configuration, metrics per epoch, timings, reason, files.
 
-    NAME is a folder under --results, or a path. Without TRIAL, the best one.
+    NAME is a folder under --results, or a path. Without TRIAL, the best one. --follow shows the
+    curves of a trial while another terminal trains it; on a pipe, a line an epoch.
     """
     folder = RunFolder.open(name, results_dir)
+    if follows:
+        return _followed(folder, trial, as_json=as_json)
+    if features:
+        from tuner.cli.features import show_features
+
+        show_features(folder, trial or "best", as_json=as_json)
+        return 0
+    if gradients:
+        from tuner.cli.gradients import show_gradients
+
+        show_gradients(folder, trial or "best", as_json=as_json)
+        return 0
+    _show(folder, trial or "best", as_json=as_json)
+    return 0
+
+
+def _followed(folder: RunFolder, trial: str | None, *, as_json: bool) -> int:
+    from tuner.cli.follow import follow
+
+    if as_json:
+        what = "one document cannot grow"
+        raise InputError(Problem(what, "--follow --json", mend="leave one of them out"))
+    if trial is None:
+        return follow(folder, None)
     with Ledger.open_read_only(folder.ledger) as ledger:
-        row = _wanted(ledger, folder, trial)
+        number = wanted_trial(ledger, folder, trial).number
+    return follow(folder, number)
+
+
+def _show(folder: RunFolder, trial: str, *, as_json: bool) -> None:
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        row = wanted_trial(ledger, folder, trial)
         epochs = ledger.epochs(row.number)
         searched, metric = ledger.value_names, ledger.objective[0]
+        source = ledger.source(row.number)
     if as_json:
         document = {"experiment": folder.name, **asdict(row)}
+        document["taken_over_from"] = source or None
         document["curves"] = [asdict(epoch) for epoch in epochs]
         terminal.echo_json(finite(document))
         return
@@ -45,31 +101,10 @@ def command(name: str, trial: str, as_json: bool, results_dir: Path) -> None:
     blocks = [
         _head(row, metric, style),
         _configuration(row, searched, style),
-        _curves(epochs, terminal.width(), style),
-        _facts(row, folder, style),
+        _curves(epochs, style),
+        _facts(row, source or str(folder.path), style),
     ]
     click.echo("\n\n".join("\n".join(block) for block in blocks if block))
-
-
-def _wanted(ledger: Ledger, folder: RunFolder, trial: str) -> TrialRow:
-    if trial == "best":
-        best = ledger.top(1)
-        if best:
-            return best[0]
-        problem = Problem("no trial has a score", where=folder.name, mend="name a trial's number")
-        raise InputError(problem)
-    row = ledger.row(int(trial)) if trial.isascii() and trial.isdigit() else None
-    if row is None:
-        known = sum(ledger.counts().values())
-        raise InputError(
-            Problem(
-                "there is no such trial",
-                where=folder.name,
-                received=trial,
-                expected=f"best, or a number from 1 to {known}" if known else "no trial is there",
-            )
-        )
-    return row
 
 
 def _head(row: TrialRow, metric: str, style: Style) -> list[str]:
@@ -91,41 +126,14 @@ def _configuration(row: TrialRow, searched: Sequence[str], style: Style) -> list
     return [*lines, f"   {'seed':<{width}}  {row.seed} (replicate {row.replicate})"]
 
 
-def _curves(epochs: Sequence[EpochRow], wide: int, style: Style) -> list[str]:
+def _curves(epochs: Sequence[EpochRow], style: Style) -> list[str]:
     if not epochs:
         return []
-    lines = [style(f"Epochs 1 to {epochs[-1].epoch}", "head")]
-    for pair in _pairs(list(epochs[-1].metrics)):
-        series = [[row.metrics.get(name, float("nan")) for row in epochs] for name in pair]
-        bounds = curves.bounds_of(*series)
-        panels = [
-            curves.panel(
-                _panel_title(name, values),
-                values,
-                width=(min(wide, 100) - 3) // 2,
-                height=_PANEL_HEIGHT,
-                bounds=bounds,
-            )
-            for name, values in zip(pair, series, strict=True)
-        ]
-        lines += ["   ".join(parts).rstrip() for parts in zip(*panels, strict=True)]
-    return lines
+    head = style(f"Epochs 1 to {epochs[-1].epoch}", "head")
+    return [head, *curve_lines(epochs, terminal.width())]
 
 
-def _pairs(names: list[str]) -> list[tuple[str, ...]]:
-    """Training and validation side by side, accuracy first; every metric once."""
-    wanted = [name for name in ("accuracy", "loss", "top5_accuracy") if name in names]
-    plain = wanted + [n for n in names if not n.startswith("val_") and n not in wanted]
-    pairs = [tuple(n for n in (name, f"val_{name}") if n in names) for name in plain]
-    alone = [(n,) for n in names if n.startswith("val_") and n.removeprefix("val_") not in names]
-    return [*pairs, *alone]
-
-
-def _panel_title(name: str, values: Sequence[float]) -> str:
-    return f"{name} {words.score_text(values[0])} → {words.score_text(values[-1])}"
-
-
-def _facts(row: TrialRow, folder: RunFolder, style: Style) -> list[str]:
+def _facts(row: TrialRow, files: str, style: Style) -> list[str]:
     per_epoch = row.train_seconds / row.epochs if row.train_seconds and row.epochs else None
     facts: dict[str, Any] = {
         "parameters": words.count_text(row.parameters),
@@ -137,7 +145,7 @@ def _facts(row: TrialRow, folder: RunFolder, style: Style) -> list[str]:
         "worker": words.NOTHING if row.worker is None else f"{row.worker}, attempt {row.attempt}",
         "started": row.started_at or words.NOTHING,
         "finished": row.finished_at or words.NOTHING,
-        "files": str(folder.path),
+        "files": words.printable(files),
     }
     width = max(len(name) for name in facts)
     return [style("Facts", "head"), *(f"   {n:<{width}}  {v}" for n, v in facts.items())]

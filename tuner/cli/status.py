@@ -61,6 +61,12 @@ def _details(status: Status) -> str:
         parts.append(f"{status.metric} {words.score_text(status.best)} (trial {status.best_trial})")
     if status.failures:
         parts.append(f"{status.failures} failed")
+    if status.stopped:
+        parts.append(f"{status.stopped} stopped")
     if status.seconds_left is not None:
         parts.append(f"{words.seconds_text(status.seconds_left)} left")
+    if status.running:
+        parts.append(f"{status.running} running")
+    if status.waiting:
+        parts.append(f"{status.waiting} waiting")
     return ", ".join(parts)

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import click
 
-from tuner.report.render import Style, plain
+from tuner.report.tabular.render import Style, plain
 
 _ROLES: dict[str, dict[str, Any]] = {
     "title": {"bold": True},

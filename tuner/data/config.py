@@ -52,6 +52,8 @@ class DataConfig(BaseModel):
     @field_validator("validation", mode="before")
     @classmethod
     def _count_or_fraction(cls, value: Any) -> Any:
+        if value == "test":
+            raise ValueError("a search never sees the test images; tuner confirm does")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError("expected a number of images, or a fraction between 0 and 1")
         if isinstance(value, int) and value < 1:
@@ -72,3 +74,23 @@ class DataConfig(BaseModel):
         if len(set(value)) < len(value):
             raise ValueError("names the same augmentation twice")
         return tuple(name for name in get_args(Augment) if name in value)
+
+
+class FinalDataConfig(DataConfig):
+    """For `tuner confirm` alone: train on all training images, and read the test images.
+
+    It has no default, so that a trial's key always says that it was trained like this.
+    """
+
+    validation: Literal["test"]  # type: ignore[assignment]
+
+    @field_validator("validation", mode="before")
+    @classmethod
+    def _count_or_fraction(cls, value: Any) -> Any:
+        return value
+
+
+def final_data(data: DataConfig, train_images: int | None = None) -> FinalDataConfig:
+    """The same data without held-out images; `train_images` None means all there are."""
+    changed = {"validation": "test", "train_images": train_images}
+    return FinalDataConfig.model_validate(data.model_dump() | changed)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.data.config import DataConfig
+from tuner.data.config import DataConfig, FinalDataConfig
 from tuner.data.dataset import DatasetInfo, LabelledImages, Progress
 from tuner.data.datasets import find_dataset
-from tuner.errors import InputError
+from tuner.errors import InputError, Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +57,10 @@ def check(config: DataConfig, data_dir: Path | None) -> DatasetInfo:
     )
     if problems:
         raise InputError(problems)
+    if isinstance(config, FinalDataConfig) and not info.num_test:
+        what = "there are no test images, so that nothing can be confirmed on them"
+        mend = "x_test and y_test beside x_train and y_train"
+        raise InputError(Problem(what, "data.dataset", config.dataset, mend=mend))
     return info
 
 
@@ -71,19 +75,25 @@ def fetch(config: DataConfig, data_dir: Path | None, progress: Progress | None =
 def load_images(
     config: DataConfig, data_dir: Path | None, progress: Progress | None = None
 ) -> ImageData:
-    """Training and validation images; the test images stay on disk."""
+    """Training and validation images; the test images stay on disk.
+
+    Of `FinalDataConfig` the test images stand in the place of the validation images.
+    """
     from tuner.data.splits import split
 
     dataset = find_dataset(config.dataset)
     data = dataset.train(data_dir, progress)
     parts = split(data.labels, config.validation, config.train_images, config.seed)
     x_train, y_train = data.images[parts.train], data.labels[parts.train]
+    held_out = LabelledImages(data.images[parts.validation], data.labels[parts.validation])
+    if isinstance(config, FinalDataConfig):
+        held_out = dataset.test(data_dir)
     mean, std = channel_statistics(x_train)
     return ImageData(
         x_train=x_train,
         y_train=y_train,
-        x_validation=data.images[parts.validation],
-        y_validation=data.labels[parts.validation],
+        x_validation=held_out.images,
+        y_validation=held_out.labels,
         num_classes=int(data.labels.max()) + 1,
         mean=mean,
         std=std,
@@ -92,17 +102,15 @@ def load_images(
             "content": _content_hash(data),
             "split": parts.hash,
             "train_images": _count(y_train),
-            "validation_images": _count(data.labels[parts.validation]),
+            "test_images" if isinstance(config, FinalDataConfig) else "validation_images": _count(
+                held_out.labels
+            ),
         },
     )
 
 
-def load_test_images(
-    config: DataConfig, data_dir: Path | None
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """The test images, for `tuner confirm` alone."""
-    data = find_dataset(config.dataset).test(data_dir)
-    return data.images, data.labels
+def _held_out_name(config: DataConfig) -> str:
+    return "test_images" if isinstance(config, FinalDataConfig) else "validation_images"
 
 
 def channel_statistics(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import InputError, Problem
+
+Validation = int | float | Literal["test"]
+"""Images that are held out: how many, which fraction, or none, because the test set is read."""
 
 _PURPOSE = 0x5B117  # keeps this generator apart from every other that starts from the same seed
 
@@ -32,7 +36,7 @@ class Split:
 
 
 def split(
-    labels: NDArray[np.int32], validation: int | float, train_images: int | None, seed: int
+    labels: NDArray[np.int32], validation: Validation, train_images: int | None, seed: int
 ) -> Split:
     """Hold out images of every class in proportion, and train on the rest or a part of it.
 
@@ -40,6 +44,8 @@ def split(
     images and more. Independent of the machine and of numpy's version.
     Raises InputError where the numbers cannot be met.
     """
+    if validation == "test":
+        return _all_but_none(labels, train_images, seed)
     available = np.bincount(labels)
     problems = class_problems(available) or size_problems(
         len(labels), len(available), validation, train_images
@@ -54,21 +60,33 @@ def split(
     return Split(train=np.sort(rest[order][:train_images]), validation=np.sort(shuffled[place < 0]))
 
 
-def validation_size(validation: int | float, num_images: int) -> int:
+def _all_but_none(labels: NDArray[np.int32], train_images: int | None, seed: int) -> Split:
+    """Nothing is held out: the test images are there to compare on."""
+    available = np.bincount(labels)
+    shuffled = _permutation(len(labels), seed)
+    order = _stratified_order(labels[shuffled], _place_in_class(labels[shuffled]), available)
+    return Split(np.sort(shuffled[order][:train_images]), np.empty(0, np.int64))
+
+
+def validation_size(validation: Validation, num_images: int) -> int:
     """How many images are held out: a whole number says so itself, a fraction is of all images."""
+    if validation == "test":
+        return 0
     return validation if isinstance(validation, int) else round(validation * num_images)
 
 
-def train_size(validation: int | float, train_images: int | None, num_images: int) -> int:
+def train_size(validation: Validation, train_images: int | None, num_images: int) -> int:
     """How many images are trained on."""
     return train_images or num_images - validation_size(validation, num_images)
 
 
 def size_problems(
-    num_images: int, num_classes: int, validation: int | float, train_images: int | None
+    num_images: int, num_classes: int, validation: Validation, train_images: int | None
 ) -> list[Problem]:
     """What is wrong with the sizes that are asked for; known before any image is read."""
     held_out = validation_size(validation, num_images)
+    if validation == "test":
+        return _size_problems_of_training(num_images, num_classes, held_out, train_images)
     most = num_images - num_classes  # one image of each class is left to train on
     if not num_classes <= held_out <= most:
         count = "" if held_out == validation else f" ({held_out} images)"
@@ -82,6 +100,12 @@ def size_problems(
                 mend=f"validation: {max(num_classes, min(num_images // 10, most))}",
             )
         ]
+    return _size_problems_of_training(num_images, num_classes, held_out, train_images)
+
+
+def _size_problems_of_training(
+    num_images: int, num_classes: int, held_out: int, train_images: int | None
+) -> list[Problem]:
     rest = num_images - held_out
     if train_images is None or num_classes <= train_images <= rest:
         return []

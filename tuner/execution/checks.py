@@ -11,6 +11,7 @@ from tuner.data.splits import train_size
 from tuner.errors import InputError, Problem
 from tuner.execution.costs import cost_of
 from tuner.experiment.experiment import Experiment, check_batch_size
+from tuner.experiment.trial import canonical
 from tuner.models import is_own
 
 # Networks of a branch whose costs are worked out before anything starts; a person's own is built.
@@ -44,9 +45,17 @@ def check_networks(experiment: Experiment, info: DatasetInfo) -> None:
     Raises:
         InputError: one cannot.
     """
+    seen: dict[str, set[str]] = {}
     for branch in experiment.space.branches:
-        most = MAX_OWN_NETWORKS if is_own(branch.model["family"]) else MAX_NETWORKS
+        own = is_own(branch.model["family"])
+        known = seen.setdefault(branch.model["family"], set())
+        if own and not branch.axes and len(known) >= MAX_OWN_NETWORKS:
+            continue  # Of a list of closed configurations, too.
+        most = MAX_OWN_NETWORKS if own else MAX_NETWORKS
         for configuration, _ in itertools.islice(branch.structures(), most):
+            if (key := canonical(configuration.model)) in known:
+                continue
+            known.add(key)
             try:
                 cost_of(configuration, info)
             except InputError as error:

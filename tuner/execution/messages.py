@@ -13,6 +13,7 @@ from tuner.experiment.trial import TrialState
 
 if TYPE_CHECKING:
     from tuner.data.config import DataConfig
+    from tuner.execution.estimate.timing import TimeEstimate
     from tuner.ledger.checkpoint import SavedCheckpoint
     from tuner.ledger.records import CheckpointRow, TrialRow
 
@@ -34,7 +35,7 @@ class WorkerSetup:
 
 @dataclass(frozen=True)
 class TrainTrial:
-    """Train this closed configuration; epochs are reported one by one.
+    """Train this closed configuration up to epoch `until`; epochs are reported one by one.
 
     It goes on from the first of `checkpoints` that can be read.
     """
@@ -48,14 +49,30 @@ class TrainTrial:
     precision: str
     seed: int
     structure: str
+    until: int
     checkpoints: tuple[CheckpointRow, ...] = ()
 
 
 @dataclass(frozen=True)
-class StopTrial:
-    """Give this trial up at the next opportunity (within about a second)."""
+class Rehearse:
+    """Compile the program of this closed configuration, and train it for some seconds."""
 
     number: int
+    model: Mapping[str, Any]
+    training: Mapping[str, Any]
+    switches: frozenset[str]
+    precision: str
+    seed: int
+    structure: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StopTrial:
+    """Give this attempt at a trial up at the next opportunity (within about a second)."""
+
+    number: int
+    attempt: int
 
 
 @dataclass(frozen=True)
@@ -63,7 +80,7 @@ class Shutdown:
     """No more work."""
 
 
-Task = WorkerSetup | TrainTrial | StopTrial | Shutdown
+Task = WorkerSetup | TrainTrial | Rehearse | StopTrial | Shutdown
 
 # ---------------------------------------------------------------- worker → scheduler
 
@@ -126,6 +143,33 @@ class Epoch:
     seconds: float
     checkpoint: SavedCheckpoint | None = None
     not_saved: str = ""  # why there is no checkpoint
+    validation_seconds: float = 0.0  # of `seconds`
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Norm of the gradient in each layer after an epoch (0: before the first), sent before it.
+
+    `layers` are their names and numbers of weights; only the first report of an attempt has them.
+    """
+
+    number: int
+    epoch: int
+    norms: tuple[float, ...]
+    layers: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a few steps took, in seconds: one of training, validating one image, a trial's start.
+
+    `spread` is half the range of the middle half of the step times, as a share of their median.
+    """
+
+    step_seconds: float
+    image_seconds: float
+    start_seconds: float
+    spread: float
 
 
 @dataclass(frozen=True)
@@ -133,13 +177,14 @@ class Finished:
     """The worker is done with the trial. `reason` is empty unless it raised.
 
     A worker that `leaves` ends its process after this: who knows what the error left behind.
+    `rehearsal` is what a `Rehearse` found.
     """
 
     number: int
-    compile_seconds: float
     reason: str = ""
     out_of_memory: bool = False
     leaves: bool = False
+    rehearsal: Rehearsal | None = None
 
 
 @dataclass(frozen=True)
@@ -149,14 +194,18 @@ class Lost:
     reason: str
 
 
-Report = SetupFailed | Ready | Compiled | Resumed | Progress | Epoch | Finished | Lost
+Report = SetupFailed | Ready | Compiled | Resumed | Progress | Watched | Epoch | Finished | Lost
 
 # ---------------------------------------------------------------- scheduler → front end
 
 
 @dataclass(frozen=True)
 class RunStarted:
-    """Totals are None while the search cannot know them."""
+    """Totals are None while the search cannot know them.
+
+    `epochs` is the longest training; `epochs_to_run` is given by a search that shares epochs out
+    itself, beside those that its trials have had before.
+    """
 
     name: str
     total: int | None
@@ -166,6 +215,8 @@ class RunStarted:
     folder: str
     epochs: int
     notes: tuple[str, ...] = ()
+    epochs_to_run: int | None = None
+    epochs_trained: int = 0
 
 
 @dataclass(frozen=True)
@@ -226,11 +277,22 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
-class TrialEnded:
-    """The trial's end is in the ledger."""
+class TrialWaits:
+    """The search lets the trial wait after an epoch; it goes on, or not, when others are there."""
 
     number: int
-    worker: int
+    worker: int | None
+    epoch: int
+    epochs: int
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """The trial's end is in the ledger. `worker` is None if it was on none."""
+
+    number: int
+    worker: int | None
     state: TrialState
     score: float | None
     reason: str
@@ -259,6 +321,7 @@ class RunEnded:
     """How a run ended: `done`, `interrupted`, `budget` or `failed` (fail-fast).
 
     `counts` are of the experiment's own trials, not of those that an edit has left behind.
+    `estimate` is how long it was to take, where that was known and nothing ended it early.
     """
 
     ending: str
@@ -266,6 +329,7 @@ class RunEnded:
     best: TrialRow | None
     seconds: float
     to_run: int | None
+    estimate: TimeEstimate | None = None
 
 
 Event = (
@@ -275,6 +339,7 @@ Event = (
     | TrialCompiled
     | TrialProgress
     | EpochEnded
+    | TrialWaits
     | TrialEnded
     | WorkerLost
     | Notice

@@ -1,42 +1,41 @@
-"""What a run would do: trials, structures, their cost. Needs no framework and lists no grid."""
+"""What a run would do: trials, structures, their cost and time. Needs no framework."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tuner
 from tuner.data.dataset import DatasetInfo
 from tuner.data.images import check
-from tuner.data.splits import train_size
+from tuner.errors import InputError, Problem
+from tuner.execution.book import KEPT_BEST
 from tuner.execution.checks import check_networks, check_sizes
-from tuner.execution.costs import cost_of
-from tuner.experiment.experiment import Experiment
-from tuner.experiment.schema import COMPILED
-from tuner.experiment.space import Branch
-from tuner.experiment.trial import (
-    OUTCOME_VERSION,
-    Configuration,
-    Trial,
-    TrialState,
-    canonical,
+from tuner.execution.estimate.estimating import (
+    MAX_OWN_STRUCTURES,
+    MAX_STRUCTURES,
+    Here,
+    estimate_time,
+    networks_of,
+    pace_estimate,
+    past_in,
 )
-from tuner.ledger.folder import RunFolder
-from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import FINISHED_STATES, KnownTrial
-from tuner.models import family_of, is_own
+from tuner.execution.estimate.timing import TimeEstimate
+from tuner.execution.estimate.workload import Network, Workload, network_of, workload_of
+from tuner.execution.membership import all_trials, total_trials
+from tuner.experiment.experiment import Experiment
+from tuner.experiment.schema import COMPILED, STRUCTURAL
+from tuner.experiment.space import Branch
+from tuner.experiment.trial import Configuration, Trial
+from tuner.models import family_of, is_own, runtime_fields
 from tuner.models.own import own_family
 from tuner.search import make_method
+from tuner.search.hyperband import Hyperband
 from tuner.training.slots import NUM_SLOTS
 
-# Up to so many trials are looked at one by one where a shortcut would not be exact.
-FEW = 20_000
-FEW_ENOUGH_TO_LIST = 2_000
 BYTES_PER_TRIAL = 2_000  # a row of the ledger and of trials.csv, and its share of indices
 BYTES_PER_EPOCH = 300
 
@@ -46,7 +45,8 @@ class PlannedStructure:
     """One program that would be compiled, and what it costs.
 
     `macs` are multiply-adds and `activations` elements, both per image; `memory_bytes` estimates
-    weights, gradients, optimizer slots and one batch of activations together.
+    weights, gradients, optimizer slots and one batch of activations together; a checkpoint holds
+    weights and slots.
     """
 
     values: dict[str, Any]
@@ -55,11 +55,16 @@ class PlannedStructure:
     macs: int
     activations: int
     memory_bytes: int
+    checkpoint_bytes: int
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that `tuner plan` prints; None where the search cannot know."""
+    """Everything that `tuner plan` prints; None where the search cannot know.
+
+    `structures` are the first of `num_structures` (None: more than were counted). `disk_bytes`
+    include checkpoints.
+    """
 
     name: str
     total: int | None
@@ -69,153 +74,81 @@ class Plan:
     replicates: int
     epochs: int | None
     structures: tuple[PlannedStructure, ...]
+    num_structures: int | None
     disk_bytes: int | None
+    checkpoint_bytes: int | None
+    time: TimeEstimate | None
     notes: tuple[str, ...] = ()
 
 
-def make_plan(experiment: Experiment, *, results_dir: Path, data_dir: Path | None) -> Plan:
-    """What `run` would do now.
+def make_plan(
+    experiment: Experiment,
+    *,
+    results_dir: Path,
+    data_dir: Path | None,
+    here: Here | None = None,
+) -> Plan:
+    """What `run` would do now; without `here`, with one worker.
 
     Raises:
         InputError: sizes that do not fit the data set, or images that a network cannot take.
     """
+    here = here or Here(1, 0, os.environ)
     info = check(experiment.data, data_dir)
     check_sizes(experiment, info)
     check_networks(experiment, info)
     total = total_trials(experiment)
-    done, known = 0, {}
-    path = RunFolder(results_dir, experiment.name).ledger
-    if path.is_file():
-        with Ledger.open_read_only(path) as ledger:
-            outcomes = count_planned(experiment, info.fingerprint, ledger)
-            known = ledger.by_key()
-        done = sum(outcomes[state] for state in FINISHED_STATES)
-    to_run = None if total is None else total - done
-    epochs = _epochs_to_run(experiment, to_run)
+    past = past_in(experiment, info, results_dir)
+    to_run = None if total is None else total - past.done
+    work = workload_of(experiment, info.fingerprint, past)
+    networks = networks_of(experiment, work, info)
+    structures = tuple(_structures(experiment, info, work, networks))
+    epochs = _epochs_to_run(experiment, work, to_run, past.trained)
+    checkpoints = None
+    if to_run is not None:
+        checkpoints = _checkpoint_bytes(experiment, structures, to_run, here.workers)
     return Plan(
         name=experiment.name,
         total=total,
-        done=done,
+        done=past.done,
         to_run=to_run,
         excluded=experiment.space.excluded,
         replicates=experiment.search.replicates,
         epochs=epochs,
-        structures=tuple(_structures(experiment, info, total, known)),
+        structures=structures,
+        num_structures=len(work.configurations) if work.is_whole else None,
         disk_bytes=None
-        if to_run is None or epochs is None
-        else to_run * BYTES_PER_TRIAL + epochs * BYTES_PER_EPOCH,
+        if to_run is None or epochs is None or checkpoints is None
+        else to_run * BYTES_PER_TRIAL + epochs * BYTES_PER_EPOCH + checkpoints,
+        checkpoint_bytes=checkpoints,
+        time=estimate_time(experiment, work, networks, here)
+        or pace_estimate(past, to_run, here.workers),
         notes=tuple(notes(experiment, total)),
     )
 
 
-def total_trials(experiment: Experiment) -> int | None:
-    """Configurations that the search will propose times replicates; None: it cannot know."""
-    configurations = make_method(experiment).total
-    return None if configurations is None else configurations * experiment.search.replicates
-
-
 def planned_trials(experiment: Experiment, *, data_dir: Path | None) -> Iterator[Trial]:
-    """Every trial of the experiment, in the order of the search."""
-    yield from _trials(experiment, check(experiment.data, data_dir).fingerprint)
+    """Every trial of the experiment, in the order of the search.
+
+    Raises:
+        InputError: results decide what comes next, so that nobody knows yet.
+    """
+    if make_method(experiment).is_adaptive:
+        method = experiment.search.method
+        what = f"the trials of {method} cannot be listed: results decide what comes next"
+        raise InputError(Problem(what, experiment.where("search.method"), method))
+    yield from all_trials(experiment, check(experiment.data, data_dir).fingerprint)
 
 
-def _trials(experiment: Experiment, fingerprint: str) -> Iterator[Trial]:
+def _epochs_to_run(
+    experiment: Experiment, work: Workload, to_run: int | None, trained: int
+) -> int | None:
+    """What is still to be trained, if no rule stops anything; `trained` is done already."""
     method = make_method(experiment)
-    while (configuration := method.ask()) is not None:
-        for replicate in range(experiment.search.replicates):
-            yield experiment.trial(configuration, replicate, fingerprint)
-
-
-def count_planned(
-    experiment: Experiment, fingerprint: str, ledger: Ledger
-) -> dict[TrialState, int]:
-    """The experiment's trials in the ledger by state, without those that an edit has left behind.
-
-    Under the plan that a run has settled nothing is looked at but those that were left behind.
-    """
-    strangers = ledger.strangers(plan_key(experiment, fingerprint))
-    if strangers is None:
-        return _counted(experiment, fingerprint, ledger, ledger.by_key())
-    return _counts_without(ledger, strangers)
-
-
-def settle_plan(experiment: Experiment, fingerprint: str, ledger: Ledger) -> dict[TrialState, int]:
-    """What `count_planned` gives, and from now on it does so at once: for the ledger's writer."""
-    key = plan_key(experiment, fingerprint)
-    strangers = ledger.strangers(key)
-    if strangers is None:
-        known = ledger.by_key()
-        planned = set(_planned_numbers(experiment, fingerprint, ledger, known))
-        strangers = frozenset(trial.number for trial in known.values()) - planned
-        ledger.settle_plan(key, strangers)
-    return _counts_without(ledger, strangers)
-
-
-def plan_key(experiment: Experiment, fingerprint: str) -> str:
-    """A hash of all that decides which trials a search proposes; the same in every process."""
-    families = sorted({branch.model["family"] for branch in experiment.space.branches})
-    content = {
-        "version": (OUTCOME_VERSION, tuner.__version__),
-        "experiment": experiment.document,
-        "data": fingerprint,
-        "code": [family_of(name).fingerprint for name in families],
-    }
-    return hashlib.sha256(canonical(content).encode()).hexdigest()
-
-
-def _counts_without(ledger: Ledger, strangers: frozenset[int]) -> dict[TrialState, int]:
-    counts = ledger.counts()
-    if strangers:
-        left_behind = Counter(t.state for t in ledger.by_key().values() if t.number in strangers)
-        counts = {state: count - left_behind[state] for state, count in counts.items()}
-    return counts
-
-
-def _counted(
-    experiment: Experiment, fingerprint: str, ledger: Ledger, known: Mapping[str, KnownTrial]
-) -> dict[TrialState, int]:
-    states = {trial.number: trial.state for trial in known.values()}
-    planned = _planned_numbers(experiment, fingerprint, ledger, known)
-    return dict.fromkeys(TrialState, 0) | Counter(states[number] for number in planned)
-
-
-def _planned_numbers(
-    experiment: Experiment, fingerprint: str, ledger: Ledger, known: Mapping[str, KnownTrial]
-) -> list[int]:
-    """Numbers of the known trials that the experiment plans.
-
-    A grid is asked where each known trial lies in it; other plans are listed.
-    """
-    if not known:
-        return []
-    total = total_trials(experiment) or 0
-    if experiment.search.method != "grid" or total <= max(FEW, 2 * len(known)):
-        keys = (trial.key for trial in _trials(experiment, fingerprint))
-        return [known[key].number for key in keys if key in known]
-    limit = total // experiment.search.replicates
-    return [
-        row.number
-        for row in ledger.rows()
-        if _is_planned(experiment, row.configuration, row.seed, row.key, fingerprint, limit)
-    ]
-
-
-def _is_planned(
-    experiment: Experiment,
-    flat: Mapping[str, Any],
-    seed: int,
-    key: str,
-    fingerprint: str,
-    limit: int,
-) -> bool:
-    index = experiment.space.index(flat)
-    replicate = seed - experiment.search.seed
-    if index is None or index >= limit or not 0 <= replicate < experiment.search.replicates:
-        return False
-    return experiment.trial(experiment.space[index], replicate, fingerprint).key == key
-
-
-def _epochs_to_run(experiment: Experiment, to_run: int | None) -> int | None:
+    if isinstance(method, Hyperband):
+        return max(0, method.planned_epochs * experiment.search.replicates - trained)
+    if work.is_listed:
+        return round(work.epochs)
     branches = experiment.space.branches
     closed = {branch.training["epochs"] for branch in branches}
     if to_run is None or len(closed) > 1 or any(_opens(b, "training.epochs") for b in branches):
@@ -228,71 +161,66 @@ def _opens(branch: Branch, name: str) -> bool:
 
 
 def _structures(
-    experiment: Experiment,
-    info: DatasetInfo,
-    total: int | None,
-    known: Mapping[str, KnownTrial],
+    experiment: Experiment, info: DatasetInfo, work: Workload, known: Mapping[str, Network]
 ) -> Iterator[PlannedStructure]:
     """One entry per program to compile: of the trials to run, or where they are many, of all."""
-    if total is not None and total <= FEW_ENOUGH_TO_LIST:
-        counted = _to_run(experiment, info.fingerprint, known)
-    else:
-        counted = experiment.space.structures()
-    found: dict[str, tuple[Configuration, int | None]] = {}
-    for configuration, count in counted:
-        key = experiment.trial(configuration).structure.key
-        before = found.get(key, (configuration, 0))[1]
-        both = None if count is None or before is None else before + count
-        found[key] = (configuration, both)
+    own = any(is_own(branch.model["family"]) for branch in experiment.space.branches)
+    most = MAX_OWN_STRUCTURES if own else MAX_STRUCTURES
     names = _structural_names(experiment)
-    for configuration, count in found.values():
-        yield _planned(experiment, info, configuration, count, names)
-
-
-def _to_run(
-    experiment: Experiment, fingerprint: str, known: Mapping[str, KnownTrial]
-) -> Iterator[tuple[Configuration, int | None]]:
-    """Each configuration of which a replicate is still to run."""
-    trials = _trials(experiment, fingerprint)
-    for configuration, replicates in itertools.groupby(trials, key=lambda t: t.configuration):
-        found = [known.get(trial.key) for trial in replicates]
-        if not all(trial and trial.state in FINISHED_STATES for trial in found):
-            yield configuration, 1
+    for key, (configuration, count) in itertools.islice(work.configurations.items(), most):
+        network = known.get(key) or network_of(configuration, key, info, experiment.data)
+        yield _planned(experiment, network, configuration, count, names)
 
 
 def _structural_names(experiment: Experiment) -> list[str]:
-    structural = {
-        axis.name for branch in experiment.space.branches for axis in branch.axes if axis.structural
-    }
-    splits = {"model.family", "training.optimizer"}
-    named = [name for name in experiment.space.names if name in structural | splits]
-    return named or ["model.family"]
+    """The open names, or those that differ between the entries of a list, that shape a network."""
+    space = experiment.space
+    structural = {axis.name for branch in space.branches for axis in branch.axes if axis.structural}
+    structural |= {f"training.{name}" for name in STRUCTURAL} | {"model.family"}
+    axes = {axis.name for branch in space.branches for axis in branch.axes}
+    for family in {branch.model["family"] for branch in space.branches}:
+        config = family_of(family).config
+        shaping = config.model_fields.keys() - set(runtime_fields(config))
+        structural |= {f"model.{name}" for name in shaping} - axes
+    return [name for name in space.names if name in structural] or ["model.family"]
 
 
 def _planned(
     experiment: Experiment,
-    info: DatasetInfo,
+    network: Network,
     configuration: Configuration,
     count: int | None,
     names: list[str],
 ) -> PlannedStructure:
-    cost = cost_of(configuration, info)
     flat = configuration.flat()
-    batch = configuration.training["batch_size"]
-    data = experiment.data
-    if batch == "full":
-        batch = train_size(data.validation, data.train_images, info.num_train)
     slots = NUM_SLOTS[_optimizer(configuration)]
+    weights = network.parameters * 4
     bytes_each = 4 if experiment.precision == "float32" else 2
-    memory = cost.parameters * 4 * (2 + slots) + cost.activations * int(batch) * bytes_each
     return PlannedStructure(
         values={name: flat[name] for name in names if name in flat},
         configurations=count,
-        parameters=cost.parameters,
-        macs=cost.macs,
-        activations=cost.activations,
-        memory_bytes=memory,
+        parameters=network.parameters,
+        macs=network.macs,
+        activations=network.activations,
+        memory_bytes=weights * (2 + slots) + network.activations * network.batch_size * bytes_each,
+        checkpoint_bytes=weights * (1 + slots),
     )
+
+
+def _checkpoint_bytes(
+    experiment: Experiment, structures: Sequence[PlannedStructure], to_run: int, workers: int
+) -> int:
+    """The most that checkpoints take at a time: see `Ledger.forget_spare_checkpoints`.
+
+    A running trial has its newest and its best, as one that a rule has stopped; of those that
+    came to their end a few have their best.
+    """
+    if not structures or not to_run:
+        return 0
+    sizes = [structure.checkpoint_bytes for structure in structures]
+    most = (2 * min(workers, to_run) + min(KEPT_BEST, to_run)) * max(sizes)
+    stops = experiment.search.stop is not None or isinstance(make_method(experiment), Hyperband)
+    return most + (2 * max(0, to_run - KEPT_BEST) * sum(sizes) // len(sizes) if stops else 0)
 
 
 def _optimizer(configuration: Configuration) -> str:
@@ -307,6 +235,10 @@ def notes(experiment: Experiment, total: int | None) -> Iterator[str]:
     own = {b.model["family"] for b in experiment.space.branches if is_own(b.model["family"])}
     for name in sorted(own):
         yield from (f"{name}: {note}" for note in own_family(name).declaration.notes)
+    if experiment.search.stop is not None:
+        yield f"{experiment.search.stop.rule} stops losing trials: fewer epochs than stand here"
+    if experiment.search.racing:
+        yield "racing spares replicates of losing configurations: fewer trials than stand here"
     asked = experiment.search.max_trials
     if asked is None or total is None:
         return

@@ -6,15 +6,21 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tuner.data.dataset import DatasetInfo, Progress
 from tuner.data.images import check, fetch
+from tuner.execution.assembly import make_scheduler
 from tuner.execution.checks import check_backend, check_networks, check_sizes
 from tuner.execution.costs import TrialCosts
 from tuner.execution.data_guard import check_same_data, check_worker_data
+from tuner.execution.estimate.estimating import Here, estimate_begun, setting_of, with_estimate
+from tuner.execution.estimate.speeds import SpeedRecord
+from tuner.execution.estimate.stopwatch import Stopwatch
 from tuner.execution.local import LocalPool
+from tuner.execution.membership import count_planned, plan_key, settle_plan, total_trials
 from tuner.execution.messages import (
     Event,
     Listener,
@@ -24,18 +30,20 @@ from tuner.execution.messages import (
     RunStarted,
     WorkerSetup,
 )
-from tuner.execution.plan import count_planned, notes, settle_plan, total_trials
-from tuner.execution.queue import TrialQueue
-from tuner.execution.scheduler import SILENCE_SECONDS, Scheduler
+from tuner.execution.plan import notes
+from tuner.execution.reuse import take_over
+from tuner.execution.scheduler import SILENCE_SECONDS
 from tuner.experiment.experiment import Experiment
+from tuner.experiment.trial import TrialState
 from tuner.ledger import checkpoint
 from tuner.ledger.environment import environment_record
 from tuner.ledger.environment import gpus as installed_gpus
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import FINISHED_STATES, UNRANKED_STATES
+from tuner.ledger.records import FINISHED_STATES
 from tuner.ledger.table import TrialsCsv
 from tuner.search import make_method
+from tuner.search.hyperband import Hyperband
 
 
 def _unheard(event: Event) -> None:
@@ -51,7 +59,8 @@ def run_experiment(
     gpus: Sequence[str] = (),
     budget_seconds: float | None = None,
     fail_fast: bool = False,
-    retry: bool = False,
+    retry: Sequence[TrialState] = (),
+    reuse: Sequence[RunFolder] = (),
     silence_seconds: float = SILENCE_SECONDS,
     listener: Listener = _unheard,
     download_progress: Progress | None = None,
@@ -60,12 +69,15 @@ def run_experiment(
 ) -> RunEnded:
     """Run what is missing of an experiment; its folder is results_dir/NAME.
 
+    Trials in the states of `retry` are run again; finished ones of the experiments in `reuse` are
+    taken over.
+
     Raises:
         InputError: the experiment, its data or its folder is wrong; nothing was written.
         TunerError: another process runs it, or workers cannot start.
     """
     started = clock()
-    method = make_method(experiment)
+    make_method(experiment)
     check_backend(experiment)
     info = check(experiment.data, data_dir)
     check_sizes(experiment, info)
@@ -79,36 +91,48 @@ def run_experiment(
         ledger.keep_data_record(check_same_data(ledger.data_record, experiment.data, info, where))
         write_atomically(folder.experiment, experiment.to_yaml())
         ledger.keep_experiment(experiment.to_yaml())
+        for other in reuse:
+            count = take_over(experiment, info.fingerprint, ledger, other)
+            listener(Notice(f"{count} finished trials taken over from {other.path}"))
         begun = _begin(experiment, ledger, folder, info, workers, retry=retry)
-        listener(begun)
-        queue = TrialQueue(experiment, method, ledger.by_key(), info.fingerprint)
+        shared = gpus or (visible_gpus(os.environ) if workers > 1 else [])
+        here = Here(workers, len(shared), os.environ)
+        estimate = estimate_begun(experiment, info, ledger, done=begun.done, here=here)
+        listener(with_estimate(begun, estimate))
         csv = TrialsCsv(folder.trials_csv, ledger)
-        ending = "done"
+        pool = _pool(experiment, folder, data_dir, workers, shared)
+        watched = Stopwatch(pool, setting_of(experiment, info, here), clock=clock)
         try:
-            if not queue.is_empty():
-                scheduler = Scheduler(
-                    experiment,
-                    queue,
-                    _pool(experiment, folder, data_dir, workers, gpus),
-                    ledger,
-                    csv=csv,
-                    cost=TrialCosts(info),
-                    listener=listener,
-                    on_ready=_environment_writer(experiment, folder, ledger, info),
-                    checkpoints=folder.checkpoints,
-                    silence_seconds=silence_seconds,
-                    clock=clock,
-                )
-                budget = _least(budget_seconds, experiment.search.budget_seconds)
-                ending = scheduler.run(workers, stop, budget_seconds=budget, fail_fast=fail_fast)
+            scheduler = make_scheduler(
+                experiment,
+                ledger,
+                watched,
+                fingerprint=info.fingerprint,
+                csv=csv,
+                checkpoints=folder.checkpoints,
+                cost=TrialCosts(info),
+                listener=listener,
+                on_ready=_environment_writer(experiment, folder, ledger, info),
+                silence_seconds=silence_seconds,
+                clock=clock,
+            )
+            ending = scheduler.run(
+                workers,
+                stop,
+                budget_seconds=_least(budget_seconds, experiment.search.budget_seconds),
+                budget_epochs=_epochs_left(experiment, ledger),
+                fail_fast=fail_fast,
+            )
         finally:
             _write_csv(csv, listener)
+            watched.record(SpeedRecord.at_home(os.environ), datetime.now(UTC))
         ended = RunEnded(
             ending=ending,
             counts=count_planned(experiment, info.fingerprint, ledger),
             best=next(iter(ledger.top(1)), None),
             seconds=clock() - started,
             to_run=begun.to_run,
+            estimate=estimate if ending == "done" else None,
         )
     listener(ended)
     return ended
@@ -121,19 +145,20 @@ def _begin(
     info: DatasetInfo,
     workers: int,
     *,
-    retry: bool,
+    retry: Sequence[TrialState],
 ) -> RunStarted:
     """Put all in order after whatever ended the last run, and count what there is to do."""
     ledger.set_objective(experiment.objective.metric, experiment.objective.direction)
     ledger.interrupted()
     if retry:
-        ledger.retry(UNRANKED_STATES)
+        ledger.retry(retry)
     named = {row.file for row in ledger.checkpoints()}
     checkpoint.remove(folder.checkpoints, checkpoint.rubbish(folder.checkpoints, named))
     outcomes = settle_plan(experiment, info.fingerprint, ledger)
     done = sum(outcomes[state] for state in FINISHED_STATES)
     total = total_trials(experiment)
-    ledger.begin_run(total=total, done=done, workers=workers)
+    epochs_to_run = _epochs_to_run(experiment, ledger)
+    ledger.begin_run(total=total, done=done, workers=workers, epochs_to_run=epochs_to_run)
     return RunStarted(
         name=experiment.name,
         total=total,
@@ -142,8 +167,27 @@ def _begin(
         workers=workers,
         folder=str(folder.path),
         epochs=_epochs(experiment),
-        notes=tuple(notes(experiment, total)),
+        notes=(*notes(experiment, total), *_left_behind(experiment, info, ledger)),
+        epochs_to_run=epochs_to_run,
+        epochs_trained=ledger.trained_epochs(),
     )
+
+
+def _left_behind(experiment: Experiment, info: DatasetInfo, ledger: Ledger) -> Iterator[str]:
+    """What an edit leaves behind is never thrown away, nor counted where it does not belong."""
+    strangers = ledger.strangers(plan_key(experiment, info.fingerprint))
+    if strangers:
+        count = f"{len(strangers):,} trial{'s' * (len(strangers) > 1)}"
+        yield f"{count} of earlier versions of this experiment are kept, and count no more"
+
+
+def _epochs_to_run(experiment: Experiment, ledger: Ledger) -> int | None:
+    """What a search that shares epochs out itself has still planned; None of others."""
+    method = make_method(experiment)
+    if not isinstance(method, Hyperband):
+        return None
+    planned = method.planned_epochs * experiment.search.replicates
+    return max(0, planned - ledger.trained_epochs())
 
 
 def _write_csv(csv: TrialsCsv, listener: Listener) -> None:
@@ -176,8 +220,6 @@ def _pool(
 ) -> LocalPool:
     setup = WorkerSetup(experiment.backend, experiment.data, data_dir, folder.checkpoints)
     environment = dict(os.environ)
-    if workers > 1 and not gpus:
-        gpus = visible_gpus(environment)
     return LocalPool(setup, workers=workers, logs=folder.logs, environment=environment, gpus=gpus)
 
 
@@ -197,6 +239,11 @@ def _epochs(experiment: Experiment) -> int:
         max(axis.support) for b in branches for axis in b.axes if axis.name == "training.epochs"
     ]
     return int(max(closed + opened))
+
+
+def _epochs_left(experiment: Experiment, ledger: Ledger) -> int | None:
+    most = experiment.search.max_epochs
+    return None if most is None else most - ledger.trained_epochs()
 
 
 def _least(*budgets: float | None) -> float | None:

@@ -1,87 +1,46 @@
-"""The scheduler: one loop that gives trials to workers and writes what they report down."""
+"""The scheduler: one loop that gives trials to workers and acts on what they report."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event as StopEvent
 
 from tuner.errors import InputError, TunerError
+from tuner.execution.book import TrialBook
 from tuner.execution.messages import (
     MAX_PROGRAMS,
     Compiled,
     Epoch,
-    EpochEnded,
     Finished,
-    Listener,
     Lost,
-    Notice,
     Progress,
     Ready,
     Report,
     Resumed,
     SetupFailed,
+    StopTrial,
     TrainTrial,
     TrialCompiled,
-    TrialEnded,
     TrialProgress,
-    TrialStarted,
+    Watched,
     WorkerLost,
     WorkerReady,
-    not_finite,
 )
 from tuner.execution.pool import Pool
-from tuner.execution.queue import TrialQueue
-from tuner.experiment.experiment import Experiment
-from tuner.experiment.schema import Objective
+from tuner.execution.queue import Assignment, TrialQueue
+from tuner.execution.replicates import Course
+from tuner.execution.running import RunningTrial
 from tuner.experiment.trial import Trial, TrialState
-from tuner.ledger import checkpoint
-from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import NewTrial, Outcome
-from tuner.ledger.table import TrialsCsv
-from tuner.models import Cost
+from tuner.search.stopping import StoppingRule
 
 WAIT_SECONDS = 0.2
 GRACE_SECONDS = 8.0  # for a checkpoint that is being written
 MAX_DEATHS = 2  # of a trial's workers, one after the other, without an epoch in between
 SILENCE_SECONDS = 1800.0  # after which a worker counts as hung; compiling takes minutes
-KEPT_BEST = 5  # finished trials whose best state is kept: to load, to export, to average
-
-
-@dataclass
-class _Running:
-    """A trial on a worker, and what has been learnt of it."""
-
-    number: int
-    trial: Trial
-    attempt: int
-    objective: Objective
-    epochs: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    score: float | None = None
-    best_epoch: int | None = None
-    diverged: str = ""
-
-    @property
-    def epochs_planned(self) -> int:
-        return int(self.trial.configuration.training["epochs"])
-
-    def note(self, epoch: int, metrics: Mapping[str, float], seconds: float) -> None:
-        """One epoch more; the best one counts, the earliest in a tie."""
-        self.epochs, self.metrics, self.seconds = epoch, dict(metrics), self.seconds + seconds
-        if bad := not_finite(metrics):
-            self.diverged = f"{bad} is {metrics[bad]} in epoch {epoch}"
-            return
-        value = metrics[self.objective.metric]
-        sign = 1.0 if self.objective.direction == "max" else -1.0
-        if self.score is None or sign * value > sign * self.score:
-            self.score, self.best_epoch = value, epoch
 
 
 @dataclass
@@ -89,7 +48,7 @@ class _Slot:
     """A worker as the scheduler sees it."""
 
     ready: bool = False
-    running: _Running | None = None
+    running: RunningTrial | None = None
     structures: list[str] = field(default_factory=list)  # of the programs it keeps, oldest first
     failed_starts: int = 0
     leaving: bool = False  # its process ends by its own decision
@@ -102,61 +61,69 @@ class _Slot:
 
 
 class Scheduler:
-    """Runs what the queue gives on the workers of a pool; the only writer of the ledger.
+    """Runs what the queue gives on the workers of a pool.
 
-    `cost` gives parameters and multiply-adds of a trial; `on_ready` receives the data hashes and
-    the device that a worker reports; `checkpoints` is their folder. A worker that says nothing for
-    `silence_seconds` is killed and replaced. The clock is in seconds.
+    `rule` ends trials early, but for those in `exempt` (by number). `on_ready` receives the data
+    hashes and the device that a worker reports. A worker that says nothing for `silence_seconds`
+    is killed and replaced. The clock is in seconds.
     """
 
     def __init__(
         self,
-        experiment: Experiment,
         queue: TrialQueue,
         pool: Pool,
-        ledger: Ledger,
+        book: TrialBook,
         *,
-        csv: TrialsCsv,
-        cost: Callable[[Trial], Cost | None],
-        listener: Listener,
         on_ready: Callable[[Ready], None],
-        checkpoints: Path,
+        rule: StoppingRule | None = None,
+        exempt: Collection[int] = (),
         silence_seconds: float = SILENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._experiment = experiment
         self._queue = queue
         self._pool = pool
-        self._ledger = ledger
-        self._csv = csv
-        self._cost = cost
-        self._tell = listener
+        self._book = book
         self._on_ready = on_ready
-        self._checkpoints = checkpoints
+        self._rule = rule
+        self._exempt = frozenset(exempt)
         self._silence_seconds = silence_seconds
         self._clock = clock
         self._slots: dict[int, _Slot] = {}
         self._attempts: Counter[str] = Counter()
         self._deaths: Counter[str] = Counter()  # since a trial last got further than before
         self._furthest: Counter[str] = Counter()  # epoch
-        self._numbers: dict[str, int] = {}  # of trials that were put back
+        self._numbers: dict[str, int] = {}  # of trials that were put back, or wait
         self._failed = False
+        self._epochs_left = math.inf
 
     def run(
-        self, workers: int, stop: StopEvent, *, budget_seconds: float | None, fail_fast: bool
+        self,
+        workers: int,
+        stop: StopEvent,
+        *,
+        budget_seconds: float | None,
+        budget_epochs: int | None = None,
+        fail_fast: bool,
     ) -> str:
         """Until nothing is left to run, `stop` is set, or (fail-fast) a trial fails.
+
+        No trial starts once a budget is used up: seconds, or epochs of all trials together.
 
         Returns how it ended: `done`, `interrupted`, `budget` or `failed`.
         """
         if stop.is_set():
             return "interrupted"
+        self._take_given_up()
+        if self._queue.is_empty():
+            self._note_position()
+            return "done"
         deadline = math.inf if budget_seconds is None else self._clock() + budget_seconds
+        self._epochs_left = math.inf if budget_epochs is None else budget_epochs
         for worker in range(1, workers + 1):
             self._slots[worker] = _Slot(heard_at=self._clock())
             self._pool.start(worker)
         try:
-            while self._assign(late=self._clock() >= deadline):
+            while self._assign(late=self._clock() >= deadline or self._epochs_left <= 0):
                 for worker, report in self._pool.receive(WAIT_SECONDS):
                     self._handle(worker, report)
                 self._kill_silent()
@@ -166,8 +133,19 @@ class Scheduler:
             self._drain()
         finally:
             self._pool.close()
-            self._ledger.interrupted()
+            self._book.ledger.interrupted()
+            self._note_position()
         return "done" if self._queue.is_empty() else "budget"
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything is to be given out, before it runs."""
+        return not self._queue.is_empty()
+
+    def _note_position(self) -> None:
+        position = self._queue.position
+        if position is not None:
+            self._book.ledger.advance(position)
 
     # ------------------------------------------------------------ giving work
 
@@ -176,75 +154,61 @@ class Scheduler:
         for worker, slot in self._slots.items():
             if late or not slot.ready or slot.running:
                 continue
-            trial = self._queue.next(slot.structures)
-            if trial is not None:
-                self._start(worker, slot, trial)
+            # A single worker takes all in order, which then is the same after an interruption.
+            held = slot.structures if len(self._slots) > 1 else ()
+            while not slot.running and (assignment := self._queue.next(held)):
+                self._start(worker, slot, assignment)
+        self._take_given_up()
         return self._anything_runs() or not (late or self._queue.is_empty())
 
     def _anything_runs(self) -> bool:
         return any(slot.running for slot in self._slots.values())
 
-    def _start(self, worker: int, slot: _Slot, trial: Trial) -> None:
+    def _start(self, worker: int, slot: _Slot, assignment: Assignment) -> None:
+        trial = assignment.trial
+        running = self._taken_up(assignment)
+        if reason := self._stops(running):  # said before, but not written down any more
+            self._end(None, running, TrialState.STOPPED, reason)
+            return
+        if running.diverged or running.epochs >= running.until:
+            self._arrived(None, running)  # only its end was not written down any more
+            return
         structure = trial.structure.key
-        number = self._number(trial)
-        self._attempts[trial.key] += 1
-        attempt = self._attempts[trial.key]
-        self._ledger.start(number, worker, attempt)
-        slot.running = self._taken_up(number, trial, attempt)
-        self._tell(
-            TrialStarted(
-                number=number,
-                worker=worker,
-                values=trial.configuration.values,
-                replicate=trial.replicate,
-                epochs=slot.running.epochs_planned,
-                structure=structure,
-                first_of_structure=structure not in slot.structures,
-                epochs_done=slot.running.epochs,
-            )
-        )
+        slot.running = running
+        self._book.start(worker, running, first_of_structure=structure not in slot.structures)
         slot.use(structure)
         slot.heard_at = self._clock()
         self._pool.send(
             worker,
             TrainTrial(
-                number=number,
+                number=running.number,
                 key=trial.key,
-                attempt=attempt,
+                attempt=running.attempt,
                 model=trial.configuration.model,
                 training=trial.configuration.training,
                 switches=trial.configuration.switches,
                 precision=trial.precision,
                 seed=trial.seed,
                 structure=structure,
-                checkpoints=tuple(self._ledger.checkpoints(number)),
+                until=running.until,
+                checkpoints=tuple(self._book.ledger.checkpoints(running.number)),
             ),
         )
 
-    def _taken_up(self, number: int, trial: Trial, attempt: int) -> _Running:
-        """The trial with the epochs that it has."""
-        running = _Running(number, trial, attempt, self._experiment.objective)
-        for row in self._ledger.epochs(number):
-            running.note(row.epoch, row.metrics, row.seconds)
+    def _taken_up(self, assignment: Assignment) -> RunningTrial:
+        trial = assignment.trial
+        known = self._numbers.get(trial.key) or self._queue.number(trial)
+        number = self._book.number(trial, known, self._queue.position)
+        self._attempts[trial.key] += 1
+        running = self._book.taken_up(number, assignment, self._attempts[trial.key])
+        self._furthest[trial.key] = max(self._furthest[trial.key], running.epochs)
         return running
 
-    def _number(self, trial: Trial) -> int:
-        """The number of a trial in the ledger, which is made where there is none."""
-        number = self._numbers.get(trial.key) or self._queue.number(trial)
-        if number:
-            return number
-        cost = self._cost(trial)
-        new = NewTrial(
-            key=trial.key,
-            configuration=trial.configuration.flat(),
-            values=trial.configuration.values,
-            replicate=trial.replicate,
-            seed=trial.seed,
-            structure=trial.structure.key,
-            parameters=cost.parameters if cost else None,
-            macs=cost.macs if cost else None,
-        )
-        return self._ledger.add([new])[0]
+    def _take_given_up(self) -> None:
+        """Trials that the search lets go wherever they stand."""
+        for trial, reason in self._queue.given_up():
+            running = self._taken_up(Assignment(trial))
+            self._end(None, running, TrialState.STOPPED, reason, is_news=False)
 
     # ------------------------------------------------------------ hearing of it
 
@@ -259,27 +223,41 @@ class Scheduler:
         elif isinstance(report, Lost):
             self._lost(worker, slot, report)
         elif running is None or report.number != running.number:
-            return
+            self._too_late(slot, report)
         elif isinstance(report, Compiled):
-            self._tell(TrialCompiled(running.number, worker, report.seconds))
+            running.compile_seconds = report.seconds
+            self._book.tell(TrialCompiled(running.number, worker, report.seconds))
         elif isinstance(report, Resumed):
-            self._resumed(slot, running, report)
+            slot.running = self._book.resume(running, report)
         elif isinstance(report, Progress):
             self._progress(worker, running, report)
+        elif isinstance(report, Watched):
+            self._book.watch(report)
         elif isinstance(report, Epoch):
-            self._epoch(worker, running, report)
+            self._epoch(worker, slot, running, report)
         else:
-            slot.running, slot.leaving = None, report.leaves
-            slot.ready = not report.leaves
+            slot.running = None
+            self._leave_if_so(slot, report)
             self._finished(worker, running, report)
 
     def _ready(self, worker: int, slot: _Slot, report: Ready) -> None:
         slot.ready, slot.failed_starts = True, 0
         self._on_ready(report)
-        self._tell(WorkerReady(worker, report.device, report.seconds))
+        self._book.tell(WorkerReady(worker, report.device, report.seconds))
 
-    def _progress(self, worker: int, running: _Running, report: Progress) -> None:
-        self._tell(
+    def _too_late(self, slot: _Slot, report: Report) -> None:
+        """Of a trial that was stopped before its worker knew."""
+        if isinstance(report, Epoch) and report.checkpoint is not None:
+            self._book.remove([report.checkpoint.file])
+        if isinstance(report, Finished):
+            self._leave_if_so(slot, report)
+
+    def _leave_if_so(self, slot: _Slot, report: Finished) -> None:
+        if report.leaves:
+            slot.leaving, slot.ready = True, False
+
+    def _progress(self, worker: int, running: RunningTrial, report: Progress) -> None:
+        self._book.tell(
             TrialProgress(
                 number=running.number,
                 worker=worker,
@@ -291,103 +269,82 @@ class Scheduler:
             )
         )
 
-    def _resumed(self, slot: _Slot, running: _Running, report: Resumed) -> None:
-        """Where a trial really goes on, if a checkpoint could not be read."""
-        for what in report.damaged:
-            self._ledger.event("checkpoint damaged", {"trial": running.number, "what": what})
-            self._tell(Notice(f"trial {running.number} goes on from epoch {report.epoch}: {what}"))
-        if report.epoch != running.epochs:
-            self._ledger.go_back(running.number, report.epoch)
-            slot.running = self._taken_up(running.number, running.trial, running.attempt)
-
-    def _epoch(self, worker: int, running: _Running, report: Epoch) -> None:
-        metrics = dict(report.metrics)
-        running.note(report.epoch, metrics, report.seconds)
+    def _epoch(self, worker: int, slot: _Slot, running: RunningTrial, report: Epoch) -> None:
+        self._book.epoch(worker, running, report)
+        self._epochs_left -= 1
         key = running.trial.key
-        if report.epoch > self._furthest[key]:
-            self._furthest[key], self._deaths[key] = report.epoch, 0
-        superseded = self._ledger.record_epoch(
-            running.number,
-            report.epoch,
-            metrics,
-            report.seconds,
-            checkpoint=report.checkpoint,
-            kept=[running.best_epoch] if running.best_epoch else [],
-        )
-        self._remove(superseded)
-        if report.not_saved:
-            self._tell(Notice(f"no checkpoint of trial {running.number}: {report.not_saved}"))
-        self._tell(
-            EpochEnded(
-                number=running.number,
-                worker=worker,
-                epoch=report.epoch,
-                epochs=running.epochs_planned,
-                metrics=metrics,
-                seconds=report.seconds,
-            )
-        )
+        if report.epoch <= self._furthest[key]:
+            return  # done once already, by a worker that died or before a checkpoint was damaged
+        self._furthest[key], self._deaths[key] = report.epoch, 0
+        if self._rule is None or running.diverged:
+            return
+        self._rule.note(running.number, report.epoch, running.metrics)
+        if reason := self._stops(running):
+            slot.running = None
+            self._pool.send(worker, StopTrial(running.number, running.attempt))
+            self._end(worker, running, TrialState.STOPPED, reason)
 
-    def _finished(self, worker: int, running: _Running, report: Finished) -> None:
+    def _stops(self, running: RunningTrial) -> str:
+        """Why the rule ends the trial where it stands; empty if it goes on."""
+        may = self._rule is not None and running.number not in self._exempt
+        if not may or not 0 < running.epochs < running.epochs_planned:
+            return ""
+        assert self._rule is not None
+        return self._rule.verdict(running.number, running.epochs)
+
+    def _finished(self, worker: int, running: RunningTrial, report: Finished) -> None:
         if report.reason:
-            state, reason = TrialState.FAILED, self._explained(running, report)
-        elif running.diverged:
-            state, reason = TrialState.DIVERGED, running.diverged
-        elif running.epochs < running.epochs_planned:
-            return  # given up because the run ends: it stays RUNNING, and is requeued below
+            reason = report.reason
+            if report.out_of_memory:
+                reason = self._book.out_of_memory(running.trial, reason)
+            self._end(worker, running, TrialState.FAILED, reason)
         else:
-            state, reason = TrialState.COMPLETED, ""
-        self._end(worker, running, state, reason, report)
+            self._arrived(worker, running)
+
+    def _arrived(self, worker: int | None, running: RunningTrial) -> None:
+        """What follows from the trial's epochs."""
+        if running.diverged:
+            self._end(worker, running, TrialState.DIVERGED, running.diverged)
+        elif running.epochs >= running.epochs_planned:
+            self._end(worker, running, TrialState.COMPLETED)
+        elif running.epochs >= running.until:
+            self._wait(worker, running)
+        # else given up because the run ends: it stays RUNNING, and is requeued after the loop
+
+    def _wait(self, worker: int | None, running: RunningTrial) -> None:
+        """The trial has come to a rung."""
+        self._book.wait(worker, running)
+        self._numbers[running.trial.key] = running.number
+        course = Course(running.score, tuple(running.curve), has_ended=False)
+        self._queue.tell(running.trial, course)
+        self._take_given_up()
 
     def _end(
         self,
-        worker: int,
-        running: _Running,
+        worker: int | None,
+        running: RunningTrial,
         state: TrialState,
-        reason: str,
-        report: Finished | None = None,
+        reason: str = "",
+        *,
+        is_news: bool = True,
     ) -> None:
-        score = running.score if state is TrialState.COMPLETED else None
-        outcome = Outcome(
-            state=state,
-            score=score,
-            best_epoch=running.best_epoch,
-            metrics=running.metrics,
-            train_seconds=running.seconds if running.epochs else None,
-            compile_seconds=report.compile_seconds if report else None,
-            reason=reason,
-        )
-        self._ledger.finish(running.number, outcome)
-        self._remove(self._ledger.forget_spare_checkpoints(running.number, KEPT_BEST))
-        self._queue.tell(running.trial, score, running.epochs)
-        self._failed |= state is not TrialState.COMPLETED
-        with suppress(OSError):  # the table follows from the ledger, and the end writes it again
-            self._csv.refresh()
-        for counter in (self._attempts, self._deaths, self._furthest, self._numbers):
-            counter.pop(running.trial.key, None)  # a search may have many trials
-        self._tell(
-            TrialEnded(
-                number=running.number,
-                worker=worker,
-                state=state,
-                score=score,
-                reason=reason,
-                values=running.trial.configuration.values,
-                epochs=running.epochs,
-            )
-        )
+        """The trial's end; `is_news` if the search does not know it."""
+        self._book.end(worker, running, state, reason)
+        self._failed |= state in (TrialState.FAILED, TrialState.DIVERGED)
+        self._forget(running.trial)
+        if self._rule is not None:
+            self._rule.end(running.number)
+        if is_news:
+            score = running.score if state in (TrialState.COMPLETED, TrialState.STOPPED) else None
+            self._queue.tell(running.trial, Course(score, tuple(running.curve)))
+            self._take_given_up()
 
-    def _explained(self, running: _Running, report: Finished) -> str:
-        """The reason of a failure, with what to try where memory ran out."""
-        if not report.out_of_memory:
-            return report.reason
-        batch_size = running.trial.configuration.training["batch_size"]
-        cost = self._cost(running.trial)
-        reason = f"out of memory with batch_size {batch_size}: {report.reason}"
-        # Activations grow with the batch; weights, gradients and optimizer slots do not.
-        if cost and batch_size != 1 and (batch_size == "full" or _fits_smaller(cost, batch_size)):
-            reason += " (a smaller batch_size may fit)"
-        return reason
+    def _forget(self, trial: Trial) -> None:
+        """A search may have many trials."""
+        for counter in (self._attempts, self._deaths, self._furthest, self._numbers):
+            counter.pop(trial.key, None)
+
+    # ------------------------------------------------------------ workers that are lost
 
     def _lost(self, worker: int, slot: _Slot, report: Lost) -> None:
         running = slot.running
@@ -396,30 +353,26 @@ class Scheduler:
             raise TunerError(f"worker {worker} cannot start: {report.reason}")
         self._slots[worker] = _Slot(failed_starts=failed_starts, heard_at=self._clock())
         if not slot.leaving:
-            self._tell(WorkerLost(worker, running.number if running else None, report.reason))
-            self._ledger.event("worker lost", {"worker": worker, "reason": report.reason})
+            number = running.number if running else None
+            self._book.tell(WorkerLost(worker, number, report.reason))
+            detail = {"worker": worker, "reason": report.reason}
+            self._book.ledger.event("worker lost", detail)
         if running:
             self._deaths[running.trial.key] += 1
-            self._clear_away(running.number)
+            self._book.clear_away(running.number)
             self._put_back(worker, running, report.reason)
         self._pool.start(worker)
 
-    def _clear_away(self, number: int) -> None:
-        """What a trial's dead worker was writing, or had written and not reported."""
-        named = {row.file for row in self._ledger.checkpoints(number)}
-        found = checkpoint.rubbish(self._checkpoints, named)
-        self._remove([name for name in found if name.lstrip(".").startswith(f"{number}-")])
-
-    def _put_back(self, worker: int, running: _Running, reason: str) -> None:
+    def _put_back(self, worker: int, running: RunningTrial, reason: str) -> None:
         """A trial whose worker died goes on elsewhere, unless it kills one after the other."""
         deaths = self._deaths[running.trial.key]
         if deaths >= MAX_DEATHS:
             reason = f"its worker died {deaths} times in the same epoch: {reason}"
             self._end(worker, running, TrialState.FAILED, reason)
             return
-        self._ledger.requeue(running.number)
+        self._book.ledger.requeue(running.number)
         self._numbers[running.trial.key] = running.number
-        self._queue.put_back(running.trial)
+        self._queue.put_back(running.assignment)
 
     def _kill_silent(self) -> None:
         """A worker that has said nothing for too long is as good as dead."""
@@ -430,18 +383,10 @@ class Scheduler:
                 self._pool.kill(worker, f"no message for {limit:.0f} s")
                 slot.heard_at = self._clock()
 
-    def _remove(self, files: Collection[str]) -> None:
-        checkpoint.remove(self._checkpoints, files)
-
     def _drain(self) -> None:
         """Let workers save what they have finished; nothing that has arrived is lost."""
         deadline = self._clock() + GRACE_SECONDS
         while self._pool.dismiss() and self._clock() < deadline:
             for worker, report in self._pool.receive(WAIT_SECONDS):
-                if isinstance(report, Resumed | Epoch | Finished):
+                if isinstance(report, Resumed | Watched | Epoch | Finished):
                     self._handle(worker, report)
-
-
-def _fits_smaller(cost: Cost, batch_size: int) -> bool:
-    """Whether a batch's activations are the larger part of what a step needs."""
-    return cost.activations * batch_size > cost.parameters * 4

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from tuner.data.config import FinalDataConfig
 from tuner.errors import InputError, TunerError
 from tuner.execution.memory import is_out_of_memory, telling_line
 from tuner.execution.messages import (
@@ -27,6 +28,8 @@ from tuner.execution.messages import (
     Finished,
     Progress,
     Ready,
+    Rehearsal,
+    Rehearse,
     Report,
     Resumed,
     SetupFailed,
@@ -34,6 +37,7 @@ from tuner.execution.messages import (
     StopTrial,
     Task,
     TrainTrial,
+    Watched,
     WorkerSetup,
     not_finite,
 )
@@ -54,7 +58,7 @@ class Mailbox:
         self._connection = connection
         self._tasks: list[Task] = []
         self._arrived = threading.Condition()
-        self._given_up: set[int] = set()
+        self._given_up: set[tuple[int, int]] = set()  # number and attempt
         self._shutting_down = False
         threading.Thread(target=self._read, daemon=True, name="mailbox").start()
 
@@ -66,15 +70,15 @@ class Mailbox:
                 os._exit(0)  # the scheduler is gone: nobody is left to report to
             with self._arrived:
                 if isinstance(task, StopTrial):
-                    self._given_up.add(task.number)
+                    self._given_up.add((task.number, task.attempt))
                     continue
                 self._shutting_down |= isinstance(task, Shutdown)
                 self._tasks.append(task)
                 self._arrived.notify()
 
-    def gives_up(self, number: int) -> bool:
+    def gives_up(self, task: TrainTrial) -> bool:
         """Whether the trial is to be stopped."""
-        return self._shutting_down or number in self._given_up
+        return self._shutting_down or (task.number, task.attempt) in self._given_up
 
     def next(self) -> Task:
         """The next task, as soon as there is one."""
@@ -91,6 +95,8 @@ class Worker:
         self._mailbox = mailbox
         self._programs: OrderedDict[Hashable, Program] = OrderedDict()
         self._checkpoints = setup.checkpoints
+        # The test images are looked at once, when training is over.
+        self._held_out = "test" if isinstance(setup.data, FinalDataConfig) else "val"
         self._sending = threading.Lock()
         self._saver = Saver(setup.checkpoints, self._send)
         started = time.perf_counter()
@@ -100,17 +106,17 @@ class Worker:
 
     def run(self) -> None:
         """Until told to shut down."""
-        while isinstance(task := self._mailbox.next(), TrainTrial):
+        while isinstance(task := self._mailbox.next(), TrainTrial | Rehearse):
             finished = self._finished(task)
             self._send(finished)
             if finished.leaves:
                 return
 
-    def _finished(self, task: TrainTrial) -> Finished:
+    def _finished(self, task: TrainTrial | Rehearse) -> Finished:
         from tuner.training.program import Interrupted
         from tuner.training.trial import prepare
 
-        compile_seconds, built, error = 0.0, False, None
+        built, error, rehearsal = False, None, None
         try:
             trial = prepare(
                 task.model,
@@ -122,8 +128,11 @@ class Worker:
                 images=self._images,
             )
             built = True
-            program, compile_seconds = self._program(trial.key, trial.blueprint, task.number)
-            self._train(task, program, trial.hyperparameters)
+            program = self._program(trial.key, trial.blueprint, task.number)
+            if isinstance(task, Rehearse):
+                rehearsal = _rehearsed(task, program, trial.hyperparameters)
+            else:
+                self._train(task, program, trial.hyperparameters)
         except Interrupted:
             pass
         except Exception as raised:
@@ -132,37 +141,50 @@ class Worker:
         self._saver.flush()
         return Finished(
             number=task.number,
-            compile_seconds=compile_seconds,
             reason=_one_line(error) if error else "",
             out_of_memory=is_out_of_memory(error),
             leaves=built and error is not None and not isinstance(error, InputError),
+            rehearsal=rehearsal,
         )
 
-    def _program(self, key: Hashable, blueprint: Blueprint, number: int) -> tuple[Program, float]:
-        """The program of the trial's structure, and what compiling it took just now."""
+    def _program(self, key: Hashable, blueprint: Blueprint, number: int) -> Program:
+        """The program of the trial's structure, compiled now if it must be."""
         if key in self._programs:
             self._programs.move_to_end(key)
-            return self._programs[key], 0.0
+            return self._programs[key]
         if len(self._programs) >= MAX_PROGRAMS:
             self._programs.popitem(last=False)
         program = self._program_class(blueprint, self._images)
         self._programs[key] = program
         self._send(Compiled(number, program.compile_seconds))
-        return program, program.compile_seconds
+        return program
 
     def _train(self, task: TrainTrial, program: Program, values: Hyperparameters) -> None:
         from tuner.training.snapshot import to_arrays
 
         state, done = self._begin(task, program)
-        for epoch in range(done + 1, task.training["epochs"] + 1):
+        watches = "gradients" in task.training.get("watch", ())
+        layers = program.network.kernel_names()
+        if watches and not done:
+            self._watch(task.number, 0, program.gradient_norms(state, values), layers)
+        for epoch in range(done + 1, task.until + 1):
             started = time.perf_counter()
-            state, metrics = self._epoch(task, program, state, values, epoch)
-            report = Epoch(task.number, epoch, metrics, time.perf_counter() - started)
+            state, metrics, evaluating = self._epoch(task, program, state, values, epoch)
+            seconds = time.perf_counter() - started
+            report = Epoch(task.number, epoch, metrics, seconds, validation_seconds=evaluating)
             if not_finite(metrics):
                 self._saver.flush()
                 self._send(report)
                 return
+            if watches:
+                norms = program.gradient_norms(state, values)
+                self._watch(task.number, epoch, norms, layers if epoch == done + 1 else ())
             self._saver.put(report, to_arrays(state), self._notes(task, epoch))
+
+    def _watch(
+        self, number: int, epoch: int, norms: list[float], layers: tuple[tuple[str, int], ...]
+    ) -> None:
+        self._send(Watched(number, epoch, tuple(norms), layers))
 
     def _begin(self, task: TrainTrial, program: Program) -> tuple[State, int]:
         """The state to go on from, and the epochs behind it."""
@@ -201,14 +223,15 @@ class Worker:
         state: State,
         values: Hyperparameters,
         epoch: int,
-    ) -> tuple[State, dict[str, float]]:
+    ) -> tuple[State, dict[str, float], float]:
+        """The state after an epoch, its metrics, and how many seconds validation took."""
         from tuner.training.program import Interrupted
 
         last_sent = time.perf_counter()
 
         def on_progress(step: int, steps: int, loss: float) -> None:
             nonlocal last_sent
-            if self._mailbox.gives_up(task.number):
+            if self._mailbox.gives_up(task):
                 raise Interrupted
             now = time.perf_counter()
             if now - last_sent >= PROGRESS_SECONDS:
@@ -216,14 +239,16 @@ class Worker:
                 self._send(Progress(task.number, epoch, step, steps, loss))
 
         def on_evaluation(step: int, steps: int, loss: float) -> None:
-            if self._mailbox.gives_up(task.number):
+            if self._mailbox.gives_up(task):
                 raise Interrupted
 
         state, metrics = program.train_epoch(state, values, epoch - 1, on_progress)
-        if not_finite(metrics):
-            return state, metrics
-        validation = program.evaluate(state, values, on_evaluation)
-        return state, metrics | {f"val_{name}": value for name, value in validation.items()}
+        if not_finite(metrics) or (self._held_out == "test" and epoch < task.training["epochs"]):
+            return state, metrics, 0.0
+        started = time.perf_counter()
+        found = program.evaluate(state, values, on_evaluation)
+        metrics |= {f"{self._held_out}_{name}": value for name, value in found.items()}
+        return state, metrics, time.perf_counter() - started
 
     def _send(self, report: Report) -> None:
         with self._sending:  # the saver reports from a thread of its own
@@ -243,6 +268,12 @@ def _prepare(setup: WorkerSetup) -> tuple[type[Program], DeviceImages, dict[str,
     if setup.backend == "tensorflow":
         _make_deterministic()
     return program, program.place(data, tuple(setup.data.augment)), data.hashes
+
+
+def _rehearsed(task: Rehearse, program: Program, values: Hyperparameters) -> Rehearsal:
+    from tuner.execution.estimate.rehearsal import rehearse
+
+    return rehearse(program, values, seed=task.seed, seconds=task.seconds)
 
 
 def _make_deterministic() -> None:

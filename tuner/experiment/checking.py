@@ -27,8 +27,8 @@ from tuner.experiment.yaml import MAX_PROBLEMS, Path, to_text
 from tuner.models import FAMILIES
 from tuner.models.family import runtime_fields
 
-MAX_COVERING = 20_000
-MAX_COMBINATIONS = 10_000
+MAX_COVERING = 12_000
+MAX_COMBINATIONS = 6_000
 """Most validations, faults and constraints that one experiment may cost: about a second."""
 
 _MAX_POINTS = 1_000

@@ -110,7 +110,7 @@ def parse_constraint(text: str, known: Iterable[str]) -> Constraint:
     names = {}
     for name in _names(tree):
         if name not in _CONSTANTS or _matches(name, known):
-            names[name] = _resolve(name, known)
+            names[name] = resolve_name(name, known)
     return Constraint(text, tuple(names.items()))
 
 
@@ -160,7 +160,8 @@ def _matches(name: str, known: Iterable[str]) -> list[str]:
     return [one for one in known if one == name or one.endswith(f".{name}")]
 
 
-def _resolve(name: str, known: list[str]) -> str:
+def resolve_name(name: str, known: list[str]) -> str:
+    """The one of the dotted names `known` that is meant; ConstraintError for none or several."""
     matches = _matches(name, known)
     if name in matches:
         return name
@@ -181,6 +182,8 @@ def _array(value: Any) -> Any:
 
     if isinstance(value, np.ndarray):
         return value
+    if isinstance(value, int | float):
+        return np.array(value, dtype=bool if isinstance(value, bool) else np.float64)
     return as_array([value]).reshape(())
 
 

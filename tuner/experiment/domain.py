@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Any, Literal
@@ -25,6 +26,7 @@ _RANGE_KEYS = ("min", "max", "scale", "count", "step")
 # the last bit of a platform's exp().
 _DRAWN_DIGITS = 8
 _POINT_DIGITS = 12
+_EXACT = Context(prec=40)  # one less a drawn value, where that is not 1 anyway
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ class Range:
         if self.is_finite:
             return self.points()[int(u * len(self.points()))]
         drawn = self._drawn_integer(u) if self.integer else self._drawn(u)
-        return self._close(Fraction(min(max(drawn, self.minimum), self.maximum)))
+        inside = min(max(drawn, self.minimum), self.maximum)
+        return round(inside) if self.integer else float(inside)
 
     def _drawn_integer(self, u: float) -> int:
         """Every integer has the share of the scale from half below it to half above it."""
@@ -126,16 +129,21 @@ class Range:
 
     def _drawn(self, u: float) -> float:
         if self.scale != "linear":
-            return float(self._at(u, _DRAWN_DIGITS))
+            text = self._written(u, _DRAWN_DIGITS)
+            return float(_EXACT.subtract(1, Decimal(text)) if self.scale == "reverse_log" else text)
         span = float(self.maximum) - float(self.minimum)
         decimals = _DRAWN_DIGITS - math.floor(math.log10(span))
         return round(float(self.minimum) + span * u, decimals)
 
     def _at(self, share: float, digits: int) -> Fraction:
         """The value at a share of a logarithmic scale, rounded to so many significant digits."""
+        written = Fraction(self._written(share, digits))
+        return 1 - written if self.scale == "reverse_log" else written
+
+    def _written(self, share: float, digits: int) -> str:
+        """The value at a share of a logarithmic scale, or what it lacks to 1."""
         low, high = self._logarithms
-        text = f"{math.exp(low + (high - low) * share):.{digits - 1}e}"
-        return 1 - Fraction(text) if self.scale == "reverse_log" else Fraction(text)
+        return f"{math.exp(low + (high - low) * share):.{digits - 1}e}"
 
     @cached_property
     def _logarithms(self) -> tuple[float, float]:

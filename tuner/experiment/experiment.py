@@ -10,14 +10,16 @@ from typing import Any
 
 from tuner.data.config import DataConfig
 from tuner.errors import InputError, Problem
+from tuner.experiment.files import read_text
 from tuner.experiment.findings import Findings
+from tuner.experiment.listed import with_entries
 from tuner.experiment.overrides import apply_overrides
 from tuner.experiment.reading import Reading, report_batch_sizes
 from tuner.experiment.scalars import write_document
 from tuner.experiment.schema import Objective, SearchConfig
 from tuner.experiment.space import SearchSpace
 from tuner.experiment.trial import Configuration, Trial
-from tuner.experiment.yaml import MAX_CHARACTERS, Document, compose
+from tuner.experiment.yaml import MAX_LISTED_CHARACTERS, Document, compose
 
 
 @dataclass(frozen=True)
@@ -72,20 +74,8 @@ def load_experiment(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> 
         InputError: everything that is wrong with it, with file, line and mend.
     """
     path = pathlib.Path(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(4 * MAX_CHARACTERS + 1)
-        if len(content) > 4 * MAX_CHARACTERS:
-            expected = f"at most {MAX_CHARACTERS:,} characters"
-            raise InputError(Problem("the file is too large", str(path), expected=expected))
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        what = f"not UTF-8: byte {error.start + 1} cannot be read"
-        raise InputError(Problem(what, str(path), mend="save it as UTF-8")) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        what = f"the experiment cannot be read: {reason}"
-        raise InputError(Problem(what, str(path), mend="tuner init PATH writes one")) from None
+    mend = "tuner init PATH writes one"
+    text = read_text(path, "the experiment", MAX_LISTED_CHARACTERS, mend)
     return parse_experiment(text, str(path), overrides)
 
 
@@ -101,7 +91,8 @@ def parse_experiment(text: str, source: str, overrides: Sequence[str] = ()) -> E
         expected = "name: value lines; model: is required"
         raise InputError(Problem(what, document.where(()), expected=expected))
     document = apply_overrides(document, overrides)
-    sections = Reading(document, Findings(document, problems)).sections()
+    document, misread = with_entries(document)
+    sections = Reading(document, Findings(document, [*problems, *misread])).sections()
     return Experiment(
         name=sections.head.name,
         description=sections.head.description,

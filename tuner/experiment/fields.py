@@ -12,6 +12,7 @@ from tuner.experiment.expansion import Leaf, Shape
 from tuner.experiment.findings import Findings
 from tuner.experiment.schema import (
     COMPILED,
+    OBSERVING,
     OPTIMIZER_FIELDS,
     TrainingConfig,
     used_training_fields,
@@ -72,9 +73,19 @@ def report_unused(shapes: Sequence[Shape], findings: Findings) -> None:
                 findings.add(leaf.source, leaf.name, Problem(what, mend=mend))
 
 
+def report_observing(shapes: Sequence[Shape], findings: Findings) -> None:
+    """What changes no outcome has one value: trials that differ in it alone would be the same."""
+    for leaf in {leaf.source: leaf for shape in shapes for leaf in shape.leaves}.values():
+        is_searched = leaf.is_axis or leaf.chosen
+        if leaf.path[0] == "training" and leaf.path[1] in OBSERVING and is_searched:
+            what, mend = "cannot be left open: it changes no outcome", "one value for all trials"
+            findings.add(leaf.source, leaf.name, Problem(what, mend=mend))
+
+
 def known_names(shape: Shape, classes: Mapping[str, type[BaseModel]]) -> frozenset[str]:
     """The dotted names that a constraint may use in this branch."""
     fields = {f"{section}.{n}" for section, cls in classes.items() for n in cls.model_fields}
+    fields -= {f"training.{name}" for name in OBSERVING}
     optimizer = _optimizer(shape)
     if optimizer in OPTIMIZER_FIELDS:
         fields -= {f"training.{name}" for name in _unused(optimizer)}

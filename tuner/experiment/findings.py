@@ -46,6 +46,14 @@ class Findings:
         )
         self._problems.setdefault((source, what), located)
 
+    def where(self, source: Path) -> str:
+        """`file:line` of a place, for what is said of two at once."""
+        return self._document.where(source)
+
+    def knows(self, source: Path) -> bool:
+        """Whether there is such a place, in whichever file."""
+        return self._document.knows(source)
+
     def has_choice(self, path: Path) -> bool:
         """Whether something is wrong with a section itself, or with its options."""
         below = (source[len(path) :] for source, _ in self._problems if source[: len(path)] == path)
@@ -58,14 +66,10 @@ class Findings:
         """Raises all problems at once, in the order of the file's lines."""
         found = list(self._read)
         found += [(source, problem) for (source, _), problem in self._problems.items()]
-        found.sort(key=lambda item: self._order(item[0]))
+        found.sort(key=lambda item: self._document.order(item[0]))
         problems = [problem for _, problem in found]
         if self._unlisted:
             what = f"{MAX_PROBLEMS} problems are listed, and there are more"
             problems.append(Problem(what, self._document.source, mend="mend the first, and again"))
         if problems:
             raise InputError(problems)
-
-    def _order(self, source: Path) -> tuple[bool, tuple[int, int]]:
-        overridden = self._document.where(source).startswith("-S ")
-        return overridden, self._document.position(source)

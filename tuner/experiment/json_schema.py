@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tuner.data.config import DataConfig
-from tuner.experiment.schema import Head, Objective, SearchConfig, TrainingConfig
+from tuner.experiment.schema import OBSERVING, Head, Objective, SearchConfig, TrainingConfig
 from tuner.models import FAMILIES
 
 Schema = dict[str, Any]
@@ -70,7 +70,10 @@ def _training(definitions: Schema) -> Schema:
     own: Schema = {}
     section = _section(TrainingConfig, own)
     definitions.update({name: _opened(schema) for name, schema in own.items()})
-    return _or_choice(_opened(section), "training")
+    closed = {name: section["properties"][name] for name in OBSERVING}
+    opened = _opened(section)
+    opened["properties"] |= closed
+    return _or_choice(opened, "training")
 
 
 def _model(definitions: Schema) -> Schema:

@@ -17,8 +17,14 @@ from tuner.experiment.checking import BranchCheck, Efforts
 from tuner.experiment.constraints import Constraint, ConstraintError, parse_constraint
 from tuner.experiment.declared import with_declared
 from tuner.experiment.domain import Choice, is_open
+from tuner.experiment.entries import Entries
 from tuner.experiment.expansion import SECTIONS, expand
-from tuner.experiment.fields import known_names, report_unused, section_classes
+from tuner.experiment.fields import (
+    known_names,
+    report_observing,
+    report_unused,
+    section_classes,
+)
 from tuner.experiment.findings import Findings
 from tuner.experiment.overlap import find_overlap
 from tuner.experiment.schema import Head, Objective, SearchConfig, TrainingConfig
@@ -62,13 +68,15 @@ class Reading:
         head = self._head()
         data = self._closed_section("data", DataConfig)
         objective = self._closed_section("objective", Objective)
-        search = self._closed_section("search", SearchConfig)
-        space = self._space(search, head.backend if head else "")
+        search = self._search()
+        space, listed = self._space(search, head.backend if head else "")
         self._findings.raise_if_any()
         if head is None or data is None or objective is None or search is None:
             raise AssertionError("a section was refused without a word")
         self._check_space(space, data, search)
         self._findings.raise_if_any()
+        if listed:
+            search = search.model_copy(update={"configurations": listed})
         document = {
             **plain(head),
             "data": plain(data),
@@ -118,6 +126,20 @@ class Reading:
             return None
         return self._validated((section,), config, node)
 
+    def _search(self) -> SearchConfig | None:
+        """The section; explicit configurations are not its own to check."""
+        node = self._tree.get("search")
+        if not self._is_listed() or not isinstance(node, dict):
+            return self._closed_section("search", SearchConfig)
+        return self._validated(("search",), SearchConfig, {**node, "configurations": []})
+
+    def _is_listed(self) -> bool:
+        """Whether there is a list of configurations, read or not."""
+        node = self._tree.get("search")
+        if not isinstance(node, dict) or node.get("method") != "list":
+            return False
+        return isinstance(node.get("configurations"), list)
+
     def _validated(
         self, path: tuple[str, ...], config: type[_Section], values: Mapping[str, Any]
     ) -> _Section | None:
@@ -136,9 +158,22 @@ class Reading:
             self._findings.add((*path, *fault.path), name, fault.problem)
         return None
 
-    def _space(self, search: SearchConfig | None, backend: str) -> SearchSpace:
+    def _space(
+        self, search: SearchConfig | None, backend: str
+    ) -> tuple[SearchSpace, tuple[dict[str, Any], ...]]:
+        """The space, and the explicit configurations that make it, if any do."""
+        listed = self._tree["search"]["configurations"] if self._is_listed() else ()
+        if all(entry is None for entry in listed):
+            return self._opened(search, backend), ()
+        entries = Entries(self._tree, backend, self._findings)
+        constraints = list(self._constraints(dict.fromkeys(entries.names())))
+        return SearchSpace(entries.branches(constraints)), entries.resolved()
+
+    def _opened(self, search: SearchConfig | None, backend: str) -> SearchSpace:
+        """The space of the values that are left open."""
         shapes = with_declared(expand(self._tree, self._findings), backend, self._findings)
         report_unused(shapes, self._findings)
+        report_observing(shapes, self._findings)
         classes = [section_classes(shape, self._findings) for shape in shapes]
         pairs = list(zip(shapes, classes, strict=True))
         names = {name: None for shape, cls in pairs for name in sorted(known_names(shape, cls))}
@@ -171,7 +206,8 @@ class Reading:
     def _check_space(self, space: SearchSpace, data: DataConfig, search: SearchConfig) -> None:
         if data.train_images is not None:
             report_batch_sizes(space.branches, data.train_images, self._findings)
-        if (branch := find_overlap(space.branches)) is not None:
+        listed = search.method == "list"  # Equal configurations were looked for by value.
+        if not listed and (branch := find_overlap(space.branches)) is not None:
             self._report_overlap(branch)
         if search.constraints:
             self._check_admits(space, search)

@@ -56,15 +56,22 @@ def write(value: Any) -> str:
 
 
 def write_document(value: dict[str, Any]) -> str:
-    """A mapping with one line per value, sections indented."""
+    """A mapping with one line per value, sections indented; one per mapping of a section's list."""
     lines: list[str] = []
     for name, section in value.items():
         if isinstance(section, dict) and section:
             lines.append(f"{write(name)}:")
-            lines += [f"  {write(key)}: {write(item)}" for key, item in section.items()]
+            for key, item in section.items():
+                lines += _lines(key, item)
         else:
             lines.append(f"{write(name)}: {write(section)}")
     return "\n".join(lines) + "\n"
+
+
+def _lines(key: str, item: Any) -> list[str]:
+    if isinstance(item, list) and item and all(isinstance(entry, dict) for entry in item):
+        return [f"  {write(key)}:", *(f"    - {write(entry)}" for entry in item)]
+    return [f"  {write(key)}: {write(item)}"]
 
 
 def _integer(text: str, base: int) -> int:

@@ -24,6 +24,9 @@ from pydantic_core import PydanticCustomError
 STRUCTURAL = frozenset({"batch_size", "optimizer"})
 """Training fields that shape the graph; all others are runtime values of a compiled program."""
 
+OBSERVING = frozenset({"watch"})
+"""Training fields that change nothing about a trial but what is kept of it."""
+
 COMPILED = "compiled"
 """The optimizer of a model that a person's own `build(hp)` compiles."""
 
@@ -35,6 +38,7 @@ OPTIMIZER_FIELDS: dict[str, frozenset[str]] = {
 }
 """Training fields that belong to one optimizer or another."""
 
+_METHOD_OPTIONS = {"configurations": "list", "min_epochs": "hyperband", "reduction": "hyperband"}
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -120,6 +124,11 @@ class TrainingConfig(BaseModel):
     warmup_epochs: float = Field(
         0.0, ge=0, description="Epochs in which the learning rate first rises linearly."
     )
+    watch: tuple[Literal["gradients"], ...] = Field(
+        (),
+        description="What else is kept of every epoch: gradients (their norm in each layer, on one "
+        "fixed batch of training images). No trial comes out differently for it.",
+    )
 
     @field_validator("warmup_epochs")
     @classmethod
@@ -155,14 +164,72 @@ class Objective(BaseModel):
         return {**data, "direction": "min" if loss else "max"}
 
 
-class StopConfig(BaseModel):
-    """When a trial ends before its last epoch; each rule has options of its own."""
+class AshaStop(BaseModel):
+    """Asynchronous successive halving: at each rung only the best of those that got there go on.
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    Rungs lie at `min_epochs`, times `reduction`, times `reduction` again, ... A trial's best value
+    so far is compared. Source: Li et al. 2020, section 3 (here, trials stop and never pause).
+    """
 
-    rule: Literal["asha", "median", "patience", "threshold", "divergence"] = Field(
-        description="Name of the rule."
+    model_config = _CLOSED
+
+    rule: Literal["asha"]
+    min_epochs: int = Field(1, ge=1, description="Epochs that every trial gets: the first rung.")
+    reduction: int = Field(3, ge=2, description="One in so many goes on at each rung.")
+
+
+class MedianStop(BaseModel):
+    """Stops a trial whose best value is worse than the median of the others that got as far.
+
+    Of the others, the mean of their values up to that epoch counts, so that only clear losers
+    stop. Source: Golovin et al. 2017 (Google Vizier), section 3.2.
+    """
+
+    model_config = _CLOSED
+
+    rule: Literal["median"]
+    min_epochs: int = Field(1, ge=1, description="Epochs that every trial gets.")
+    min_trials: int = Field(5, ge=1, description="Compared only with at least so many trials.")
+
+
+class PatienceStop(BaseModel):
+    """Stops a trial that has not improved for some epochs, as keras.callbacks.EarlyStopping."""
+
+    model_config = _CLOSED
+
+    rule: Literal["patience"]
+    epochs: int = Field(ge=1, description="Epochs without improvement that are borne.")
+    min_delta: float = Field(0.0, ge=0, description="Smaller changes are no improvement.")
+
+
+class ThresholdStop(BaseModel):
+    """Stops a trial that has not reached a value of the objective in time."""
+
+    model_config = _CLOSED
+
+    rule: Literal["threshold"]
+    value: float = Field(
+        description="What the objective must have reached: at least, or at most if it is minimized."
     )
+    epochs: int = Field(1, ge=1, description="Epochs that it has for it.")
+
+
+class DivergenceStop(BaseModel):
+    """Stops a trial whose training loss has grown far above its first epoch's."""
+
+    model_config = _CLOSED
+
+    rule: Literal["divergence"]
+    factor: float = Field(2.0, gt=1, description="Times the first epoch's training loss.")
+
+
+StopConfig = Annotated[
+    AshaStop | MedianStop | PatienceStop | ThresholdStop | DivergenceStop,
+    Field(discriminator="rule"),
+]
+
+
+_RULES = ("asha", "median", "patience", "threshold", "divergence")
 
 
 def _text(value: Any) -> Any:
@@ -191,7 +258,41 @@ class SearchConfig(BaseModel):
     constraints: tuple[str, ...] = Field(
         (), description="What a configuration must satisfy, as depth * growth_rate <= 1200."
     )
-    stop: StopConfig | None = Field(None, description="Rule that ends losing trials early.")
+    racing: bool = Field(
+        False,
+        description="Further replicates only of configurations that are not clearly losing.",
+    )
+    configurations: (
+        tuple[dict[str, Any], ...]
+        | dict[str, tuple[Any, ...]]
+        | Annotated[str, Field(min_length=1)]
+        | None
+    ) = Field(
+        None,
+        description="Of list: [{depth: 20, learning_rate: 0.1}, ...]; {depth: [20, 32], "
+        "learning_rate: [0.1, 0.05]}, which are taken together; or a .csv or .yaml file of them.",
+        json_schema_extra={"words": "a list of mappings, a mapping of lists, or a file's path"},
+    )
+    min_epochs: int | None = Field(
+        None, ge=1, description="Of hyperband: epochs of its smallest rung. Default: 1."
+    )
+    reduction: int | None = Field(
+        None, ge=2, description="Of hyperband: one in so many goes on at each rung. Default: 3."
+    )
+    stop: StopConfig | None = Field(
+        None,
+        description="Rule that ends losing trials early, with its options: "
+        "{rule: asha, min_epochs: 2}.",
+        json_schema_extra={
+            "words": "a rule with its options, as {rule: asha, min_epochs: 2}; rules: "
+            + ", ".join(_RULES)
+        },
+    )
+    max_epochs: int | None = Field(
+        None,
+        ge=1,
+        description="No new trial starts after so many epochs, those of all trials together.",
+    )
     budget: Annotated[str, BeforeValidator(_text)] | None = Field(
         None,
         pattern=r"^[0-9]+(\.[0-9]+)?(s|m|h|d)$",
@@ -210,6 +311,29 @@ class SearchConfig(BaseModel):
                 {"method": method, "expected": "an integer, at least 1", "mend": "max_trials: 20"},
             )
         return value
+
+    @model_validator(mode="after")
+    def _only_what_has_effect(self) -> SearchConfig:
+        """An option of another method is a mistake, not decoration."""
+        for name, owner in _METHOD_OPTIONS.items():
+            if getattr(self, name) is not None and self.method != owner:
+                what = "{name} has no effect: the method is {method}"
+                raise PydanticCustomError(
+                    "unused_option",
+                    what,
+                    {
+                        "name": name,
+                        "method": self.method,
+                        "mend": f"leave it out, or method: {owner}",
+                    },
+                )
+        if self.method == "list" and self.configurations is None:
+            raise PydanticCustomError(
+                "configurations",
+                "configurations are missing: list needs them",
+                {"mend": "configurations: [{training.learning_rate: 0.1}, ...]"},
+            )
+        return self
 
     @property
     def budget_seconds(self) -> float | None:

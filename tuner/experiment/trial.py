@@ -49,9 +49,9 @@ class Configuration:
 
     def flat(self) -> dict[str, Any]:
         """Every value that is used, by dotted name; what the optimizer does not use is absent."""
-        from tuner.experiment.schema import used_training_fields
+        from tuner.experiment.schema import OBSERVING, used_training_fields
 
-        used = used_training_fields(self.training["optimizer"])
+        used = used_training_fields(self.training["optimizer"]) - OBSERVING
         model = {f"model.{name}": value for name, value in self.model.items()}
         training = {f"training.{n}": value for n, value in self.training.items() if n in used}
         return model | training
@@ -96,15 +96,16 @@ class Trial:
     def key(self) -> str:
         """SHA-256 of all that decides the outcome.
 
-        Fields at their default are left out, so a field that is added later with a default keeps
-        old keys valid. What was open and what was fixed makes no difference.
+        Fields that only observe are left out, and those at their default, so that a field which
+        is added later with a default keeps old keys valid. What was open and what was fixed makes
+        no difference.
         """
-        from tuner.experiment.schema import TrainingConfig, used_training_fields
+        from tuner.experiment.schema import OBSERVING, TrainingConfig, used_training_fields
         from tuner.models import family_of
 
         configuration = self.configuration
         family: Any = family_of(configuration.model["family"])
-        used = used_training_fields(configuration.training["optimizer"])
+        used = used_training_fields(configuration.training["optimizer"]) - OBSERVING
         training = {n: value for n, value in configuration.training.items() if n in used}
         content = {
             "version": OUTCOME_VERSION,

@@ -52,12 +52,19 @@ def json_schema_of(config: type[BaseModel]) -> dict[str, Any]:
     return config.model_json_schema()
 
 
-def schema_at(config: type[BaseModel], path: Path) -> dict[str, Any] | None:
-    """JSON Schema of the value at `path`, or None where there is no such field."""
+def schema_at(
+    config: type[BaseModel], path: Path, data: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
+    """JSON Schema of the value at `path`, or None where there is no such field.
+
+    Where a field's class depends on a tag (the rule of a stop), `data` says which.
+    """
     root = json_schema_of(config)
     found: dict[str, Any] | None = root
+    value: Any = data
     for part in path:
-        found = found and _below(_resolve(found, root), part, root)
+        found = found and _below(_tagged(_resolve(found, root), value, root), part, root)
+        value = value[part] if _holds(value, part) else None
     return _resolve(found, root) if found else None
 
 
@@ -66,8 +73,9 @@ def describe(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     schema = _resolve(schema, root)
     if "words" in schema:
         return str(schema["words"])
-    if "anyOf" in schema:
-        return " or ".join(describe(option, root) for option in schema["anyOf"])
+    if "anyOf" in schema or "oneOf" in schema:
+        options = schema.get("anyOf") or schema["oneOf"]
+        return " or ".join(describe(option, root) for option in options)
     if "enum" in schema:
         return "one of " + ", ".join(to_text(value) for value in schema["enum"])
     if "const" in schema:
@@ -124,13 +132,23 @@ def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, An
 
 
 def _below(schema: dict[str, Any], part: str | int, root: dict[str, Any]) -> dict[str, Any] | None:
-    for option in schema.get("anyOf", [schema]):
-        resolved = _resolve(option, root)
-        if isinstance(part, int) and "items" in resolved:
-            return dict(resolved["items"])
-        if part in resolved.get("properties", {}):
-            return dict(resolved["properties"][part])
-    return None
+    for option in schema.get("anyOf") or schema.get("oneOf") or ():
+        if (found := _below(_resolve(option, root), part, root)) is not None:
+            return found
+    if isinstance(part, int) and "items" in schema:
+        return dict(schema["items"])
+    found = schema.get("properties", {}).get(part)
+    return dict(found) if found is not None else None
+
+
+def _tagged(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> dict[str, Any]:
+    """The class that the value's tag names, of a field with such classes; else the field's own."""
+    for option in (schema, *schema.get("anyOf", ())):
+        tag = option.get("discriminator")
+        name = value.get(tag["propertyName"]) if tag and isinstance(value, dict) else None
+        if isinstance(name, str) and name in tag["mapping"]:
+            return _resolve({"$ref": tag["mapping"][name]}, root)
+    return schema
 
 
 def _faults(
@@ -168,8 +186,10 @@ def _best(details: list[Any]) -> Any:
 def _fault(config: type[BaseModel], data: Any, path: Path, detail: Mapping[str, Any]) -> Fault:
     root = json_schema_of(config)
     if detail["type"] == "extra_forbidden":
-        return Fault(path, unknown_name(config, path), unknown=True)
-    schema = schema_at(config, path)
+        parent = schema_at(config, path[:-1], data) or {}
+        known = _tagged(parent, _value_at(data, path[:-1]), root).get("properties", {})
+        return Fault(path, unknown_name(config, path, tuple(known)), unknown=True)
+    schema = schema_at(config, path, data)
     expected = describe(schema, root) if schema and path else ""
     if detail["type"] == "missing":
         return Fault(path, Problem("is missing", expected=expected))
@@ -192,6 +212,10 @@ def _words(detail: Mapping[str, Any], received: Any) -> tuple[str, str, str]:
         return f"{to_text(received)} is too large", "", ""
     if kind.startswith("literal"):
         return _not_one_of(context["expected"], received)
+    if kind == "union_tag_invalid":
+        return _not_one_of(context["expected_tags"], context["tag"])
+    if kind == "union_tag_not_found":
+        return f"{str(context['discriminator']).strip(chr(39))} is missing", "", ""
     if kind.startswith("too_"):
         return "has the wrong length", "", ""
     if kind.startswith("string_pattern"):
@@ -231,10 +255,12 @@ def _mend_type(kind: str, received: Any) -> str:
 
 
 @lru_cache(maxsize=1024)
-def unknown_name(config: type[BaseModel], path: Path) -> Problem:
-    """What is said of a name that no field has, with the nearest that one has."""
-    parent = schema_at(config, path[:-1]) or {}
-    known = list(parent.get("properties", {})) or list(config.model_fields)
+def unknown_name(config: type[BaseModel], path: Path, fields: tuple[str, ...] = ()) -> Problem:
+    """What is said of a name that no field has, with the nearest that one of `fields` has.
+
+    Without `fields`, those of the class.
+    """
+    known = fields or tuple(config.model_fields)
     name = str(path[-1])
     near = nearest(name.partition(":")[0], known)
     mend = f"{near}?" if near else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml as pyyaml
 
@@ -28,10 +28,20 @@ MAX_ITEMS = 1_000
 """Most items that one list may hold."""
 MAX_VALUES = 5_000
 """Most values in all."""
+LISTED: Path = ("search", "configurations")
+"""Where explicit configurations stand, which programs write, and which have limits of their own."""
+MAX_ENTRIES = 20_000
+"""Most explicit configurations; about what is read and checked in ten seconds."""
+MAX_LISTED_VALUES = 400_000
+"""Most values in all of them."""
+MAX_LISTED_CHARACTERS = 4_000_000
+"""Most characters, and bytes, of a file that holds them."""
 MAX_NAME = 200
 """Most characters of a name."""
 MAX_PROBLEMS = 100
 """Most mistakes that are looked for; whoever made so many made one."""
+
+_QUICK_CHARACTERS = 20_000  # longer lists are read by libyaml, whose messages are poorer
 
 _UNPRINTABLE = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -39,17 +49,31 @@ _UNPRINTABLE = re.compile(
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
 
+class Place(NamedTuple):
+    """A line of a file; column 0 is the whole line."""
+
+    source: str
+    line: int
+    column: int = 0
+
+    def __str__(self) -> str:
+        column = f":{self.column}" if self.column else ""
+        return f"{self.source}:{self.line}{column}"
+
+
 @dataclass(frozen=True)
 class Document:
     """Plain values, and the place of each: line and column count from 1.
 
-    `overrides` are values that the command line set, and how they were written there.
+    `overrides` are values that the command line set, and how they were written there; `elsewhere`
+    are those that another file holds.
     """
 
     value: Any
     source: str
     positions: Mapping[Path, tuple[int, int]]
     overrides: tuple[tuple[Path, str], ...] = ()
+    elsewhere: Mapping[Path, Place] = field(default_factory=dict)
 
     def position(self, path: Path) -> tuple[int, int]:
         """Line and column of the value, or of what encloses it where it was not written."""
@@ -59,12 +83,31 @@ class Document:
 
     def where(self, path: Path) -> str:
         """`file:line:column`, or the override that wrote the value."""
+        if place := self._place(path):
+            return str(place)
         for overridden, label in reversed(self.overrides):
             made_for_it = path not in self.positions and overridden[: len(path)] == path
             if path and (path[: len(overridden)] == overridden or made_for_it):
                 return label
         line, column = self.position(path)
         return f"{self.source}:{line}:{column}"
+
+    def knows(self, path: Path) -> bool:
+        """Whether the value has a place of its own."""
+        return path in self.positions or path in self.elsewhere
+
+    def order(self, path: Path) -> tuple[bool, tuple[int, int], tuple[int, int]]:
+        """Sorts places: line by line, another file's where it is named, overrides last."""
+        overridden = self.where(path).startswith("-S ")
+        place = self._place(path)
+        return overridden, self.position(path), place[1:] if place else (0, 0)
+
+    def _place(self, path: Path) -> Place | None:
+        """Where another file holds the value, or what encloses it."""
+        if not self.elsewhere:
+            return None
+        shorter = (path[:length] for length in range(len(path), 0, -1))
+        return next((self.elsewhere[one] for one in shorter if one in self.elsewhere), None)
 
 
 def read_yaml(text: str, source: str) -> Document:
@@ -80,14 +123,17 @@ def read_yaml(text: str, source: str) -> Document:
     return document
 
 
-def compose(text: str, source: str) -> tuple[Document, list[tuple[Path, Problem]]]:
+def compose(
+    text: str, source: str, listed: Path = LISTED
+) -> tuple[Document, list[tuple[Path, Problem]]]:
     """Like `read_yaml`, but what does not stop the reading is returned, each with its path.
 
     Raises:
         InputError: the text cannot be read to its end.
     """
-    _check_text(text, source)
-    composer = _Composer(text, source)
+    may_be_long = not listed or str(listed[-1]) in text
+    check_text(text, source, MAX_LISTED_CHARACTERS if may_be_long else MAX_CHARACTERS)
+    composer = _Composer(text, source, listed)
     try:
         value = composer.document()
     except pyyaml.MarkedYAMLError as error:
@@ -104,15 +150,19 @@ class _Composer:
 
     text: str
     source: str
+    listed: Path
     positions: dict[Path, tuple[int, int]] = field(default_factory=dict)
     problems: list[tuple[Path, Problem]] = field(default_factory=list)
     line: int = 1
     column: int = 1
     num_values: int = 0
+    num_listed: int = 0
 
     def document(self) -> Any:
         """The value of the only document; None for an empty text."""
-        events: Iterator[Any] = pyyaml.parse(self.text, Loader=pyyaml.SafeLoader)
+        quick = len(self.text) > _QUICK_CHARACTERS and pyyaml.__with_libyaml__
+        loader = pyyaml.CSafeLoader if quick else pyyaml.SafeLoader
+        events: Iterator[Any] = pyyaml.parse(self.text, Loader=loader)
         value = None
         documents = 0
         for event in events:
@@ -135,8 +185,7 @@ class _Composer:
     def _node(self, event: Any, path: Path, events: Iterator[Any]) -> Any:
         self._move_to(event)
         self.positions.setdefault(path, (self.line, self.column))
-        self.num_values += 1
-        self._check_most(event, self.num_values, MAX_VALUES, "values")
+        self._count(event, path)
         self._check_depth(event, len(path))
         self._check_plain(event, path)
         if isinstance(event, pyyaml.MappingStartEvent):
@@ -144,6 +193,19 @@ class _Composer:
         if isinstance(event, pyyaml.SequenceStartEvent):
             return self._sequence(path, events)
         return None if isinstance(event, pyyaml.AliasEvent) else self._scalar(event, path)
+
+    def _count(self, event: Any, path: Path) -> None:
+        if self._depth_in_list(path) is None:
+            self.num_values += 1
+            self._check_most(event, self.num_values, MAX_VALUES, "values")
+        else:
+            self.num_listed += 1
+            self._check_most(event, self.num_listed, MAX_LISTED_VALUES, "values")
+
+    def _depth_in_list(self, path: Path) -> int | None:
+        """How deep in the explicit configurations a value lies; None for one outside."""
+        depth = len(path) - len(self.listed)
+        return depth if depth >= 0 and path[: len(self.listed)] == self.listed else None
 
     def _check_plain(self, event: Any, path: Path) -> None:
         anchor = getattr(event, "anchor", None)
@@ -190,15 +252,16 @@ class _Composer:
 
     def _sequence(self, path: Path, events: Iterator[Any]) -> list[Any]:
         items: list[Any] = []
+        most = MAX_ENTRIES if self._depth_in_list(path) in (0, 1) else MAX_ITEMS
         for event in events:
             if isinstance(event, pyyaml.SequenceEndEvent):
                 return items
-            self._check_most(event, len(items) + 1, MAX_ITEMS, "items in one list")
+            self._check_most(event, len(items) + 1, most, "items in one list")
             items.append(self._node(event, (*path, len(items)), events))
         return items
 
     def _scalar(self, event: Any, path: Path) -> Any:
-        if event.style is None and event.tag is None:
+        if not event.style and event.tag is None:
             try:
                 return resolve(event.value)
             except ValueError as error:
@@ -243,10 +306,15 @@ class _Composer:
         return Problem(what, where, expected=expected)
 
 
-def _check_text(text: str, source: str) -> None:
-    if len(text) > MAX_CHARACTERS:
+def check_text(text: str, source: str, most: int = MAX_CHARACTERS) -> None:
+    """A text is not too long, and printable.
+
+    Raises:
+        InputError: it is not, with the place of the first sign that cannot be printed.
+    """
+    if len(text) > most:
         received = f"{len(text):,} characters"
-        expected = f"at most {MAX_CHARACTERS:,}"
+        expected = f"at most {most:,}"
         raise InputError(Problem("the text is too long", source, received, expected))
     if found := _UNPRINTABLE.search(text):
         line = text.count("\n", 0, found.start()) + 1

@@ -74,6 +74,11 @@ class RunFolder:
         return self.path / "trials.csv"
 
     @property
+    def report(self) -> Path:
+        """The HTML page, derived from the ledger."""
+        return self.path / "report.html"
+
+    @property
     def logs(self) -> Path:
         """What workers print."""
         return self.path / "logs"

@@ -7,30 +7,26 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from tuner.errors import TunerError
 from tuner.experiment.trial import TrialState
 from tuner.ledger import connection as files
 from tuner.ledger import sealed
 from tuner.ledger.checkpoint import SavedCheckpoint
-from tuner.ledger.codec import decode, encode
-from tuner.ledger.damage import damaged, reading, writing
+from tuner.ledger.codec import encode
+from tuner.ledger.damage import writing
 from tuner.ledger.names import Names
+from tuner.ledger.reader import LedgerReader
 from tuner.ledger.records import (
     FINISHED_STATES,
     RANKED_STATES,
     CheckpointRow,
     EpochRow,
-    EventRow,
-    KnownTrial,
     NewTrial,
     Outcome,
-    TrialRow,
 )
-from tuner.ledger.rows import row_of
 from tuner.ledger.scores import best_of, rankable_score
-from tuner.ledger.soundness import version_of
 
 
 def utc_now() -> datetime:
@@ -38,22 +34,19 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Ledger:
-    """One SQLite file: trials, their epochs, and events. One process writes, any number read.
+class Ledger(LedgerReader):
+    """A ledger that is written to: by one process, while any number read.
 
     Every method that changes something is one commit and is on the disk when it returns (0.5 to 2
-    milliseconds). Readers hold a lock for the length of one query and never see half a change.
+    milliseconds).
     """
 
     def __init__(
         self, path: Path, connection: sqlite3.Connection, now: Callable[[], datetime] = utc_now
     ) -> None:
-        self.path = path
-        self._connection = connection
+        super().__init__(path, connection)
         self._now = now
         self._names: Names | None = None
-        with reading(path):
-            self._version = version_of(connection)
 
     @classmethod
     def create_or_open(
@@ -68,37 +61,7 @@ class Ledger:
             files.create(path, experiment_name)
         return cls(path, files.open_for_writing(path), now)
 
-    @classmethod
-    def open_read_only(cls, path: Path) -> Ledger:
-        """A reader's ledger, safe while another process writes.
-
-        Raises:
-            InputError: the file is missing, damaged, foreign or of a newer version.
-        """
-        return cls(path, files.open_for_reading(path))
-
-    def close(self) -> None:
-        """Closes the file; nothing is pending."""
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     # ------------------------------------------------------------------ what the run is
-
-    @property
-    def experiment_name(self) -> str:
-        """The name of the experiment that made this ledger."""
-        return str(self._meta("experiment", ""))
-
-    @property
-    def objective(self) -> tuple[str, str]:
-        """Metric and direction (`max` or `min`) of the scores."""
-        metric, direction = self._meta("objective", ("val_accuracy", "max"))
-        return str(metric), str(direction)
 
     def set_objective(self, metric: str, direction: str) -> None:
         """Says what scores mean. When that changes, every score is computed again from the epochs.
@@ -121,11 +84,13 @@ class Ledger:
         """
         with self._commit():
             self._set_meta("plan", {"plan": plan, "strangers": sorted(strangers)})
+            self._set_meta("position", 0)
 
-    def strangers(self, plan: str) -> frozenset[int] | None:
-        """Trials that are not of the plan that was settled last; None if that was another."""
-        found = self._meta("plan", {})
-        return frozenset(found["strangers"]) if found.get("plan") == plan else None
+    def advance(self, position: int) -> None:
+        """Every trial before this place of the settled plan is recorded."""
+        if position != self._meta("position", 0):
+            with self._commit():
+                self._set_meta("position", position)
 
     def keep_experiment(self, text: str) -> None:
         """Keeps the experiment as it was resolved: what restores a damaged experiment.yaml."""
@@ -133,34 +98,21 @@ class Ledger:
             with self._commit():
                 self._set_meta("experiment_yaml", text)
 
-    @property
-    def experiment_yaml(self) -> str:
-        """What `keep_experiment` kept last; empty in older ledgers."""
-        return str(self._meta("experiment_yaml", ""))
-
-    @property
-    def data_record(self) -> dict[str, str] | None:
-        """Fingerprints of the data sets that the experiment has used, by name; None at first."""
-        found: dict[str, str] | None = self._meta("data", None)
-        return found
-
     def keep_data_record(self, record: Mapping[str, str]) -> None:
         """Keeps them, so that a changed data set is noticed."""
         if dict(record) != self.data_record:
             with self._commit():
                 self._set_meta("data", dict(record))
 
-    @property
-    def environment(self) -> dict[str, Any]:
-        """Versions, hardware and hashes of the last run, as its event keeps them; or nothing."""
-        clauses = "WHERE kind = 'environment' ORDER BY id DESC LIMIT 1"
-        found = self._whole("events", clauses)
-        with self._decoding():
-            return dict(decode(found[0][3])) if found else {}
+    def begin_run(
+        self, *, total: int | None, done: int, workers: int, epochs_to_run: int | None = None
+    ) -> None:
+        """Notes what a run sets out to do, so that `status` can tell how far it is.
 
-    def begin_run(self, *, total: int | None, done: int, workers: int) -> None:
-        """Notes what a run sets out to do, so that `status` can tell how far it is."""
+        `epochs_to_run` is known of a search that shares epochs out itself.
+        """
         finished = sum(n for state, n in self.counts().items() if state in FINISHED_STATES)
+        trained = self.trained_epochs()
         with self._commit():
             self._set_meta(
                 "run",
@@ -169,27 +121,52 @@ class Ledger:
                     "done": done,
                     "workers": workers,
                     "finished_before": finished,
+                    "epochs_before": trained,
+                    "epochs_to_run": epochs_to_run,
                     "started_at": self._time(),
                 },
             )
             self._insert_event("run", {"total": total, "done": done, "workers": workers})
 
-    @property
-    def last_run(self) -> dict[str, Any]:
-        """What `begin_run` noted last: total, done, workers, finished_before, started_at."""
-        found: dict[str, Any] = self._meta("run", {})
-        return found
-
     # ------------------------------------------------------------------ the life of a trial
 
-    def add(self, trials: Sequence[NewTrial]) -> list[int]:
-        """Records proposed trials as WAITING, all in one commit; returns their numbers."""
+    def add(self, trials: Sequence[NewTrial], position: int | None = None) -> list[int]:
+        """Records proposed trials as WAITING, all in one commit; returns their numbers.
+
+        `position` is what `advance` notes, in the same commit.
+        """
         names = self._known_names()
         changed = names.note(trials)
         with self._commit():
+            if position is not None:
+                self._set_meta("position", position)
             if changed:
                 self._set_meta("names", names.to_json())
             return [self._insert(trial) for trial in trials]
+
+    def take_over(
+        self, trials: Sequence[tuple[NewTrial, Sequence[EpochRow], Outcome]], source: str
+    ) -> list[int]:
+        """Records trials that another experiment has finished, all in one commit.
+
+        An event names their `source`. Gives their numbers here.
+        """
+        names = self._known_names()
+        names.note([new for new, _, _ in trials])
+        for _, _, outcome in trials:
+            names.note_metrics(outcome.metrics)
+        numbers = []
+        with self._commit():
+            self._set_meta("names", names.to_json())
+            for new, epochs, outcome in trials:
+                number = self._insert(new)
+                for row in epochs:
+                    self._insert_epoch(number, row.epoch, row.metrics, row.seconds)
+                self._update(number, epochs=len(epochs))
+                self._finish(number, outcome)
+                numbers.append(number)
+            self._insert_event("reused", {"from": source, "trials": numbers})
+        return numbers
 
     def start(self, number: int, worker: int, attempt: int = 1) -> None:
         """The trial is RUNNING on a worker; it goes on after the epochs that it has."""
@@ -218,12 +195,7 @@ class Ledger:
         """
         superseded: list[str] = []
         with self._commit():
-            self._execute(
-                "INSERT OR REPLACE INTO epochs (trial, epoch, metrics, seconds) "
-                "VALUES (?, ?, ?, ?)",
-                (number, epoch, encode(dict(metrics)), seconds),
-            )
-            self._seal("epochs", "trial = ? AND epoch = ?", number, epoch)
+            self._insert_epoch(number, epoch, metrics, seconds)
             self._update(number, epochs=epoch)
             if checkpoint is not None:
                 superseded = self._forget_checkpoints(number, kept)
@@ -246,17 +218,7 @@ class Ledger:
         with self._commit():
             if names.note_metrics(outcome.metrics):
                 self._set_meta("names", names.to_json())
-            self._update(
-                number,
-                state=outcome.state.value,
-                score=rankable_score(outcome),
-                best_epoch=outcome.best_epoch,
-                metrics=encode(dict(outcome.metrics)),
-                train_seconds=outcome.train_seconds,
-                compile_seconds=outcome.compile_seconds,
-                reason=outcome.reason,
-                finished_at=self._time(),
-            )
+            self._finish(number, outcome)
 
     def requeue(self, number: int) -> None:
         """The trial is WAITING again and will go on from its newest checkpoint."""
@@ -307,93 +269,22 @@ class Ledger:
     def retry(self, states: Sequence[TrialState]) -> int:
         """Requeues every trial in these states; returns how many.
 
-        A failed one goes on from its newest checkpoint, a diverged one has none that is any good.
+        A failed or stopped one goes on from its newest checkpoint, a diverged one has none that is
+        any good. What was stopped is `exempt` from now on: no rule stops it again.
         """
+        stopped = self._numbers(TrialState.STOPPED) if TrialState.STOPPED in states else []
         numbers = [number for state in states for number in self._numbers(state)]
         with self._commit():
             for number in numbers:
                 self._requeue(number)
+            if stopped:
+                self._set_meta("exempt", sorted({*self.exempt, *stopped}))
         return len(numbers)
 
     def event(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
         """Keeps something worth remembering that is no trial."""
         with self._commit():
             self._insert_event(kind, dict(detail or {}))
-
-    # ------------------------------------------------------------------ reading
-
-    def rows(self, states: Sequence[TrialState] | None = None) -> list[TrialRow]:
-        """Trials in the order of their numbers, all or those in some states."""
-        if states is None:
-            return self._rows("ORDER BY number")
-        marks = ", ".join("?" * len(states))
-        wanted = tuple(state.value for state in states)
-        return self._rows(f"WHERE state IN ({marks}) ORDER BY number", wanted)
-
-    def row(self, number: int) -> TrialRow | None:
-        """One trial, or None."""
-        found = self._rows("WHERE number = ?", (number,))
-        return found[0] if found else None
-
-    def top(self, count: int) -> list[TrialRow]:
-        """The best trials by score, ties to the earlier; reads no more than it returns."""
-        order = "DESC" if self.objective[1] == "max" else "ASC"
-        where = f"WHERE score IS NOT NULL ORDER BY score {order}, number LIMIT ?"
-        return self._rows(where, (count,))
-
-    def epochs(self, number: int | None = None) -> list[EpochRow]:
-        """The epochs of one trial, or of all, in order."""
-        if number is None:
-            found = self._whole("epochs", "ORDER BY trial, epoch")
-        else:
-            found = self._whole("epochs", "WHERE trial = ? ORDER BY epoch", (number,))
-        with self._decoding():
-            return [EpochRow(n, epoch, decode(m), seconds) for n, epoch, m, seconds in found]
-
-    def checkpoints(self, number: int | None = None) -> list[CheckpointRow]:
-        """Checkpoints of a trial, newest first; or of all trials."""
-        if number is None:
-            found = self._whole("checkpoints", "ORDER BY trial, epoch DESC")
-        else:
-            found = self._whole("checkpoints", "WHERE trial = ? ORDER BY epoch DESC", (number,))
-        return [CheckpointRow(*row) for row in found]
-
-    def counts(self) -> dict[TrialState, int]:
-        """How many trials are in each state; every state is present."""
-        found = dict(self._fetch("SELECT state, count(*) FROM trials GROUP BY state"))
-        return {state: int(found.get(state.value, 0)) for state in TrialState}
-
-    def mean_seconds(self) -> float | None:
-        """Mean seconds of a ranked trial, compiling included; None before there is one."""
-        query = (
-            "SELECT avg(train_seconds + coalesce(compile_seconds, 0)) FROM trials "
-            "WHERE score IS NOT NULL"
-        )
-        found: float | None = self._fetch(query)[0][0]
-        return found
-
-    def by_key(self) -> dict[str, KnownTrial]:
-        """Every trial's number and state by its key: what continuing a run needs."""
-        found = self._fetch("SELECT key, number, state FROM trials")
-        states = {state.value: state for state in TrialState}
-        with self._decoding():
-            return {key: KnownTrial(number, states[state]) for key, number, state in found}
-
-    def events(self) -> list[EventRow]:
-        """Everything that `event` kept, oldest first."""
-        found = self._whole("events", "ORDER BY id")
-        with self._decoding():
-            return [EventRow(at, kind, decode(detail)) for _, at, kind, detail in found]
-
-    @property
-    def value_names(self) -> tuple[str, ...]:
-        """Dotted names that were searched or that differ between trials, oldest first."""
-        return self._read_names().values
-
-    @property
-    def metric_names(self) -> tuple[str, ...]:
-        """Names of all final metrics, oldest first."""
-        return self._read_names().metrics
 
     # ------------------------------------------------------------------ inside
 
@@ -412,33 +303,8 @@ class Ledger:
     def _execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(statement, values)
 
-    def _fetch(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with reading(self.path):
-            return self._connection.execute(query, values).fetchall()
-
-    def _whole(self, table: str, clauses: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Rows that are what was written; a table that an older version lacks has none."""
-        columns = sealed.selection(table, self._version)
-        if columns is None:
-            return []
-        found = self._fetch(f"SELECT {columns} FROM {table} {clauses}", values)
-        with self._decoding():
-            return list(sealed.opened(table, self._version, found))
-
     def _seal(self, table: str, where: str, *key: Any) -> None:
         sealed.seal(self._connection, table, where, key)
-
-    @contextmanager
-    def _decoding(self) -> Iterator[None]:
-        try:
-            yield
-        except (ValueError, KeyError, TypeError) as error:
-            raise damaged(self.path, f"an unreadable row: {error}") from error
-
-    def _rows(self, clauses: str, values: Sequence[Any] = ()) -> list[TrialRow]:
-        found = self._whole("trials", clauses, values)
-        with self._decoding():
-            return [row_of(fields, self._version) for fields in found]
 
     def _insert(self, trial: NewTrial) -> int:
         try:
@@ -463,16 +329,34 @@ class Ledger:
         self._seal("trials", "number = ?", cursor.lastrowid)
         return cursor.lastrowid
 
+    def _insert_epoch(
+        self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float
+    ) -> None:
+        self._execute(
+            "INSERT OR REPLACE INTO epochs (trial, epoch, metrics, seconds) VALUES (?, ?, ?, ?)",
+            (number, epoch, encode(dict(metrics)), seconds),
+        )
+        self._seal("epochs", "trial = ? AND epoch = ?", number, epoch)
+
+    def _finish(self, number: int, outcome: Outcome) -> None:
+        self._update(
+            number,
+            state=outcome.state.value,
+            score=rankable_score(outcome),
+            best_epoch=outcome.best_epoch,
+            metrics=encode(dict(outcome.metrics)),
+            train_seconds=outcome.train_seconds,
+            compile_seconds=outcome.compile_seconds,
+            reason=outcome.reason.encode("utf-8", "replace").decode(),  # it may be anybody's text
+            finished_at=self._time(),
+        )
+
     def _update(self, number: int, **fields: Any) -> None:
         assignments = ", ".join(f"{name} = ?" for name in fields)
         statement = f"UPDATE trials SET {assignments} WHERE number = ?"
         if self._execute(statement, (*fields.values(), number)).rowcount != 1:
             raise TunerError(f"{self.path}: there is no trial {number}")
         self._seal("trials", "number = ?", number)
-
-    def _numbers(self, state: TrialState) -> list[int]:
-        found = self._fetch("SELECT number FROM trials WHERE state = ?", (state.value,))
-        return [row[0] for row in found]
 
     def _newest_checkpoint(self, number: int) -> int:
         query = "SELECT max(epoch) FROM checkpoints WHERE trial = ?"
@@ -504,11 +388,6 @@ class Ledger:
             epoch, score = best_of(self.epochs(row.number), metric, direction)
             self._update(row.number, score=score, best_epoch=epoch)
 
-    def _meta(self, name: str, default: Any) -> Any:
-        found = self._whole("meta", "WHERE name = ?", (name,))
-        with self._decoding():
-            return decode(found[0][1]) if found else default
-
     def _set_meta(self, name: str, value: Any) -> None:
         statement = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
         self._execute(statement, (name, encode(value)))
@@ -518,11 +397,6 @@ class Ledger:
         if self._names is None:
             self._names = self._read_names()
         return self._names
-
-    def _read_names(self) -> Names:
-        stored = self._meta("names", {})
-        with self._decoding():
-            return Names.from_json(stored)
 
     def _time(self) -> str:
         return self._now().isoformat(timespec="milliseconds")

@@ -11,6 +11,7 @@ from tuner.experiment.trial import TrialState
 # States with a score. Failed and diverged trials are recorded with their reason, never ranked.
 RANKED_STATES = (TrialState.COMPLETED, TrialState.STOPPED)
 UNRANKED_STATES = (TrialState.DIVERGED, TrialState.FAILED)
+GRADIENTS = "gradients"  # the kind of the events that keep a trial's gradient norms
 FINISHED_STATES = (*RANKED_STATES, *UNRANKED_STATES)
 _MISSING = object()
 

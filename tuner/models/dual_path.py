@@ -115,7 +115,7 @@ class DualPath(Family[DualPathConfig]):
         check_image(image_shape, config.stem, STAGE_REDUCTION)
         tape = CostTape(image_shape)
         _stem_cost(tape, config)
-        for place in _plan(config):
+        for place in blocks_of(config):
             _block_cost(tape, place, config.groups)
         tape.batch_normalization()
         tape.activation()
@@ -135,7 +135,7 @@ class DualPath(Family[DualPathConfig]):
 
         inputs = keras.Input(image_shape, name="image")
         x = _stem(inputs, config)
-        for place in _plan(config):
+        for place in blocks_of(config):
             x = DualPathBlock(
                 place.filters,
                 place.residual_filters,
@@ -150,7 +150,7 @@ class DualPath(Family[DualPathConfig]):
         return keras.Model(inputs, logits, name=self.name)
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """A block where it stands."""
 
     name: str
@@ -161,11 +161,12 @@ class _Place(NamedTuple):
     projection: bool
 
 
-def _plan(config: DualPathConfig) -> Iterator[_Place]:
+def blocks_of(config: DualPathConfig) -> Iterator[Place]:
+    """Every block in the order of the network."""
     stages = zip(STAGE_BLOCKS[config.depth], config.growth_rates, strict=True)
     for stage, (num_blocks, growth_rate) in enumerate(stages):
         for block in range(num_blocks):
-            yield _Place(
+            yield Place(
                 f"stage{stage + 1}_block{block + 1}",
                 config.bottleneck_filters * 2**stage,
                 config.residual_filters * 2**stage,
@@ -196,7 +197,7 @@ def _stem_cost(tape: CostTape, config: DualPathConfig) -> None:
         tape.pool(3, 2, padding="same")
 
 
-def _block_cost(tape: CostTape, place: _Place, groups: int) -> None:
+def _block_cost(tape: CostTape, place: Place, groups: int) -> None:
     start, channels = tape.shape, tape.channels
     if place.projection:
         channels = place.residual_filters + 2 * place.growth_rate

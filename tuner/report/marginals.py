@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.ledger.queries import Rows, by_number, field_of, value_of
 from tuner.ledger.records import TrialRow
 from tuner.report import words
+from tuner.report.tabular.groups import Group, group_of
+
+__all__ = ["Group", "Marginal", "group_of", "marginals"]
 
 _MAX_GROUPS = 8  # a value with more distinct points than this is cut into quarters
 _PARTS = 4
 _PLAIN = {int, float, str, bool, type(None)}
 _ABSENT = object()
-
-
-@dataclass(frozen=True)
-class Group:
-    """Ranked trials that share a value (or a range of values): mean score, spread, number.
-
-    `spread` is the standard deviation over the trials; None for a single one.
-    """
-
-    label: str
-    mean: float
-    spread: float | None
-    n: int
 
 
 @dataclass(frozen=True)
@@ -53,33 +43,22 @@ def marginals(ranked: Sequence[TrialRow], names: Iterable[str]) -> list[Marginal
     """
     listed = list(names)
     short = words.short_names(listed)
-    scored = [row for row in ranked if row.score is not None]
-    scores = [row.score or 0.0 for row in scored]
+    ranked = by_number(ranked)
+    scores = field_of(ranked, "score")
     found = []
     for name in listed:
-        groups = _groups(*_values(scored, scores, name))
+        groups = _groups(*_values(ranked, scores, name))
         if len(groups) > 1:
-            found.append(Marginal(name, short[name], tuple(groups)))
+            found.append(Marginal(name, words.printable(short[name]), tuple(groups)))
     return sorted(found, key=lambda marginal: -marginal.effect)
 
 
-def group_of(label: str, scores: Sequence[float]) -> Group:
-    """Mean and spread of some scores."""
-    n = len(scores)
-    mean = math.fsum(scores) / n
-    if n < 2:
-        return Group(label, mean, None, n)
-    # Not statistics.stdev: its exact fractions take a second for ten thousand trials.
-    squares = math.fsum((score - mean) ** 2 for score in scores)
-    return Group(label, mean, math.sqrt(squares / (n - 1)), n)
-
-
 def _values(
-    scored: Sequence[TrialRow], scores: list[float], name: str
-) -> tuple[list[Any], list[float]]:
+    ranked: Sequence[TrialRow], scores: Sequence[float], name: str
+) -> tuple[Sequence[Any], Sequence[float]]:
     """Values and scores of the trials that have the hyperparameter."""
-    values = [row.value(name, _ABSENT) for row in scored]
-    if _ABSENT not in values:
+    values = value_of(ranked, name, _ABSENT)
+    if isinstance(ranked, Rows) and ranked.has_everywhere(name):
         return values, scores
     there = [value is not _ABSENT for value in values]
     return list(itertools.compress(values, there)), list(itertools.compress(scores, there))

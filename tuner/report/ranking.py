@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
+from tuner.ledger.queries import field_of, picked
 from tuner.ledger.records import FINISHED_STATES, RANKED_STATES, TrialRow
 
 _RANKED, _FINISHED = frozenset(RANKED_STATES), frozenset(FINISHED_STATES)
@@ -16,9 +16,9 @@ _RANKED, _FINISHED = frozenset(RANKED_STATES), frozenset(FINISHED_STATES)
 class Ranking:
     """Trials best first, and those that have no place: without a score, or not ended yet."""
 
-    ranked: tuple[TrialRow, ...]
-    unranked: tuple[TrialRow, ...]
-    unfinished: tuple[TrialRow, ...]
+    ranked: Sequence[TrialRow]
+    unranked: Sequence[TrialRow]
+    unfinished: Sequence[TrialRow]
 
 
 def rank(rows: Iterable[TrialRow], direction: str) -> Ranking:
@@ -27,19 +27,20 @@ def rank(rows: Iterable[TrialRow], direction: str) -> Ranking:
     Only completed and stopped trials with a score that is a number are ranked: NaN is never best,
     nor anywhere. Ties go to the earlier trial.
     """
-    ranked: list[TrialRow] = []
-    unranked: list[TrialRow] = []
-    unfinished: list[TrialRow] = []
-    for row in rows:
-        score = row.score
-        if row.state in _RANKED and score is not None and not math.isnan(score):
-            ranked.append(row)
-        elif row.state in _FINISHED:
-            unranked.append(row)
+    rows = rows if isinstance(rows, Sequence) else tuple(rows)
+    scores, states, numbers = (field_of(rows, name) for name in ("score", "state", "number"))
+    ranked: list[int] = []
+    unranked: list[int] = []
+    unfinished: list[int] = []
+    for place, (score, state) in enumerate(zip(scores, states, strict=True)):
+        if state in _RANKED and score is not None and not math.isnan(score):
+            ranked.append(place)
+        elif state in _FINISHED:
+            unranked.append(place)
         else:
-            unfinished.append(row)
+            unfinished.append(place)
     for group in (ranked, unranked):
-        group.sort(key=attrgetter("number"))
+        group.sort(key=numbers.__getitem__)
     # Sorting keeps the order of equal ones, `reverse` too.
-    ranked.sort(key=attrgetter("score"), reverse=direction == "max")
-    return Ranking(tuple(ranked), tuple(unranked), tuple(unfinished))
+    ranked.sort(key=scores.__getitem__, reverse=direction == "max")
+    return Ranking(*(picked(rows, group) for group in (ranked, unranked, unfinished)))

@@ -27,6 +27,8 @@ class Status:
     best: float | None = None
     best_trial: int | None = None
     failures: int = 0
+    stopped: int = 0
+    waiting: int = 0
     seconds_left: float | None = None
     process: int | None = None
     problem: str = ""
@@ -49,6 +51,9 @@ def _status(folder: RunFolder, ledger: Ledger, now: datetime) -> Status:
     best = ledger.top(1)
     holder = folder.holder()
     running = ledger.rows([TrialState.RUNNING]) if holder is not None else []
+    lengths = ledger.trained_epochs(FINISHED_STATES) + sum(map(_epochs, running))
+    mean = lengths / max(1, ended + len(running))
+    not_begun = max(0, (total or 0) - done - len(running))
     return Status(
         name=folder.name,
         state=_state(holder is not None, done, total, bool(ended)),
@@ -59,7 +64,11 @@ def _status(folder: RunFolder, ledger: Ledger, now: datetime) -> Status:
         best=best[0].score if best else None,
         best_trial=best[0].number if best else None,
         failures=sum(counts[state] for state in UNRANKED_STATES),
-        seconds_left=_seconds_left(run, ended, done, running, now) if holder is not None else None,
+        seconds_left=_seconds_left(run, ledger, running, not_begun * mean, now)
+        if holder is not None
+        else None,
+        stopped=counts[TrialState.STOPPED],
+        waiting=counts[TrialState.WAITING] if holder is not None else 0,
         process=holder or None,
     )
 
@@ -75,22 +84,26 @@ def _state(is_running: bool, done: int, total: int | None, any_ended: bool) -> s
 
 
 def _seconds_left(
-    run: dict[str, Any], ended: int, done: int, running: list[TrialRow], now: datetime
+    run: dict[str, Any], ledger: Ledger, running: list[TrialRow], not_begun: float, now: datetime
 ) -> float | None:
-    """Time since the run began, scaled to what is missing; running trials count by their epochs."""
-    total = run.get("total")
-    if total is None:
+    """Time since the run began, scaled from the epochs that it has trained to those missing.
+
+    A search that shares epochs out itself has noted how many it planned. Elsewhere `not_begun` are
+    the epochs of trials that have not begun, each as long as the mean of those that have.
+    """
+    if run.get("total") is None or "epochs_before" not in run:
         return None
     elapsed = (now - datetime.fromisoformat(run["started_at"])).total_seconds()
-    under_way = sum(_share(row) for row in running)
-    progress = ended - int(run["finished_before"]) + under_way
-    if progress <= 0 or elapsed <= 0:
+    trained = ledger.trained_epochs() - int(run["epochs_before"])
+    if trained <= 0 or elapsed <= 0:
         return None
-    return elapsed / progress * max(0.0, int(total) - done - under_way)
+    left = not_begun + sum(max(0, _epochs(row) - row.epochs) for row in running)
+    if run.get("epochs_to_run") is not None:
+        left = max(0, int(run["epochs_to_run"]) - trained)
+    return elapsed / trained * left
 
 
-def _share(row: TrialRow) -> float:
+def _epochs(row: TrialRow) -> int:
+    """As many as a running trial is to have."""
     epochs = row.configuration.get("training.epochs")
-    if not isinstance(epochs, int) or epochs < 1:
-        return 0.0
-    return min(1.0, row.epochs / epochs)
+    return epochs if isinstance(epochs, int) and epochs > 0 else row.epochs

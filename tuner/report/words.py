@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -92,7 +94,9 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 def values_text(values: Mapping[str, Any]) -> str:
     """Searched values on one line, names shortened: `learning_rate 0.01, depth 20`."""
     short = short_names(values)
-    return ", ".join(f"{short[name]} {value_text(value)}" for name, value in values.items())
+    return ", ".join(
+        f"{printable(short[name])} {value_text(value)}" for name, value in values.items()
+    )
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -105,14 +109,33 @@ def state_word(state: TrialState) -> str:
     return state.value.lower()
 
 
-def printable(text: str) -> str:
-    """Text from files and frameworks without control characters, so that it stays text."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+def printable(text: str, keep: str = "") -> str:
+    """Text from files and frameworks without control characters, so that it stays text.
+
+    Escape sequences, marks that turn the direction of writing and invisible characters go, but
+    for those in `keep`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def width(text: str) -> int:
+    """Columns of a terminal that a text takes: two for wide characters, none for accents."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
 
 
 def markdown_text(text: str) -> str:
     """Text that stays text in Markdown; an underscore inside a word is harmless there."""
-    return re.sub(r"[\\|*`<\[]|\b_|_\b", lambda found: "\\" + found[0], printable(text))
+    return re.sub(r"[\\|*`<\[&~$]|\b_|_\b", lambda found: "\\" + found[0], printable(text))
+
+
+def command_text(command: str, name: str) -> str:
+    """A command as a person types it, between marks: `tuner confirm grid`."""
+    return f"`tuner {command} {shlex.quote(printable(name))}`"
 
 
 def first_line(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tuner.experiment.space import SearchSpace
 from tuner.experiment.trial import Configuration, canonical
-from tuner.search.method import SearchMethod
+from tuner.search.method import Proposal, SearchMethod
 from tuner.search.permutation import Permutation
 
 _MAX_DUPLICATES = 1_000
@@ -48,7 +48,16 @@ class Planned(SearchMethod):
         """Whether the whole sequence was proposed."""
         return self._asked >= self.total
 
-    def ask(self) -> Configuration | None:
+    @property
+    def position(self) -> int:
+        """How many were proposed: the place of the next one."""
+        return self._asked
+
+    def go_to(self, position: int) -> None:
+        """Propose from this place on; those before it were proposed by an earlier run."""
+        self._asked = min(position, self.total)
+
+    def ask(self) -> Proposal | None:
         """The next of the sequence."""
         if self.exhausted:
             return None
@@ -57,7 +66,7 @@ class Planned(SearchMethod):
         except IndexError:
             return None
         self._asked += 1
-        return configuration
+        return Proposal(configuration)
 
 
 class GridPlan(Planned):
@@ -131,7 +140,7 @@ class DrawnPlan(Planned):
             rng = random.Random(f"{self._seed}/random/{self._draws}")
             self._draws += 1
             configuration = self._space.sample(rng)
-            key = canonical(configuration.flat())
+            key = canonical(configuration.values)
             if key not in self._known:
                 self._known.add(key)
                 self._drawn.append(configuration)

@@ -86,6 +86,7 @@ class JaxProgram(Program):
 
     def _compile(self) -> None:
         self._traces = 0
+        self._watch: Any = None
         state, epoch, values = self._examples()
         totals, bounds = self._zero_totals(), (np.int32(0), np.int32(0))
         self._train = (
@@ -118,6 +119,11 @@ class JaxProgram(Program):
         for bounds in self._calls(first, last):
             totals = self._evaluate(state, totals, values, *bounds, self._validation_fixed)
         return totals
+
+    def _norms(self, state: State, values: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
+        if self._watch is None:
+            self._watch = jax.jit(self._steps.gradient_norms)
+        return self._watch(state, values, batch, self._train_fixed)
 
     @staticmethod
     def _to_device(value: Any) -> Any:

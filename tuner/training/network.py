@@ -107,6 +107,20 @@ class Network:
         ]
         return np.concatenate(parts)
 
+    def kernel_names(self) -> tuple[tuple[str, int], ...]:
+        """Layer and number of weights of every kernel, from the image to the logits."""
+        return tuple(
+            (variable.path.rpartition("/")[0] or variable.name, size)
+            for size, variable in zip(self.sizes, self.trainable, strict=True)
+            if _is_kernel(variable)
+        )
+
+    def kernel_norms(self, gradient: Tensor) -> Tensor:
+        """L2 norm of each kernel's part of a vector like `weights`, in that order."""
+        parts = zip(self.trainable, self._pieces(gradient), strict=True)
+        squares = [ops.sum(ops.square(piece)) for variable, piece in parts if _is_kernel(variable)]
+        return ops.sqrt(ops.stack(squares))
+
     def _pieces(self, weights: Tensor) -> list[Tensor]:
         ends = np.cumsum(self.sizes)[:-1].tolist()
         pieces = ops.split(weights, ends) if ends else [weights]

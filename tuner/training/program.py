@@ -28,6 +28,7 @@ from tuner.training.steps import FIRST_LOSS_SCALE, Epoch, Fixed, LossFunction, S
 # A program is called for about this long at a time, so that a person sees progress and can stop.
 SECONDS_PER_CALL = 1.0
 MAX_EVALUATION_BATCH = 500
+MAX_WATCHED_BATCH = 1000  # images whose gradients are watched, if a batch has more
 
 
 class Interrupted(Exception):
@@ -160,6 +161,10 @@ class Program(ABC):
     ) -> Totals:
         """Evaluation batches first … last − 1."""
 
+    @abstractmethod
+    def _norms(self, state: State, values: Any, batch: tuple[Any, Any]) -> Any:
+        """`Steps.gradient_norms`, compiled when it is first asked for."""
+
     @property
     @abstractmethod
     def num_traces(self) -> int:
@@ -232,6 +237,25 @@ class Program(ABC):
 
         self._in_calls("evaluate", self.evaluation_steps, advance, on_progress)
         return _means(totals)
+
+    def gradient_norms(self, state: State, hyperparameters: Hyperparameters) -> list[float]:
+        """Norm of the loss's mean gradient in each kernel of `network.kernel_names()`.
+
+        On one batch, the same for all trials of the data set: images, order, augmentation and the
+        keys of random layers are fixed, and batch normalization normalizes with the batch. The
+        state is left as it is. Compiled once, the first time.
+        """
+        values = self._device_values(hyperparameters)
+        found = self._norms(state, values, self._watched_batch())
+        return [float(norm) for norm in np.asarray(found)]
+
+    def _watched_batch(self) -> tuple[Any, Any]:
+        size = min(self.blueprint.batch_size, MAX_WATCHED_BATCH)
+        order = generator(0, "watch").permutation(self.images.num_train)
+        keys = [derive(0, "watch", index) for index in range(len(self.network.generators))]
+        batch = (order[:size].astype(np.int32), np.asarray(keys, np.int32))
+        found: tuple[Any, Any] = self._to_device(batch)
+        return found
 
     @property
     def evaluation_steps(self) -> int:

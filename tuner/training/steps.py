@@ -147,6 +147,35 @@ class Steps:
             return _scaled_update(state, totals, gradient, seen, updated)
         return updated(gradient), _added(totals, seen)
 
+    def gradient_norms(
+        self,
+        state: State,
+        values: Mapping[str, Tensor],
+        batch: tuple[Tensor, Tensor],
+        fixed: Fixed,
+    ) -> Tensor:
+        """The norm of the mean gradient in each kernel, (kernels,), as a step would see it.
+
+        Of the loss alone: without L2 penalty and the model's own losses. `batch` is (indices,
+        keys of the generators); nothing is updated.
+        """
+        indices, keys = batch
+        truth = ops.take(fixed.labels, indices, axis=0)
+        # Small gradients are zero in float16 unless they are scaled, as in training.
+        scale = state.loss_scale[0] if self.scale_loss else 1.0
+
+        def objective(weights: Tensor) -> tuple[Tensor, Any]:
+            logits, _, _ = self.network.train(
+                weights, state.moving, values, keys, state.step, fixed.images, indices
+            )
+            log_probabilities = ops.log_softmax(logits, axis=-1)
+            losses = cross_entropy(log_probabilities, truth)
+            loss = ops.mean(smoothed(log_probabilities, losses, values["label_smoothing"]))
+            return loss * scale, losses
+
+        _, gradient = self.value_and_gradient(objective, state.weights)
+        return self.network.kernel_norms(gradient / scale)
+
     def _updated(
         self,
         state: State,

@@ -54,6 +54,7 @@ class TensorFlowProgram(Program):
     def _compile(self) -> None:
         """Calls of no steps: everything is traced and optimized, nothing is trained."""
         self._traces = 0
+        self._watch: Any = None
         self._train = tf.function(self._train_graph, autograph=False)
         self._evaluate = tf.function(self._evaluate_graph, autograph=False)
         state, epoch, values = self._examples()
@@ -74,6 +75,11 @@ class TensorFlowProgram(Program):
             state, totals, values, tf.constant(first), tf.constant(last)
         )
         return result
+
+    def _norms(self, state: State, values: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
+        if self._watch is None:
+            self._watch = tf.function(self._steps.gradient_norms, autograph=False)
+        return self._watch(state, values, batch, self._train_fixed)
 
     @staticmethod
     def _to_device(value: Any) -> Any:

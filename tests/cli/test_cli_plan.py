@@ -1,0 +1,193 @@
+"""What `tuner plan` prints of time and disk, and what a run says of it afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tuner.cli.measuring import measured_text
+from tuner.cli.run import say_how_it_ended
+from tuner.data.images import check
+from tuner.execution.estimate.estimating import networks_of
+from tuner.execution.estimate.measuring import Measured
+from tuner.execution.estimate.speeds import Speed, SpeedRecord, Start, this_machine
+from tuner.execution.estimate.timing import TimeEstimate
+from tuner.execution.estimate.workload import Past, workload_of
+from tuner.execution.messages import RunEnded
+from tuner.experiment.experiment import load_experiment
+
+TEXT = """\
+name: tiny
+data: {dataset: synthetic, train_images: 500, validation: 100}
+model: {family: resnet, depth: {choice: [8, 14]}}
+training: {epochs: 2, batch_size: 50, learning_rate: {choice: [0.1, 0.01]}}
+"""
+
+UNKNOWN = """\
+tiny: 4 trials to run
+  8 epochs to train in all
+  time unknown: nothing like it was measured on this machine (--measure does)
+  about 12.9 MB on disk, 12.8 MB of it checkpoints
+
+2 structures to compile, once each
+  depth  configurations  params   MACs   memory
+      8               2   81.1k  12.2M  30.8 MB
+     14               2    178k  26.4M  55.3 MB
+"""
+
+
+@pytest.fixture
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SpeedRecord:
+    """An empty record of the test's own."""
+    monkeypatch.setenv("TUNER_CACHE_DIR", str(tmp_path / "cache"))
+    return SpeedRecord.at_home(os.environ)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def keep_speeds(record: SpeedRecord, path: Path, number: int) -> None:
+    """Steps of 2 seconds, images of 0.01, compiling in 10, for the first structures of a file."""
+    experiment = load_experiment(path)
+    work = workload_of(experiment, "x", Past())
+    networks = networks_of(experiment, work, check(experiment.data, None))
+    machine, at = this_machine(os.environ), datetime(2026, 1, 1, tzinfo=UTC).isoformat()
+    speeds = [
+        Speed(
+            machine=machine,
+            device="CPU",
+            sharing=1,
+            backend="tensorflow",
+            precision="float32",
+            family=network.family,
+            structure=key,
+            image_shape=network.image_shape,
+            num_classes=network.num_classes,
+            batch_size=network.batch_size,
+            parameters=network.parameters,
+            macs=network.macs,
+            step_seconds=2.0,
+            image_seconds=0.01,
+            epoch_seconds=0.0,
+            trial_seconds=0.0,
+            compile_seconds=10.0,
+            spread=0.05,
+            epochs=4,
+            measured_at=at,
+        )
+        for key, network in list(networks.items())[:number]
+    ]
+    record.add(speeds, [Start(machine, "tensorflow", "CPU", 5.0, at)])
+
+
+def test_an_unknown_time_says_how_to_know_it(tuner, tiny, record, tmp_path):
+    assert tuner("plan", tiny, "--results", tmp_path).out == UNKNOWN
+
+
+def test_a_known_time_has_a_range_and_a_basis(tuner, tiny, record, tmp_path):
+    keep_speeds(record, tiny, 2)
+    # 5 start + 2 x 10 compile + 4 trials x 2 epochs x (10 x 2 + 100 x 0.01) = 193 seconds
+    lines = tuner("plan", tiny, "--results", tmp_path).out.splitlines()
+    assert lines[2:4] == ["  about 3m 15s (2m 40s to 3m 50s)", "    measured: all 2 structures"]
+    found = json.loads(tuner("plan", tiny, "--results", tmp_path, "--json").out)["time"]
+    assert found["seconds"] == pytest.approx(193)
+    assert (found["measured"], found["scaled"], found["workers"]) == (2, 0, 1)
+
+
+def test_what_was_scaled_is_said(tuner, tiny, record, tmp_path):
+    keep_speeds(record, tiny, 1)
+    lines = tuner("plan", tiny, "--results", tmp_path).out.splitlines()
+    assert lines[3] == "    measured: 1 of 2 structures; 1 scaled by multiply-adds"
+
+
+def test_other_numbers_of_workers_are_estimated_for(tuner, tiny, record, tmp_path):
+    keep_speeds(record, tiny, 2)
+    lines = tuner("plan", tiny, "-j", "2", "--results", tmp_path).out.splitlines()
+    assert " with 2 workers" in lines[2]
+    assert "scaled by multiply-adds: all 2 structures" in lines[3]
+
+
+def test_a_rule_makes_it_the_most(tuner, tiny, record, tmp_path):
+    keep_speeds(record, tiny, 2)
+    tiny.write_text(TEXT + "search: {stop: {rule: asha}}")
+    assert "  at most about 3m 15s\n" in tuner("plan", tiny, "--results", tmp_path).out
+
+
+def test_a_stopping_rule_keeps_checkpoints_of_what_it_stops(tuner, tiny, record, tmp_path):
+    """Of 8 trials: 2 of the running one and 5 best ones; of the 3 others newest and best."""
+    tiny.write_text(TEXT.replace("[0.1, 0.01]", "[0.1, 0.01, 0.02, 0.03]"))
+    options = ("--json", "--results", tmp_path)
+    plain = json.loads(tuner("plan", tiny, *options).out)
+    rule = ("-S", "search.stop={rule: asha}")
+    stopped = json.loads(tuner("plan", tiny, *rule, *options).out)
+    sizes = [structure["checkpoint_bytes"] for structure in plain["structures"]]
+    assert sizes == [structure["parameters"] * 4 * 3 for structure in plain["structures"]]
+    assert plain["checkpoint_bytes"] == 7 * max(sizes)
+    assert stopped["checkpoint_bytes"] == 7 * max(sizes) + 2 * 3 * sum(sizes) // 2
+    assert plain["disk_bytes"] > plain["checkpoint_bytes"]
+
+
+def test_thousands_of_structures_are_not_all_worked_out(tuner, tmp_path):
+    path = tmp_path / "many.yaml"
+    path.write_text(
+        "data: {dataset: synthetic}\n"
+        "model: {family: densenet, depth: 40, growth_rate: {min: 1, max: 500}}\n"
+        "training: {batch_size: {choice: [1, 2, 3, 4, 5, 6]}}\n"
+    )
+    said = tuner("plan", path, "--results", tmp_path).out
+    assert "more than 2,000 structures to compile" in said
+    assert "… and many more (--json has 200)" in said
+
+
+@pytest.mark.parametrize(
+    ("measured", "text"),
+    [
+        (Measured(0, 3), "ready; 3 structures to measure"),
+        ({}, "[1/3] resnet, 12.2M MACs, batch 50: compiled in 4.20s, 35 ms a step"),
+        (
+            {"reason": "ValueError: no\nmore"},
+            "[1/3] resnet, 12.2M MACs, batch 50: not measured: ValueError: no",
+        ),
+    ],
+)
+def test_measuring_is_one_line_a_structure(tiny, measured, text):
+    if isinstance(measured, dict):
+        experiment = load_experiment(tiny)
+        networks = networks_of(
+            experiment, workload_of(experiment, "x", Past()), check(experiment.data, None)
+        )
+        network = next(iter(networks.values()))
+        measured = Measured(1, 3, network, 4.2, 0.035, **measured)
+    assert measured_text(measured) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_most", "text"),
+    [
+        (720.0, False, "done in 14m 10s (the estimate was 12m 00s, 15 % less); results in r/x"),
+        (850.0, False, "done in 14m 10s (the estimate was 14m 10s); results in r/x"),
+        (
+            1700.0,
+            True,
+            "done in 14m 10s (the estimate was at most 28m 20s, 100 % more); results in r/x",
+        ),
+    ],
+)
+def test_a_run_says_how_far_off_its_estimate_was(seconds, is_most, text, capsys):
+    found = TimeEstimate(seconds, seconds, seconds, 1, 0, 0, 1, is_most)
+    ended = RunEnded("done", {}, None, 850.0, 4, found)
+    say_how_it_ended(Path("r/x"), ended, "tuner run", quiet=False)
+    assert capsys.readouterr().err.strip() == text
+
+
+def test_without_an_estimate_nothing_is_compared(capsys):
+    say_how_it_ended(Path("r/x"), RunEnded("done", {}, None, 12.0, 4), "tuner run", quiet=False)
+    assert capsys.readouterr().err.strip() == "done in 12.0s; results in r/x"

@@ -1,0 +1,135 @@
+"""`tuner confirm`: the leaders under fresh seeds, all training images, and the test set once."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.execution.conftest import GRID, Bench
+from tuner.cli.main import run as run_command
+from tuner.data.config import DataConfig, FinalDataConfig, final_data
+from tuner.data.images import load_images
+from tuner.errors import InputError
+from tuner.execution.confirm import SEEDS_APART, confirming, leaders
+from tuner.experiment.experiment import parse_experiment
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.ledger import Ledger
+
+
+@pytest.fixture
+def searched(tmp_path):
+    bench = Bench(tmp_path, GRID + "search: {replicates: 2}")
+    bench.run()
+    return parse_experiment(bench.text, "grid.yaml"), tmp_path / "ledger.sqlite"
+
+
+def test_leaders_are_configurations_by_their_mean_score(searched):
+    experiment, path = searched
+    with Ledger.open_read_only(path) as ledger:
+        found = leaders(experiment, ledger, 3)
+    rates = [leader.configuration.training["learning_rate"] for leader in found]
+    assert rates == [0.001, 0.001, 0.01]
+    assert [len(leader.scores) for leader in found] == [2, 2, 2]
+    assert found[0].configuration.model["depth"] == 8  # ties go to the earlier one
+
+
+def test_the_confirming_trials_share_no_seed_and_no_key_with_the_search(searched):
+    experiment, path = searched
+    with Ledger.open_read_only(path) as ledger:
+        known = ledger.by_key()
+        chosen = leaders(experiment, ledger, 2)
+    found = confirming(experiment, chosen, seeds=3)
+    trials = [found.trial(c, r, "data:1") for c in found.space for r in range(3)]
+    assert len({trial.key for trial in trials}) == 6
+    assert known.keys().isdisjoint(trial.key for trial in trials)
+    assert {trial.seed for trial in trials} == {SEEDS_APART, SEEDS_APART + 1, SEEDS_APART + 2}
+    assert found.objective.metric == "test_accuracy"
+    assert [c.values for c in found.space] == [leader.configuration.values for leader in chosen]
+
+
+def test_nothing_to_confirm_is_said(tmp_path):
+    with pytest.raises(InputError, match="nothing to confirm"):
+        confirming(parse_experiment(GRID, "grid.yaml"), [], seeds=3)
+
+
+def test_an_experiment_cannot_ask_for_the_test_set():
+    text = "model: {family: lenet}\ndata: {validation: test}\n"
+    with pytest.raises(InputError, match="a search never sees the test images"):
+        parse_experiment(text, "x.yaml")
+
+
+def write_data(path, tests=40):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part, count in (("train", 120), ("test", tests)):
+        labels = np.arange(count) % 4
+        images = rng.integers(0, 120, (count, 8, 8, 3))
+        images[..., 0] += (labels * 40)[:, None, None]
+        arrays |= {f"x_{part}": images.astype(np.uint8), f"y_{part}": labels}
+    if not tests:
+        arrays = {name: array for name, array in arrays.items() if "train" in name}
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def test_all_training_images_are_trained_on_and_the_test_images_stand_aside(tmp_path):
+    data = DataConfig(dataset=write_data(tmp_path / "x.npz"), validation=24)
+    images = load_images(final_data(data), None)
+    assert len(images.x_train) == 120
+    assert len(images.x_validation) == 40
+    fewer = load_images(final_data(data, 60), None)
+    assert np.bincount(fewer.y_train).tolist() == [15] * 4
+    assert isinstance(final_data(data), FinalDataConfig)
+
+
+def test_confirm_reports_test_figures_and_continues_where_it_stood(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_data(tmp_path / "x.npz")
+    (tmp_path / "x.yaml").write_text(
+        "data: {dataset: x.npz, validation: 24}\n"
+        "model: {family: mlp, hidden_units: 8}\n"
+        "training: {epochs: 2, batch_size: 16, learning_rate: {choice: [0.001, 0.01, 0.1]}}\n"
+    )
+    assert run_command(["run", "x.yaml", "-q"]) == 0
+    capsys.readouterr()
+    options = ["confirm", "x", "--top", "2", "-q", "--json"]
+    assert run_command([*options, "--seeds", "1"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert run_command([*options, "--seeds", "2"]) == 0
+    both = json.loads(capsys.readouterr().out)
+    assert [len(leader["test"]) for leader in both["leaders"]] == [2, 2]
+    for one, two in zip(first["leaders"], both["leaders"], strict=True):
+        assert one["test"].items() <= two["test"].items()
+    assert both["leaders"][1]["difference"]["verdict"] == "not decidable with 2 seeds"
+    search = RunFolder(tmp_path / "results", "x")
+    assert json.loads((search.path / "confirm" / "confirmation.json").read_text()) == both
+    assert "Confirmed on the test set" in search.report.read_text()
+    folder = RunFolder(tmp_path / "results" / "x", "confirm")
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        assert len(ledger.rows()) == 4
+        epochs = ledger.epochs(1)
+    # The test set is looked at after the last epoch alone, and nothing is held out.
+    assert [sorted(n for n in row.metrics if "_" in n and n[:3] != "top") for row in epochs] == [
+        [],
+        ["test_accuracy", "test_loss", "test_top5_accuracy"],
+    ]
+    environment = json.loads(folder.environment.read_text())
+    assert environment["data"]["train_images"].startswith("120")
+    assert environment["data"]["test_images"].startswith("40")
+    assert run_command(["confirm", "x", "--top", "2", "--seeds", "2", "-q"]) == 0
+    assert "the search's best on the test set" in capsys.readouterr().out
+
+
+def test_data_without_test_images_cannot_confirm(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_data(tmp_path / "x.npz", tests=0)
+    folder = RunFolder(tmp_path / "results", "grid")
+    folder.prepare()
+    Bench(folder.path, GRID.replace("dataset: synthetic", "dataset: x.npz, validation: 24")).run()
+    folder.experiment.write_text(
+        GRID.replace("dataset: synthetic", "dataset: x.npz, validation: 24")
+    )
+    assert run_command(["confirm", "grid"]) == 2
+    assert "there are no test images" in capsys.readouterr().err

@@ -1,0 +1,95 @@
+"""Finished trials of other experiments count where they are the same trials."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.execution.conftest import GRID, Bench, diverging, good, raising
+from tuner.execution.reuse import take_over
+from tuner.experiment.experiment import parse_experiment
+from tuner.experiment.trial import TrialState
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.ledger import Ledger
+
+WIDER = GRID.replace("[8, 14]", "[8, 14, 20]").replace("name: grid", "name: wider")
+
+
+@pytest.fixture
+def other(tmp_path):
+    folder = tmp_path / "grid"
+    folder.mkdir()
+    return Bench(folder)
+
+
+@pytest.fixture
+def wider(tmp_path):
+    folder = tmp_path / "wider"
+    folder.mkdir()
+    return Bench(folder, WIDER)
+
+
+def reuse(bench, other, text=None):
+    experiment = parse_experiment(text or bench.text, "x.yaml")
+    with Ledger.create_or_open(bench.folder / "ledger.sqlite", "wider") as ledger:
+        ledger.set_objective(experiment.objective.metric, experiment.objective.direction)
+        folder = RunFolder(other.folder.parent, other.folder.name)
+        return take_over(experiment, "data:1", ledger, folder)
+
+
+def test_trials_of_both_are_not_run_again_and_keep_score_and_curve(other, wider):
+    theirs = other.run()
+    assert reuse(wider, other) == 6
+    rows = wider.run()
+    assert len(rows) == 9
+    assert len(wider.pool.tasks) == 3
+    ours = {row.key: row for row in rows}
+    for row in theirs:
+        same = ours[row.key]
+        assert (same.score, same.metrics, same.best_epoch) == (
+            row.score,
+            row.metrics,
+            row.best_epoch,
+        )
+    assert len(wider.epochs()) == 18
+
+
+def test_what_is_there_already_is_not_taken_twice(other, wider):
+    other.run()
+    reuse(wider, other)
+    assert reuse(wider, other) == 0
+    rows = wider.run()
+    assert len(rows) == 9
+
+
+def test_only_what_the_experiment_would_run_is_taken(other, wider):
+    other.run()
+    only = WIDER.replace("[8, 14, 20]", "[14]")
+    assert reuse(wider, other, only) == 3
+
+
+def test_divergence_is_knowledge_and_failure_is_not(other, wider):
+    other.run(lambda task: diverging(task) if task.number == 1 else raising(task))
+    assert reuse(wider, other) == 1
+    assert [row.state for row in wider.rows()] == [TrialState.DIVERGED]
+    assert wider.rows()[0].reason == "loss is nan in epoch 1"
+
+
+def test_scores_are_those_of_the_new_objective(other, wider):
+    other.run()
+    text = WIDER + "objective: {metric: val_loss}"
+    assert reuse(wider, other, text) == 6
+    assert {row.score for row in wider.rows()} == {1.0}
+
+
+def test_other_data_seeds_or_precision_are_other_trials(other, wider):
+    other.run()
+    for change in ("search: {seed: 1}", "precision: mixed_bfloat16"):
+        assert reuse(wider, other, WIDER + change) == 0
+
+
+def test_a_search_that_learns_starts_from_what_others_know(other, wider):
+    other.run(good)
+    text = WIDER + "search: {method: bayesian, max_trials: 8}"
+    assert reuse(wider, other, text) == 6
+    rows = wider.run(text=text)
+    assert len(wider.pool.tasks) == len(rows) - 6 <= 3

@@ -1,0 +1,194 @@
+"""Searches that learn, rules that stop and racing, on workers that play a script."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tests.execution.conftest import Bench, epochs_behind, metrics
+from tuner.execution.messages import Epoch, EpochEnded, Finished, TrialEnded, TrialWaits
+from tuner.experiment.trial import TrialState
+from tuner.ledger.checkpoint import SavedCheckpoint
+
+SPACE = """
+name: search
+model: {family: resnet, depth: {choice: [8, 14]}}
+data: {dataset: synthetic}
+training:
+  epochs: 9
+  learning_rate: {min: 0.001, max: 0.1, scale: log}
+  l2: {choice: [0, 0.0001, 0.001]}
+"""
+METHODS = {
+    "random": "search: {method: random, max_trials: 8}",
+    "random with asha": "search: {method: random, max_trials: 12, stop: {rule: asha}}",
+    "sobol with median": "search: {method: sobol, max_trials: 9, "
+    "stop: {rule: median, min_trials: 3}}",
+    "sobol with patience": "search: {method: sobol, max_trials: 5, "
+    "stop: {rule: patience, epochs: 2}}",
+    "bayesian": "search: {method: bayesian, max_trials: 13}",
+    "bayesian with asha": "search: {method: bayesian, max_trials: 12, stop: {rule: asha}}",
+    "hyperband": "search: {method: hyperband, max_trials: 17}",
+    "hyperband under two seeds": "search: {method: hyperband, max_trials: 11, replicates: 2}",
+    "replicates with racing": "search: {method: sobol, max_trials: 9, replicates: 3, racing: true}",
+    "bayesian with racing": "search: {method: bayesian, max_trials: 11, replicates: 3, "
+    "racing: true}",
+}
+
+
+def height(task):
+    """Where a trial's accuracy ends: a smooth function of its configuration, and a little luck."""
+    luck = ((task.seed * 7919) % 13) / 1000
+    rate, l2 = task.training["learning_rate"], task.training["l2"]
+    return 0.8 - abs(rate - 0.02) * 3 - l2 * 50 + task.model["depth"] / 200 + luck
+
+
+def learning(task):
+    """A curve that rises to a plateau, each epoch with a checkpoint."""
+    reports = [
+        Epoch(
+            task.number,
+            epoch,
+            metrics(height(task) * min(1.0, epoch / 6)),
+            0.1,
+            checkpoint=SavedCheckpoint(f"{task.number}-{epoch}.npz", "0" * 64, 10),
+        )
+        for epoch in range(epochs_behind(task) + 1, task.until + 1)
+    ]
+    return [*reports, Finished(task.number)]
+
+
+def outcomes(rows):
+    """All that a person sees of the trials, in the order in which they were proposed."""
+    names = ("model.depth", "training.learning_rate", "training.l2")
+    return [
+        (*(row.configuration[n] for n in names), row.seed, row.state, row.epochs, row.score)
+        for row in rows
+    ]
+
+
+class PowerCut(Exception):
+    pass
+
+
+def cut_after(count):
+    """A listener that ends everything after so many events."""
+    left = itertools.count(count, -1)
+
+    def listener(event):
+        if next(left) == 0:
+            raise PowerCut
+
+    return listener
+
+
+@pytest.mark.parametrize("search", METHODS.values(), ids=METHODS.keys())
+def test_a_search_that_is_cut_again_and_again_does_what_an_uncut_one_does(tmp_path, search):
+    whole = Bench(tmp_path / "whole", SPACE + search)
+    cut = Bench(tmp_path / "cut", SPACE + search)
+    for bench in (whole, cut):
+        bench.folder.mkdir()
+    expected = outcomes(whole.run(learning))
+    for length in itertools.cycle((3, 17, 8, 29, 60)):
+        try:
+            rows = cut.run(learning, listener=cut_after(length))
+            break
+        except PowerCut:
+            continue
+    assert outcomes(rows) == expected
+    assert whole.ending == cut.ending == "done"
+    ends = {TrialState.COMPLETED, TrialState.STOPPED}
+    assert {row.state for row in rows} <= ends
+    before = cut.rows()
+    assert cut.run(learning) == before
+    assert cut.pool.tasks == []
+
+
+@pytest.mark.parametrize("search", METHODS.values(), ids=METHODS.keys())
+def test_several_workers_find_their_way(tmp_path, search):
+    bench = Bench(tmp_path, SPACE + search)
+    rows = bench.run(learning, workers=3)
+    assert bench.ending == "done"
+    assert len({row.key for row in rows}) == len(rows)
+    assert {row.state for row in rows} <= {TrialState.COMPLETED, TrialState.STOPPED}
+    numbers = [task.number for task in bench.pool.tasks]
+    assert "hyperband" in search or len(set(numbers)) == len(numbers)
+
+
+def test_a_stopped_trial_keeps_its_curve_its_score_and_the_rules_words(tmp_path):
+    bench = Bench(tmp_path, SPACE + METHODS["sobol with patience"])
+
+    def falling(task):
+        return [
+            *(
+                Epoch(task.number, epoch, metrics(0.9 - epoch / 10), 0.1)
+                for epoch in range(1, task.until + 1)
+            ),
+            Finished(task.number),
+        ]
+
+    rows = bench.run(falling)
+    assert [(r.state, r.epochs, r.score) for r in rows] == [(TrialState.STOPPED, 3, 0.8)] * 5
+    assert rows[0].reason.startswith("patience")
+    assert bench.pool.stopped == [1, 2, 3, 4, 5]
+    # What the worker still sent before it heard of it is nobody's.
+    assert [row.epoch for row in bench.epochs()] == [1, 2, 3] * 5
+    ended = [e for e in bench.events if isinstance(e, TrialEnded)]
+    assert [e.state for e in ended] == [TrialState.STOPPED] * 5
+
+
+def test_a_stopped_trial_that_is_continued_goes_on_to_its_end(tmp_path):
+    bench = Bench(tmp_path, SPACE + METHODS["random with asha"])
+    stopped = [row for row in bench.run(learning) if row.state is TrialState.STOPPED]
+    assert stopped
+    rows = bench.run(learning, retry=[TrialState.STOPPED])
+    assert {row.state for row in rows} == {TrialState.COMPLETED}
+    assert {row.epochs for row in rows} == {9}
+    begun = {task.number: epochs_behind(task) for task in bench.pool.tasks}
+    assert begun == {row.number: row.epochs for row in stopped}
+    assert bench.run(learning, text=bench.text) == rows
+
+
+def test_hyperband_trains_each_epoch_of_a_trial_once(tmp_path):
+    bench = Bench(tmp_path, SPACE + METHODS["hyperband"])
+    rows = bench.run(learning)
+    trained = [(e.number, e.epoch) for e in bench.events if isinstance(e, EpochEnded)]
+    assert len(trained) == len(set(trained)) == sum(row.epochs for row in rows)
+    assert [e for e in bench.events if isinstance(e, TrialWaits)]
+    assert {row.epochs for row in rows} == {1, 3, 9}
+    lost = [row for row in rows if row.state is TrialState.STOPPED]
+    assert all(row.reason.startswith("hyperband") for row in lost)
+
+
+def test_racing_spares_the_replicates_of_losers_and_says_so(tmp_path):
+    text = SPACE.replace("{choice: [8, 14]}", "14").replace(
+        "{min: 0.001, max: 0.1, scale: log}", "{choice: [0.02, 0.0201, 0.0202, 0.09, 0.1]}"
+    )
+    search = "search: {replicates: 3, racing: true}"
+    rows = Bench(tmp_path, text.replace("{choice: [0, 0.0001, 0.001]}", "0") + search).run(learning)
+    spared = [row for row in rows if row.state is TrialState.STOPPED]
+    assert len(rows) == 15
+    assert {row.configuration["training.learning_rate"] for row in spared} == {0.09, 0.1}
+    assert {(row.epochs, row.score) for row in spared} == {(0, None)}
+    assert all("clearly worse" in row.reason for row in spared)
+    assert len(spared) == 4
+
+
+def test_a_trial_that_a_rule_would_stop_is_not_trained_further_after_a_cut(tmp_path):
+    """Between the epoch and the end of the trial there is a moment."""
+    bench = Bench(tmp_path, SPACE + METHODS["random with asha"])
+    whole = outcomes(bench.run(learning))
+    other = Bench(tmp_path / "other", bench.text)
+    other.folder.mkdir()
+    number = next(n for n, row in enumerate(whole, 1) if row[-3] is TrialState.STOPPED)
+
+    def cut(event):
+        last = whole[number - 1][-2]
+        if isinstance(event, EpochEnded) and (event.number, event.epoch) == (number, last):
+            raise PowerCut
+
+    with pytest.raises(PowerCut):
+        other.run(learning, listener=cut)
+    assert outcomes(other.run(learning)) == whole
+    assert number not in [task.number for task in other.pool.tasks]

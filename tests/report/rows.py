@@ -1,0 +1,49 @@
+"""Trials without a ledger, for what is computed from rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tuner.experiment.trial import TrialState
+from tuner.ledger.records import TrialRow
+
+
+def trial(
+    number: int,
+    score: float | None,
+    values: Mapping[str, Any],
+    seed: int = 0,
+    *,
+    replicate: int | None = None,
+    parameters: int | None = None,
+    macs: int | None = None,
+    epochs: int = 3,
+    state: TrialState = TrialState.COMPLETED,
+    fixed: Mapping[str, Any] | None = None,
+    key: str = "",
+) -> TrialRow:
+    """A trial of which only these things matter."""
+    return TrialRow(
+        number=number,
+        key=key or f"key{number}",
+        state=state,
+        score=score,
+        best_epoch=epochs,
+        epochs=epochs,
+        configuration={**(fixed or {}), **values},
+        values=values,
+        replicate=seed if replicate is None else replicate,
+        seed=seed,
+        structure="s",
+        metrics={},
+        parameters=parameters,
+        macs=macs,
+        train_seconds=2.0 * epochs,
+        compile_seconds=1.0,
+        worker=0,
+        attempt=1,
+        reason="",
+        started_at=None,
+        finished_at=None,
+    )

@@ -1,0 +1,147 @@
+"""Importance: tables decomposed by hand, and what must hold for any table."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tests.report.rows import trial
+from tuner.report.stats.importance import (
+    GRID,
+    TOP,
+    Importance,
+    _divergence,
+    anova_shares,
+    importance,
+)
+
+
+def grid(score, *levels, replicates: int = 1):
+    """One trial per combination of x0, x1, … and seed; `score` takes the values and the seed."""
+    return [
+        trial(number, score(*values, seed), {f"x{i}": v for i, v in enumerate(values)}, seed)
+        for number, (*values, seed) in enumerate(
+            itertools.product(*levels, range(replicates)), start=1
+        )
+    ]
+
+
+def shares(found: Importance) -> dict[str, float]:
+    return {"×".join(effect.names): effect.share for effect in found.effects}
+
+
+def test_two_by_two_by_hand():
+    # Means of rows 1 and 5 (grand mean 3, variance 4); of columns 2 and 4 (variance 1); cell
+    # variance (3² + 1² + 1² + 3²) / 4 = 5: nothing is left for the interaction.
+    found = anova_shares(np.array([[0.0, 2.0], [4.0, 6.0]]))
+    assert found == pytest.approx({(0,): 0.8, (1,): 0.2, (0, 1): 0.0})
+
+
+def test_a_pure_interaction_by_hand():
+    assert anova_shares(np.array([[1.0, -1.0], [-1.0, 1.0]])) == {(0,): 0, (1,): 0, (0, 1): 1}
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 5), (3, 4)])
+def test_shares_of_one_and_two_axes_sum_to_one(shape):
+    table = np.random.default_rng(0).normal(size=shape)
+    assert sum(anova_shares(table).values()) == pytest.approx(1)
+
+
+def test_shares_of_a_grid_sum_to_one_with_the_higher_interactions():
+    noise = np.random.default_rng(0).normal(size=100)
+    found = importance(grid(lambda *v: noise[hash(v) % 97], (1, 2), (1, 2, 3), (1, 2)), X, "max")
+    assert found.method == GRID
+    assert len(found.effects) == 6
+    assert sum(shares(found).values()) + found.higher == pytest.approx(1)
+
+
+X = ("x0", "x1", "x2", "x3")
+
+
+def test_what_does_not_matter_on_a_grid_has_no_share():
+    found = importance(grid(lambda a, b, c, seed: a + c, (1, 2), (1, 2, 3), (0, 1)), X, "max")
+    assert shares(found)["x1"] == pytest.approx(0)
+    assert shares(found)["x0"] == pytest.approx(0.5)
+    assert [effect.low for effect in found.effects][:2] == pytest.approx([0.5, 0.5])
+
+
+def test_shares_do_not_depend_on_the_scale_of_the_score_or_its_direction():
+    one = importance(grid(lambda a, b, seed: a * b + a, (1, 2, 4), (1, 3)), X, "max")
+    other = importance(grid(lambda a, b, seed: 7 - 3 * (a * b + a), (1, 2, 4), (1, 3)), X, "min")
+    assert shares(one) == pytest.approx(shares(other))
+    assert "no interval" in one.uncertainty
+
+
+def test_seeds_of_a_grid_give_an_interval():
+    noise = np.random.default_rng(3).normal(0, 0.2, (2, 2, 4))
+    found = importance(
+        grid(lambda a, b, s: a + noise[a, b, s], (0, 1), (0, 1), replicates=4), X, "max"
+    )
+    by_name = {"×".join(effect.names): effect for effect in found.effects}
+    assert found.n == 16
+    assert 0.5 < by_name["x0"].low < by_name["x0"].share <= by_name["x0"].high <= 1
+    assert by_name["x1"].high < by_name["x0"].low
+
+
+def test_a_table_without_variance_shares_nothing():
+    found = importance(grid(lambda a, b, seed: 0.1, (1, 2), (1, 2)), X, "max")
+    assert set(shares(found).values()) == {0.0}
+    assert found.higher == 0
+
+
+def test_a_missing_combination_is_no_full_grid():
+    rows = grid(lambda a, b, seed: a + b, (1, 2, 3, 4), (1, 2, 3, 4, 5))
+    assert importance(rows, X, "max").method == GRID
+    assert importance(rows[:-1], X, "max").method == TOP
+
+
+def random_search(score, n: int = 200, seed: int = 0):
+    generator = np.random.default_rng(seed)
+    rows = []
+    for number in range(1, n + 1):
+        values = {"rate": 10 ** generator.uniform(-4, 0), "depth": int(generator.choice([20, 32]))}
+        values["unused"] = float(generator.uniform())
+        rows.append(trial(number, score(**values), values))
+    return rows
+
+
+def test_among_random_trials_what_does_not_matter_has_almost_no_share():
+    rows = random_search(lambda rate, depth, unused: -abs(np.log10(rate) + 2) + 0.01 * depth)
+    found = importance(rows, ("rate", "depth", "unused"), "max")
+    by_name = {effect.names[0]: effect for effect in found.effects}
+    assert found.method == TOP
+    assert sum(shares(found).values()) == pytest.approx(1)
+    assert by_name["rate"].share > 0.9
+    assert by_name["unused"].share < 0.05
+    assert by_name["unused"].low == 0
+    assert by_name["rate"].low > by_name["unused"].high
+
+
+def test_without_any_effect_the_divergence_is_zero_on_average():
+    generator = np.random.default_rng(0)
+    codes = generator.integers(0, 5, 60)
+    found = [_divergence(codes, generator.permutation(60)[:15]) for _ in range(3000)]
+    assert np.mean(found) == pytest.approx(0, abs=3 * np.std(found) / 3000**0.5)
+
+
+def test_conditional_hyperparameters_count_their_absence():
+    rows = [trial(i, float(i % 2), {"a": i % 3} if i % 2 else {}) for i in range(1, 41)]
+    (effect,) = importance(rows, ("a",), "max").effects
+    assert effect.share == 1
+
+
+def test_too_few_trials_or_nothing_that_varies_give_no_importance():
+    assert importance([], X, "max") == Importance("", "", 0, ())
+    few = random_search(lambda **values: values["rate"], n=8)
+    assert importance(few, ("rate", "depth"), "max").effects == ()
+    same = [trial(i, i / 10, {"a": 1}) for i in range(1, 30)]
+    assert importance(same, ("a",), "max").effects == ()
+
+
+def test_true_is_not_one_but_one_point_zero_is():
+    rows = [trial(1, 0.1, {"a": True}), trial(2, 0.2, {"a": 1}), trial(3, 0.3, {"a": 1.0})]
+    found = importance(rows, ("a",), "max")
+    assert (found.method, found.n) == (GRID, 3)
+    assert shares(found) == pytest.approx({"a": 1})

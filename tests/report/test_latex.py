@@ -1,0 +1,115 @@
+"""LaTeX tables: what LaTeX would accept, what siunitx can align, and which cells are marked."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from tests.report import latex_check
+from tests.report.texts import check
+from tuner.report.record import RunRecord
+from tuner.report.tabular.latex import latex_text, to_latex
+from tuner.report.tabular.tables import TableOptions, human_table
+
+DEFAULT = TableOptions()
+# What an S column takes: one number, perhaps with its uncertainty, or text in braces.
+NUMBER = r"-?\d+(\.\d+)?( \+- \d+\.\d+)?(e-?\d+)?"
+S_CELL = re.compile(rf"(\\bfseries )?({NUMBER}|\{{.*\}})|")
+
+
+def latex(record: RunRecord, options: TableOptions = DEFAULT) -> str:
+    found = to_latex(human_table(record, options))
+    assert latex_check.problems(found) == []
+    rows = latex_check.cells(found)
+    assert {len(row) for row in rows} == {latex_check.num_columns(found)}
+    return found
+
+
+def test_the_latex_table(record: RunRecord) -> None:
+    check("table.tex", latex(record))
+
+
+@pytest.mark.parametrize("options", [DEFAULT, TableOptions(group_by=("depth",))])
+def test_every_cell_of_a_number_column_is_a_number_or_in_braces(
+    record: RunRecord, options: TableOptions
+) -> None:
+    found = latex(record, options)
+    letters = re.sub(r"\[[^]]*\]|@\{[^}]*\}", "", found.split("tabular}{")[1].split("\n")[0])
+    for row in latex_check.cells(found):
+        for letter, cell in zip(letters, row, strict=False):
+            assert letter != "S" or S_CELL.fullmatch(cell), cell
+
+
+def test_the_best_is_bold_and_what_cannot_be_told_from_it_has_a_dagger(seeds: RunRecord) -> None:
+    found = latex(seeds)
+    _, *rows = latex_check.cells(found)
+    assert [row[1] for row in rows] == [
+        r"\bfseries 0.5100 +- 0.0131", "0.5075 +- 0.0183", "0.3086 +- 0.0135",
+    ]  # fmt: skip
+    assert [row[2] for row in rows] == ["", r"$^{\dagger}$", ""]
+    assert "cannot be told from the best" in found
+
+
+def test_without_replicates_no_cell_has_a_dagger(record: RunRecord) -> None:
+    assert "dagger" not in latex(record)
+
+
+def test_numbers_get_the_room_they_need(record: RunRecord) -> None:
+    rates = [1e-5, 0.25, -3.0, 100.0, 2e-12, 7.5]
+    rows = tuple(
+        dataclasses.replace(row, values={**row.values, "training.learning_rate": rate})
+        for row, rate in zip(record.rows, rates, strict=False)
+    )
+    found = latex(dataclasses.replace(record, rows=rows))
+    assert "S[table-format=-3.2e-2]" in found
+    assert "1e-5" in found
+    assert "2e-12" in found
+
+
+def test_a_loss_beyond_four_digits_is_written_with_its_exponent(record: RunRecord) -> None:
+    rows = tuple(dataclasses.replace(row, score=12345.6) for row in record.rows)
+    assert "1.235e4" in latex(dataclasses.replace(record, rows=rows))
+
+
+def test_counts_share_a_unit_with_three_digits_of_the_least(record: RunRecord) -> None:
+    sizes = [1_740_000, 272_474, 36_500_000, 800_000, 1_000_000, 25_600_000]
+    rows = tuple(
+        dataclasses.replace(row, parameters=size)
+        for row, size in zip(record.rows, sizes, strict=False)
+    )
+    head, *cells = latex_check.cells(latex(dataclasses.replace(record, rows=rows)))
+    column = head.index("{params (M)}")
+    assert sorted(float(row[column]) for row in cells) == [0.272, 0.8, 1.0, 1.74, 25.6, 36.5]
+
+
+def test_nothing_to_show_is_a_table_all_the_same(record: RunRecord) -> None:
+    found = to_latex(human_table(dataclasses.replace(record, rows=()), DEFAULT))
+    assert latex_check.problems(found) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a_b & 50% of #1", r"a\_b \& 50\% of \#1"),
+        (r"\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}"),
+        ("x^2 ~ $y$", r"x\textasciicircum{}2 \textasciitilde{} \$y\$"),
+        ("<script>", r"\textless{}script\textgreater{}"),
+        ("--top --- ,,", "-{}-top -{}-{}- ,{},"),
+        ("[1pt]*", "{[}1pt{]}{*}"),
+        ("± ≤ …", r"$\pm$ $\leq$ \ldots{}"),
+        ("a\nb\x1b\u202e", "a?b??"),
+        ("größer", "größer"),
+    ],
+)
+def test_text_stays_text(text: str, escaped: str) -> None:
+    assert latex_text(text) == escaped
+    assert latex_check.problems(escaped) == []
+
+
+def test_the_reader_finds_what_latex_would_refuse() -> None:
+    assert latex_check.problems("{a") != []
+    assert latex_check.problems("a_b") != []
+    assert latex_check.problems(r"\input{x}") != []
+    assert latex_check.problems(r"\begin{table}\end{tabular}") != []

@@ -1,0 +1,166 @@
+"""The page as a file: complete, self-contained, and not to be broken by what stands in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.report import page_ledgers
+from tests.report.page_ledgers import HOSTILE, Plan
+from tuner.errors import InputError
+from tuner.experiment.trial import TrialState
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.records import EpochRow, TrialRow
+from tuner.report.page import write_page
+from tuner.report.page.markup import commands, yaml
+from tuner.report.page.page import render_page
+from tuner.report.page.source import Source, read_source
+from tuner.report.page.trials import trial_columns
+from tuner.report.record import RunRecord
+
+ODD = {
+    "one": page_ledgers.mixed()[:1],
+    "mixed": page_ledgers.mixed(),
+    "failures": page_ledgers.failures(),
+    "waiting": page_ledgers.waiting(),
+    "nothing": [],
+    "nothing-searched": [Plan({}, [0.1, 0.2], replicate=seed) for seed in range(3)],
+    "equal": [Plan({"training.l2": i}, [0.5]) for i in range(20)],
+    "no-epochs": [Plan({"training.l2": 0.1}, [], TrialState.COMPLETED)],
+}
+
+
+class Elements(HTMLParser):
+    """What a browser would make of the page: its elements, and the data in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.data: list[str] = []
+        self._in_data = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._in_data = dict(attrs).get("type") == "application/json"
+
+    def handle_endtag(self, tag):
+        self._in_data = False
+
+    def handle_data(self, data):
+        if self._in_data:
+            self.data.append(data)
+
+
+def page_of(folder: RunFolder) -> str:
+    return render_page([read_source(folder)])
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_experiments_have_a_page(tmp_path, name):
+    page = page_of(page_ledgers.write(tmp_path, name, ODD[name]))
+    data = json.loads(Elements(page).data[0])
+    assert len(data["columns"][0]["texts"]) == len(ODD[name])
+
+
+def test_where_lower_is_better_the_first_row_has_the_lowest_score(tmp_path):
+    folder = page_ledgers.write(
+        tmp_path, "min", page_ledgers.random_search(9, 3), objective=("val_loss", "min")
+    )
+    scores = next(c for c in trial_columns(read_source(folder)) if c.kind == "score").sort or ()
+    known = [score for score in scores if score is not None]
+    assert known == sorted(known)
+
+
+def test_the_page_is_one_file_that_asks_for_nothing(folder):
+    elements = Elements(page_of(folder))
+    for tag, attributes in elements.tags:
+        assert "src" not in attributes, tag
+        address = attributes.get("href") or "#"
+        assert address.startswith(("#", "data:")), address
+    policy = next(a["content"] for t, a in elements.tags if a.get("http-equiv")) or ""
+    assert "default-src 'none'" in policy and "unsafe-eval" not in policy
+    assert "connect-src" not in policy and "script-src 'sha256-" in policy
+
+
+def test_hostile_texts_make_no_elements(tmp_path):
+    yaml_text = f"name: x\ndescription: {HOSTILE[1]!r}\n# {HOSTILE[0]}\n"
+    folder = page_ledgers.write(tmp_path, "hostile", page_ledgers.hostile(), yaml=yaml_text)
+    elements = Elements(page_of(folder))
+    assert {"img", "b"} & {tag for tag, _ in elements.tags} == set()
+    assert sum(tag == "script" for tag, _ in elements.tags) == 3
+    assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
+    assert HOSTILE[0] in elements.data[0] or "\\u003cscript" in elements.data[0]
+
+
+def test_the_same_ledger_gives_the_same_page(folder):
+    assert page_of(folder) == page_of(folder)
+
+
+def test_an_old_page_stays_when_a_ledger_cannot_be_read(tmp_path, folder):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with pytest.raises(InputError):
+        write_page([folder, RunFolder(tmp_path, "nowhere")], path)
+    assert path.read_text() == "old"
+
+
+def test_several_experiments_have_tabs_and_one_copy_of_plotly(tmp_path, folder):
+    other = page_ledgers.write(tmp_path, "other", page_ledgers.mixed())
+    page = render_page([read_source(folder), read_source(other)])
+    assert page.count('role="tabpanel"') == 3
+    assert page.count("* plotly.js v") == 1
+
+
+def test_a_thousand_trials_of_thirty_epochs_stay_below_eight_megabytes():
+    page = render_page([_large_source(1_000, 30)])
+    assert len(page.encode()) < 8_000_000
+
+
+def test_rendering_imports_no_framework_and_help_imports_no_renderer():
+    heavy = "{'keras', 'tensorflow', 'jax', 'pandas', 'jinja2', 'plotly'}"
+    for module, allowed in (("tuner.report.page.page", set()), ("tuner.cli.main", set())):
+        code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout == f"{sorted(allowed)}\n", done.stdout + done.stderr
+
+
+def test_commands_and_yaml_are_marked_and_escaped():
+    assert commands("run `tuner <x>` & go") == "run <code>tuner &lt;x&gt;</code> &amp; go"
+    assert commands("one ` only") == "one ` only"
+    marked = str(yaml("a: {choice: [<b>]}\n# <i>\n- plain"))
+    assert "<b>" not in marked and "<i>" not in marked
+    assert re.sub(r"<[^>]+>", "", marked) == "a: {choice: [&lt;b&gt;]}\n# &lt;i&gt;\n- plain"
+
+
+def _large_source(trials: int, epochs: int) -> Source:
+    rows, curves = [], {}
+    for number, plan in enumerate(page_ledgers.random_search(trials, epochs), start=1):
+        metrics = [page_ledgers.metrics_of(a, e) for e, a in enumerate(plan.curve, start=1)]
+        is_ranked = plan.state in (TrialState.COMPLETED, TrialState.STOPPED)
+        curves[number] = [EpochRow(number, e, m, 1.0) for e, m in enumerate(metrics, start=1)]
+        rows.append(
+            TrialRow(
+                number, f"k{number}", plan.state, max(plan.curve) if is_ranked else None, 1,
+                len(plan.curve), plan.values, plan.values, 0, 0, "s", metrics[-1], plan.parameters,
+                plan.macs, 10.0, 1.0, number % 4, 1, plan.reason,
+                "2026-01-01T00:00:00+00:00", f"2026-01-01T00:{number % 60:02d}:00+00:00",
+            )
+        )  # fmt: skip
+    counts = {state: sum(row.state is state for row in rows) for state in TrialState}
+    names = tuple(rows[0].values)
+    record = RunRecord(
+        "large", "val_accuracy", "max", tuple(rows), names, ("val_accuracy",), counts
+    )
+    return Source(record, curves)
+
+
+def test_every_template_is_part_of_the_package():
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    assert '"report/page/templates/*"' in text

@@ -1,0 +1,293 @@
+"""What the page's figures compute, before anything is drawn."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from tests.report import page_ledgers
+from tests.report.page_ledgers import Plan
+from tuner.experiment.trial import TrialState
+from tuner.report.page.axes import ABSENT, axes_of, round_steps, value_axis
+from tuner.report.page.clock import moment, stretches, unit_of
+from tuner.report.page.figure import coverage, spread_out
+from tuner.report.page.figures_curves import curves_figure, curves_of
+from tuner.report.page.figures_pairs import bins_of, pair_of, pairs_of
+from tuner.report.page.figures_parallel import parallel_of
+from tuner.report.page.figures_progress import progress_of
+from tuner.report.page.figures_slices import slice_of
+from tuner.report.page.figures_timeline import timeline_of
+from tuner.report.page.figures_tradeoff import pareto_front, tradeoffs_of
+from tuner.report.page.findings import sampling_error
+from tuner.report.page.histogram import histogram_of, sparkline_of
+from tuner.report.page.panels import spans_of
+from tuner.report.page.source import Source, read_source, spreads_of
+from tuner.report.page.text import clean, embedded, label, number, tick
+
+
+def source_of(results: Path, plans: list[Plan], **how: object) -> Source:
+    return read_source(page_ledgers.write(results, "run", plans, **how))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Source:
+    return source_of(tmp_path, page_ledgers.mixed())
+
+
+@pytest.fixture
+def fixed(folder) -> Source:
+    return read_source(folder)
+
+
+# ---------------------------------------------------------------------- text
+
+
+def test_embedded_json_cannot_end_its_element_and_says_the_same():
+    value = {"<b>": "</script>&\u2028\u2029", "n": [1, None, 0.5]}
+    text = embedded(value)
+    assert not set("<>&\u2028\u2029") & set(text)
+    assert json.loads(text) == value
+
+
+def test_nan_is_refused_rather_than_written():
+    with pytest.raises(ValueError):
+        embedded([math.nan])
+
+
+def test_a_lone_surrogate_does_not_stop_the_page():
+    assert embedded("\ud83d") == '"?"'
+
+
+def test_labels_hide_tags_and_entities_from_plotly():
+    assert label("<b>&lt;") == "&lt;b&gt;&amp;lt;"
+    assert len(tick("x" * 100)) == 22
+
+
+def test_cleaned_text_keeps_its_lines_and_nothing_that_steers_a_terminal():
+    assert clean("a\n\x1b[31mb\u202e") == "a\n\ufffd[31mb\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [(0.123456789, 0.12346), (3.0, 3), (math.nan, None), (math.inf, None), (None, None), (7, 7)],
+)
+def test_numbers_have_five_digits(given, written):
+    found = number(given)
+    assert found == written and type(found) is type(written)
+
+
+# ---------------------------------------------------------------------- axes
+
+
+def test_a_choice_of_numbers_is_a_row_of_categories_in_their_order():
+    axis = value_axis("a", "a", [1e-2, 1e-3, ABSENT, 1e-3], "choice")
+    assert axis.is_category and axis.labels == ("0.001", "0.01")
+    assert [axis.position(value) for value in (1e-2, 1e-3, ABSENT, 5)] == [1, 0, None, None]
+
+
+def test_mixed_types_stay_apart_even_where_they_read_alike():
+    axis = value_axis("a", "a", [True, "true", 1, None, [0.5, 0.75]], None)
+    assert axis.labels == ("1", "true", '"true"', "null", "[0.5, 0.75]")
+    places = [axis.position(value) for value in (1, 1.0, True, "true", None, [0.5, 0.75])]
+    assert places == [0, 0, 1, 2, 3, 4]
+
+
+def test_a_logarithmic_range_is_placed_by_its_logarithm():
+    axis = value_axis("a", "a", [1e-4, 1e-2, 1e-1], "log")
+    assert axis.kind == "log" and axis.position(1e-2) == pytest.approx(-2)
+    assert (axis.low, axis.high) == pytest.approx((-4, -1))
+
+
+def test_a_reverse_logarithmic_range_is_placed_by_what_it_lacks_to_one():
+    axis = value_axis("a", "a", [0.9, 0.99, 0.999], "reverse_log")
+    assert [axis.position(v) for v in (0.9, 0.999)] == pytest.approx([1, 3])
+    assert [text for _, text in axis.ticks] == ["0.9", "0.99", "0.999"]
+
+
+def test_many_numbers_over_a_wide_factor_are_logarithmic_without_being_told():
+    assert value_axis("a", "a", [2.0**i for i in range(20)], None).kind == "log"
+    assert value_axis("a", "a", [float(i) for i in range(20)], None).kind == "linear"
+    assert value_axis("a", "a", [0.0, *(2.0**i for i in range(20))], "log").kind == "linear"
+
+
+def test_round_steps_lie_within_the_range():
+    assert round_steps(0.03, 0.42) == [0.1, 0.2, 0.3, 0.4]
+    assert round_steps(-1, 1) == [-1, -0.5, 0, 0.5, 1]
+
+
+def test_how_open_values_are_written_is_read_through_branches():
+    document = {
+        "model": {"choice": [{"family": "a", "depth": {"choice": [1, 2]}}, {"family": "b"}]},
+        "training": {"learning_rate": {"min": 1, "max": 2, "scale": "log"}, "epochs": 3},
+    }
+    found = spreads_of(document)
+    assert found["model.depth"] == "choice" and found["training.learning_rate"] == "log"
+    assert "training.epochs" not in found
+
+
+def test_values_that_never_vary_have_no_axis(mixed):
+    assert {axis.title for axis in axes_of(mixed)} == {"family", "depth", "growth_rate", "schedule"}
+
+
+# ---------------------------------------------------------------------- coverage
+
+
+def test_a_figure_says_which_trials_it_leaves_out(fixed):
+    note = coverage(fixed, fixed.ranked)
+    assert note == "Shows 6 of 9 trials; left out: 1 diverged, 1 failed, 1 waiting."
+
+
+def test_a_figure_of_everything_leaves_nothing_out(fixed):
+    assert coverage(fixed, fixed.rows) == "Shows 9 of 9 trials."
+
+
+def test_reasons_beside_states_are_counted_once(mixed):
+    depth = next(axis for axis in axes_of(mixed) if axis.title == "depth")
+    found = slice_of(mixed, depth)
+    note = coverage(mixed, found.rows, {"without this hyperparameter": 8})
+    assert len(found.rows) == 4
+    assert note == "Shows 4 of 12 trials; left out: 8 without this hyperparameter."
+
+
+def test_thinning_keeps_both_ends():
+    assert spread_out(list(range(10)), 4) == [0, 3, 6, 9]
+    assert spread_out([1, 2], 4) == [1, 2]
+
+
+# ---------------------------------------------------------------------- figures
+
+
+def test_curves_are_worst_first_best_last_and_include_the_diverged(fixed):
+    found = curves_of(fixed)
+    ranked = [curve for curve in found.curves if curve.shade is not None]
+    assert ranked[-1].trial == 2 and ranked[-1].shade == 5 and ranked[0].shade == 0
+    diverged = next(curve for curve in found.curves if curve.state is TrialState.DIVERGED)
+    assert diverged.values[0] == (0.01, None) and diverged.shade is None
+    assert found.metrics[0] == "val_accuracy"
+
+
+def test_curves_are_joined_with_gaps_and_can_be_told_apart(fixed):
+    figure = curves_figure(fixed, curves_of(fixed))
+    assert figure is not None
+    for trace in figure.traces:
+        if "meta" in trace:
+            lengths = trace["meta"]["lengths"]
+            assert len(trace["x"]) == len(trace["y"]) == sum(lengths) + len(lengths)
+    assert figure.views[0].label == "val_accuracy"
+
+
+def test_a_thousand_curves_are_thinned_and_the_note_says_so(tmp_path):
+    source = source_of(tmp_path, page_ledgers.random_search(12, 8))
+    found = curves_of(source, max_curves=4, max_points=40)
+    points = sum(len(curve.epochs) for curve in found.curves) * len(found.metrics)
+    assert found.thinned == 12 - len(found.curves) and points < 120
+    best = max((r for r in source.ranked), key=lambda row: row.score or 0)
+    assert best.number in {curve.trial for curve in found.curves}
+    figure = curves_figure(source, found)
+    assert figure is not None and "thinned out" in figure.note
+
+
+def test_means_along_a_slice_are_those_of_its_values(fixed):
+    depth = next(axis for axis in axes_of(fixed) if axis.title == "depth")
+    found = slice_of(fixed, depth)
+    assert [(place, group.n) for place, group in found.means] == [(0, 3), (1, 3)]
+    assert found.means[0][1].mean == pytest.approx((0.15 + 0.30 + 0.25) / 3)
+
+
+def test_a_pair_has_the_mean_of_each_cell_and_no_other(fixed):
+    depth, rate = sorted(axes_of(fixed), key=lambda axis: axis.title)
+    found = pair_of(fixed, bins_of(rate), bins_of(depth))
+    assert found.cells[0, 1].mean == pytest.approx(0.30)
+    assert len(found.cells) == 6 and len(found.shown) == 6
+
+
+def test_many_numbers_are_cut_into_six_cells():
+    bins = bins_of(value_axis("a", "a", [10.0**-i for i in range(20)], "log"))
+    assert len(bins.labels) == 6
+    assert [bins.cell(place) for place in (-19.0, -9.4, 0.0)] == [0, 3, 5]
+
+
+def test_every_pair_is_drawn_once():
+    axes = [value_axis(name, name, [1, 2], "choice") for name in "abcd"]
+    found = {frozenset((x.axis.name, y.axis.name)) for x, y in pairs_of(axes)}
+    assert len(found) == len(pairs_of(axes)) == 6
+
+
+def test_parallel_lines_pass_below_an_axis_that_their_branch_lacks(mixed):
+    depth = [axis for axis in axes_of(mixed) if axis.title == "depth"]
+    found = parallel_of(mixed, depth)
+    dimension = found.dimensions[0]
+    lowest = dimension.ticks[0]
+    assert lowest[1] == "(none)" and dimension.positions.count(lowest[0]) == 8
+    assert found.rows[-1].number == mixed.ranked[0].number
+
+
+@pytest.mark.parametrize(
+    ("costs", "front"),
+    [([5, 3, 4, 1, 2], (3, 1, 0)), ([1, 1, 1], (0,)), ([], ()), ([1, 2, 3], (0,))],
+)
+def test_on_the_pareto_front_nothing_is_cheaper_and_better(costs, front):
+    assert pareto_front([float(cost) for cost in costs]) == front
+
+
+def test_a_cost_that_never_varies_is_not_drawn(tmp_path):
+    plans = [Plan({"a": i}, [0.1 * i], parameters=100, macs=i, seconds=1.0) for i in (1, 2, 3)]
+    names = [tradeoff.name for tradeoff in tradeoffs_of(source_of(tmp_path, plans))]
+    assert names == ["multiply-adds"]
+
+
+@pytest.mark.parametrize(("objective", "best"), [("max", [1, 3, 3]), ("min", [1, 1, 0])])
+def test_the_best_so_far_follows_the_direction(tmp_path, objective, best):
+    scores = [0.1, 0.3, 0.05]
+    plans = [Plan({"a": i}, [score], seconds=10.0) for i, score in enumerate(scores)]
+    source = source_of(tmp_path, plans, objective=("val_accuracy", objective), workers=1)
+    found = progress_of(source)
+    assert list(found.best) == [[0.05, 0.1, 0.3][{0: 0, 1: 1, 3: 2}[place]] for place in best]
+    assert found.seconds == pytest.approx((10, 20, 30)) and found.epochs == (1, 2, 3)
+
+
+def test_failed_trials_cost_epochs_but_are_no_score(tmp_path):
+    failed = Plan({"a": 1}, [0.1, 0.1], TrialState.FAILED, "no")
+    found = progress_of(source_of(tmp_path, [failed, Plan({"a": 2}, [0.2])], workers=1))
+    assert found.epochs == (3,) and found.best == (0.2,)
+
+
+def test_the_time_line_knows_workers_and_how_busy_they_were(tmp_path):
+    plans = [Plan({"a": i}, [0.1], seconds=length) for i, length in enumerate((10.0, 10.0, 10.0))]
+    found = timeline_of(source_of(tmp_path, plans, workers=2))
+    assert found.workers == (0, 1) and found.busy == pytest.approx(30 / 40)
+
+
+def test_times_that_cannot_be_read_are_none():
+    assert moment("2026-01-01T00:00:00+00:00") == 1767225600
+    assert moment("yesterday") is None and moment(None) is None
+    assert unit_of(90) == ("seconds", 1.0) and unit_of(7200) == ("hours", 3600.0)
+
+
+def test_trials_that_wait_have_no_stretch(tmp_path):
+    assert stretches(source_of(tmp_path, page_ledgers.waiting())) == []
+
+
+def test_the_histogram_counts_every_score(fixed):
+    found = histogram_of(fixed)
+    assert found is not None and found.n == 6 and found.best == len(found.shares) - 1
+    assert max(found.shares) == 1 and found.low == "0.1200" and found.high == "0.3000"
+
+
+def test_the_best_curve_goes_up_where_lower_is_better(tmp_path):
+    source = source_of(tmp_path, [Plan({}, [0.1, 0.3, 0.5])], objective=("val_loss", "min"))
+    curve = sparkline_of(source)
+    assert curve is not None and curve.points[0] == (0, 0) and curve.points[-1] == (1, 1)
+
+
+@pytest.mark.parametrize("count", range(1, 13))
+def test_small_figures_fill_their_rows(count):
+    spans = spans_of(count)
+    assert len(spans) == count and sum(spans) % 12 == 0
+
+
+def test_the_error_of_an_accuracy_is_that_of_a_binomial_share():
+    assert sampling_error(0.5, 10_000) == pytest.approx(1.96 * 0.005)

@@ -1,0 +1,243 @@
+"""What the page shows of networks' insides, of confirmations, and of trials taken over."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.report import inside_ledger, page_ledgers
+from tests.report.page_ledgers import HOSTILE
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.ledger import Ledger
+from tuner.report.confirmation import sentences, to_json
+from tuner.report.feature_reuse import BlockReuse
+from tuner.report.page.axes import axes_of
+from tuner.report.page.confirmed import names_of, read_confirmed
+from tuner.report.page.confirmed_view import confirmed_view
+from tuner.report.page.figures_confirmed import confirmed_figure
+from tuner.report.page.figures_gradients import gradients_figure
+from tuner.report.page.figures_reuse import reuse_figure
+from tuner.report.page.findings import findings
+from tuner.report.page.page import render_page
+from tuner.report.page.panels import Panel, sections_of
+from tuner.report.page.source import Source, read_source
+from tuner.report.page.text import embedded
+from tuner.report.page.trials import trial_columns
+from tuner.report.page.weights import weights_of
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return inside_ledger.write(tmp_path)
+
+
+def panels(source: Source) -> list[Panel]:
+    """Of the section about the inside; none where there is no such section."""
+    axes = axes_of(source)
+    sections = sections_of(source, axes, weights_of(source, axes))
+    return [panel for section in sections if section.id == "inside" for panel in section.panels]
+
+
+# ---------------------------------------------------------------------- feature reuse
+
+
+def test_each_dense_block_of_the_best_kept_densenet_is_drawn(folder):
+    found = panels(read_source(folder))
+    assert [panel.id for panel in found] == ["reuse-0", "reuse-1", "reuse-2", "gradients"]
+    assert "Trial 1 after epoch 3" in found[0].figure.note
+    assert "Huang et al. 2017, Figure 5" in found[0].figure.note
+    (trace,) = found[2].figure.traces
+    assert trace["meta"]["columns"][-1] == "classifier" and trace["z"][1][0] is None
+
+
+def test_colours_are_relative_to_each_targets_largest_and_absolute_on_demand(folder):
+    block = BlockReuse("block 1", ("input", "layer 1"), ("a", "b"), ((2.0, 1.0), (None, 4.0)))
+    row = read_source(folder).ranked[0]
+    figure = reuse_figure(row, block)
+    relative, absolute = figure.views
+    assert relative.traces[0]["z"] == [[1, 0.25], [None, 1]]
+    assert absolute.traces[0]["z"] == [[2, 1], [None, 4]]
+    assert "largest" in relative.note and "largest" not in absolute.note
+    embedded(figure.to_json())
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "other"])
+def test_a_checkpoint_that_cannot_be_read_costs_its_figures_alone(tmp_path, folder, harm):
+    (file,) = folder.checkpoints.iterdir()
+    if harm == "cut":
+        file.write_bytes(file.read_bytes()[:100])
+    elif harm == "gone":
+        file.unlink()
+    else:
+        inside_ledger.DENSENET["model.depth"] = 10
+        try:
+            inside_ledger.keep_checkpoint(folder, 1, 3, 0.4)
+        finally:
+            inside_ledger.DENSENET["model.depth"] = 13
+    assert [panel.id for panel in panels(read_source(folder))] == ["gradients"]
+
+
+def test_most_experiments_have_no_such_section(tmp_path):
+    source = read_source(page_ledgers.write(tmp_path, "plain", page_ledgers.mixed()))
+    assert panels(source) == [] and confirmed_view(source) is None
+    assert "Inside the network" not in render_page([source])
+
+
+def test_the_page_of_a_densenet_needs_no_framework(folder):
+    frameworks = "{'keras', 'tensorflow', 'jax', 'pandas'}"
+    code = (
+        "import sys; from pathlib import Path; from tuner.ledger.folder import RunFolder\n"
+        "from tuner.report.page import write_page\n"
+        f"folder = RunFolder(Path({str(folder.results_dir)!r}), {folder.name!r})\n"
+        "write_page([folder], folder.report)\n"
+        f"print(sorted({frameworks} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+    assert "Feature reuse in block 3" in folder.report.read_text()
+
+
+# ---------------------------------------------------------------------- gradients
+
+
+def test_gradients_of_first_and_last_epoch_are_compared_between_networks(folder):
+    watched = read_source(folder).inside.watched
+    assert [one.row.number for one in watched] == [1, 2, 3]
+    figure = gradients_figure(watched)
+    assert figure is not None
+    lines = {(line["legendgroup"], line["line"]["dash"]): line for line in figure.traces}
+    assert len(lines) == 6
+    assert lines["1", "dot"]["y"] == [1e-4, 1e-3, 0.1]
+    assert lines["1", "solid"]["y"] == [None, 0.02, 0.5]  # zero has no logarithm
+    assert lines["2", "solid"]["customdata"] == [2, 2, 2]
+    assert "1 trial that diverged" in figure.note
+    assert "diverged" in lines["3", "solid"]["name"]
+    embedded(figure.to_json())
+
+
+def test_gradients_are_shown_for_a_weight_and_over_the_depth_too(folder):
+    figure = gradients_figure(read_source(folder).inside.watched)
+    assert figure is not None
+    norm, weight, depth = figure.views
+    sizes = np.sqrt([size for _, size in inside_ledger.LAYERS])
+    assert weight.traces[0]["y"] == pytest.approx(np.array(norm.traces[0]["y"]) / sizes)
+    assert depth.traces[0]["x"] == [0, 0.5, 1]
+
+
+def test_names_of_layers_stay_text(folder):
+    (figure,) = (p.figure for p in panels(read_source(folder)) if p.id == "gradients")
+    assert "<b>" not in str([trace["name"] for trace in figure.traces])
+    page = render_page([read_source(folder)])
+    assert "<b>head" not in page
+
+
+# ---------------------------------------------------------------------- confirmed
+
+
+def test_what_confirm_has_found_stands_above_the_trials(folder):
+    inside_ledger.confirm(folder)
+    source = read_source(folder)
+    view = confirmed_view(source)
+    assert view is not None
+    assert list(view.sentences) == sentences(inside_ledger.found())
+    assert [row[0] for row in view.rows] == [
+        "1: depth 13, learning_rate 0.001",
+        "2: depth 8, learning_rate 0.001",
+        "3: depth 14, learning_rate 0.1",
+    ]
+    assert [row[-1].rpartition(": ")[2] for row in view.rows] == [
+        "the search's best",
+        "worse",
+        "not decidable with 1 seed",
+    ]
+    page = render_page([source])
+    assert page.index("Confirmed on the test set") < page.index('id="e0-trials"')
+
+
+def test_the_test_set_answers_whether_it_is_real_and_is_advised_no_more(folder):
+    inside_ledger.confirm(folder)
+    source = read_source(folder)
+    said = {f.question: " ".join(f.sentences) for f in findings(source, weights_of(source, []))}
+    assert "on the test set it reaches 0.3850" in said["Is it real?"]
+    assert "tuner confirm" not in said["What next?"]
+    assert "Trial 1 was best in its last epoch" in said["What next?"]
+
+
+def test_the_dumbbell_has_search_score_mean_and_every_seed(folder):
+    inside_ledger.confirm(folder)
+    found = read_source(folder).confirmed
+    assert found is not None
+    lines, seeds, means, searched = confirmed_figure(found).traces
+    assert searched["x"] == [0.4, 0.41, 0.42] and means["y"] == [0, 1, 2]
+    assert means["x"][2] == pytest.approx(0.385)
+    assert lines["x"][-3:-1] == [0.42, means["x"][2]]
+    assert len(seeds["x"]) == 13
+    assert means["error_x"]["array"][0] == 0  # a single seed has no interval
+
+
+def test_leaders_that_differ_in_nothing_are_numbered(folder):
+    path = inside_ledger.confirm(folder)
+    document = json.loads(path.read_text())
+    document["leaders"] = document["leaders"][:1]
+    path.write_text(json.dumps(document))
+    found = read_confirmed(path, "inside")
+    assert found is not None and names_of(found) == ["1"]
+
+
+DOCUMENT = to_json(inside_ledger.found())
+LEADER = DOCUMENT["leaders"][0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        "[" * 5_000,
+        json.dumps({**DOCUMENT, "experiment": "another"}),
+        json.dumps({**DOCUMENT, "leaders": []}),
+        json.dumps({**DOCUMENT, "leaders": "abc"}),
+        json.dumps({**DOCUMENT, "sentences": None}),
+        json.dumps({**DOCUMENT, "leaders": [{**LEADER, "searched_score": float("nan")}]}),
+        json.dumps({**DOCUMENT, "leaders": [{**LEADER, "test": {"1": "0.5"}}]}),
+        json.dumps({**DOCUMENT, "leaders": [{**LEADER, "test": {"1": 10**400}}]}),
+        json.dumps({**DOCUMENT, "leaders": [{**LEADER, "test_interval": [0.1]}]}),
+        json.dumps({**DOCUMENT, "leaders": [{**LEADER, "test": {}}]}),
+        json.dumps({key: value for key, value in DOCUMENT.items() if key != "metric"}),
+    ],
+)
+def test_a_damaged_or_foreign_confirmation_is_left_out(tmp_path, text):
+    path = tmp_path / "confirmation.json"
+    path.write_text(text)
+    assert read_confirmed(path, "inside") is None
+    assert read_confirmed(tmp_path, "inside") is None
+
+
+def test_hostile_confirmations_stay_text(folder):
+    path = inside_ledger.confirm(folder)
+    document = json.loads(path.read_text())
+    document["metric"] = HOSTILE[1]
+    document["sentences"] = list(HOSTILE)
+    document["leaders"][1]["values"] = {HOSTILE[0]: HOSTILE[1]}
+    document["leaders"][1]["difference"]["verdict"] = HOSTILE[2]
+    path.write_text(json.dumps(document))
+    page = render_page([read_source(folder)])
+    assert "<img" not in page and HOSTILE[0] not in page and "<b " not in page
+    assert "&lt;script&gt;window.hacked=1&lt;/script&gt;" in page
+
+
+# ---------------------------------------------------------------------- taken over
+
+
+def test_a_trial_says_where_it_was_taken_over_from(folder):
+    with Ledger.create_or_open(folder.ledger, folder.name) as ledger:
+        ledger.event("reused", {"from": f"other {HOSTILE[4]}", "trials": [2]})
+    column = next(c for c in trial_columns(read_source(folder)) if c.name == "from")
+    assert column.texts == ("", "other \ufffd[31mred\ufffd[0m", "")
+    assert column.is_shown

@@ -1,0 +1,295 @@
+"""Intervals and tests against scipy, against numbers by hand, and against what they promise."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as some
+
+from tuner.report.stats import permutation, samples
+from tuner.report.stats.intervals import (
+    REACH,
+    bca_interval,
+    mean_interval,
+    t_quantile,
+    widened_reach,
+)
+from tuner.report.stats.permutation import holm, sign_flip_p, split_p
+from tuner.report.stats.statistics import Verdict, judged, paired, unpaired
+
+VALUES = [0.512, 0.498, 0.530, 0.507, 0.521, 0.489, 0.540, 0.503]
+finite = some.floats(-1e6, 1e6).map(lambda value: round(value, 6))
+
+
+def normal(n: int, seed: int, mean: float = 0.0) -> list[float]:
+    return np.random.default_rng(seed).normal(mean, 1, n).tolist()
+
+
+@pytest.fixture
+def fewer_resamples(monkeypatch) -> None:
+    """Thousands of intervals in a second; the sign-flip test stays exact."""
+    monkeypatch.setattr(samples, "RESAMPLES", 999)
+
+
+# ---------------------------------------------------------------------- intervals
+
+
+def test_the_mean_interval_is_students():
+    # By hand: mean 2, s 1, t(2) = 4.302653, half = 4.302653 / √3 = 2.484138.
+    found = mean_interval([1, 2, 3])
+    assert (found.mean, found.n) == (2, 3)
+    assert found.low == pytest.approx(2 - 2.484138, abs=1e-6)
+    low, high = scipy.stats.t.interval(0.95, 7, np.mean(VALUES), scipy.stats.sem(VALUES))
+    assert (mean_interval(VALUES).low, mean_interval(VALUES).high) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("degrees", [1, 1.37, 2, 3, 5.5, 9, 30, 120, 1_998, 1e6])
+def test_the_t_quantile_is_scipys(degrees):
+    assert t_quantile(degrees) == pytest.approx(scipy.stats.t.ppf(0.975, degrees), rel=1e-8)
+
+
+def test_one_value_has_no_interval():
+    for interval in (mean_interval([0.5]), bca_interval([0.5])):
+        assert not interval.is_bounded
+        assert not interval.excludes_zero
+        assert (interval.mean, interval.n) == (0.5, 1)
+
+
+def test_equal_values_give_an_interval_without_width():
+    assert (bca_interval([0.1] * 5).low, bca_interval([0.1] * 5).high) == pytest.approx((0.1, 0.1))
+    assert mean_interval([0.25] * 5).low == 0.25
+    assert bca_interval([0.0] * 6).excludes_zero is False
+
+
+def test_two_values_give_themselves():
+    found = bca_interval([1.0, 2.0])
+    assert (found.mean, found.low, found.high) == (1.5, 1.0, 2.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("n", [8, 20])
+def test_the_bca_interval_is_scipys(n, seed):
+    values = np.random.default_rng(seed).exponential(1, n)
+    ours = bca_interval(values.tolist())
+    theirs = scipy.stats.bootstrap((values,), np.mean, n_resamples=20_000, rng=seed)
+    width = ours.high - ours.low
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.03 * width)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.03 * width)
+
+
+def test_the_same_values_always_give_the_same_interval():
+    assert bca_interval(VALUES) == bca_interval(VALUES)
+
+
+@given(some.lists(finite, min_size=2, max_size=7))
+def test_a_bca_interval_lies_within_the_values(values):
+    found = bca_interval(values)
+    slack = 1e-9 * (1 + max(map(abs, values)))
+    assert min(values) - slack <= found.low <= found.high <= max(values) + slack
+    mirrored = bca_interval([-value for value in values])
+    assert mirrored.mean == pytest.approx(-found.mean)
+
+
+@pytest.mark.usefixtures("fewer_resamples")
+def test_few_values_are_covered_as_often_as_promised():
+    covered = {"plain": 0, "widened": 0}
+    for seed in range(300):
+        values = normal(6, seed)
+        for name, reach in (("plain", REACH), ("widened", widened_reach(6))):
+            found = bca_interval(values, reach=reach)
+            covered[name] += found.low <= 0 <= found.high
+    assert covered["plain"] < 0.91 * 300
+    assert covered["widened"] > 0.92 * 300
+    assert widened_reach(10_000) == pytest.approx(REACH, abs=1e-3)
+
+
+# ---------------------------------------------------------------------- tests
+
+
+def test_the_sign_flip_test_is_exact_by_hand():
+    # Sums of ±1 ±2 ±4 are all odd numbers from -7 to 7; |7| is reached by two of eight.
+    assert sign_flip_p([1, 2, 4]) == 2 / 8
+    # -1 + 2 + 4 = 5: ±7 and ±5 are as far.
+    assert sign_flip_p([-1, 2, 4]) == 4 / 8
+    assert sign_flip_p([0.0, 0.0]) == 1
+    assert sign_flip_p([3.0]) == 1
+
+
+def test_the_smallest_p_of_few_seeds_is_what_counting_says():
+    for n, least in ((3, 0.25), (5, 0.0625), (6, 0.03125)):
+        assert sign_flip_p([1.0] * n) == least
+        assert sign_flip_p([0.01 * place for place in range(1, n + 1)]) == least
+        assert paired(range(1, n + 1), [0] * n).smallest_p == least
+
+
+@pytest.mark.parametrize("n", [4, 7, 10])
+def test_the_sign_flip_test_is_scipys(n):
+    values = normal(n, n, 0.4)
+    theirs = scipy.stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", n_resamples=np.inf
+    )
+    assert sign_flip_p(values) == pytest.approx(theirs.pvalue)
+
+
+def test_many_pairs_are_estimated_close_to_the_exact_p(monkeypatch):
+    values = normal(12, 3, 0.5)
+    exact = sign_flip_p(values)
+    monkeypatch.setattr(permutation, "_MAX_EXACT_SIGNS", 2)
+    assert sign_flip_p(values) == pytest.approx(exact, abs=0.01)
+    assert sign_flip_p([1.0] * 200) == 1 / 10_000
+
+
+def test_the_split_test_counts_every_split():
+    one, other = [1.0, 2.0, 6.0], [0.5, 1.5, 0.0, 3.0]
+    everything = [*one, *other]
+    centre = math.fsum(everything) / 7
+    sums = [abs(sum(part) - 3 * centre) for part in itertools.combinations(everything, 3)]
+    expected = np.mean([found >= abs(sum(one) - 3 * centre) - 1e-9 for found in sums])
+    assert split_p(one, other) == pytest.approx(expected)
+    assert split_p(other, one) == pytest.approx(expected)
+
+
+def test_the_split_test_of_equal_sizes_is_scipys(monkeypatch):
+    one, other = normal(7, 1, 0.6), normal(7, 2)
+    theirs = scipy.stats.permutation_test(
+        (one, other), lambda a, b: np.mean(a) - np.mean(b), vectorized=False, n_resamples=np.inf
+    )
+    assert split_p(one, other) == pytest.approx(theirs.pvalue)
+    monkeypatch.setattr(permutation, "_MAX_EXACT_SPLITS", 10)
+    assert split_p(one, other) == pytest.approx(theirs.pvalue, abs=0.015)
+
+
+def test_welchs_interval_is_scipys():
+    one, other = normal(9, 1, 0.6), [3 * value for value in normal(5, 2)]
+    found = unpaired(one, other).interval
+    theirs = scipy.stats.ttest_ind(one, other, equal_var=False).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []
+
+
+@given(some.lists(some.floats(0, 1), max_size=6))
+def test_holm_raises_every_p_and_keeps_their_order(ps):
+    adjusted = holm(ps)
+    assert all(p <= found <= 1 for p, found in zip(ps, adjusted, strict=True))
+    for (p, found), (q, other) in itertools.combinations(zip(ps, adjusted, strict=True), 2):
+        assert p == q or (p < q) == (found < other) or found == other
+
+
+# ---------------------------------------------------------------------- verdicts
+
+
+def test_a_clear_difference_is_claimed_in_the_better_direction():
+    one, other = [0.61, 0.63, 0.6, 0.62, 0.64, 0.6], [0.5, 0.51, 0.52, 0.5, 0.53, 0.51]
+    assert paired(one, other).verdict is Verdict.BETTER
+    assert paired(other, one).verdict is Verdict.WORSE
+    assert paired(one, other, direction="min").told() == "worse"
+    assert unpaired(one, other).verdict is Verdict.BETTER
+
+
+def test_few_seeds_decide_nothing_however_large_the_difference():
+    for n in range(1, 6):
+        found = paired([9.0 + place for place in range(n)], [0.0] * n)
+        assert found.verdict is Verdict.UNDECIDABLE
+    assert paired([9, 8, 7], [1, 1, 1]).told() == "not decidable with 3 seeds"
+    assert paired([9], [1]).told() == "not decidable with 1 seed"
+    assert unpaired([9, 9.1, 9.2], [1, 2, 3]).told("trial") == "not decidable with 3 trials"
+    assert unpaired([9.0], normal(40, 0)).verdict is Verdict.UNDECIDABLE
+
+
+def test_no_difference_at_all_is_noise():
+    assert paired([0.5] * 6, [0.5] * 6).told() == "within noise"
+    assert unpaired([0.5] * 6, [0.5] * 6).verdict is Verdict.NOISE
+
+
+def test_comparisons_are_judged_together():
+    clear = [paired([1.0, 2, 3, 4, 5, 6], [0] * 6) for _ in range(2)]
+    assert clear[0].is_claim
+    together = judged(clear)
+    # Six seeds give 1/32 at best; twice that is above 0.05.
+    assert together[0].p_adjusted == pytest.approx(2 / 32)
+    assert together[0].told() == "not decidable with 6 seeds in 2 comparisons"
+    eight = judged([paired(range(1, 9), [0] * 8), paired(normal(8, 1), [0] * 8)])
+    assert [found.verdict for found in eight] == [Verdict.BETTER, Verdict.NOISE]
+
+
+def test_a_comparison_that_cannot_decide_costs_the_others_nothing():
+    clear, small = paired(range(1, 7), [0] * 6), paired([1, 2, 3], [0] * 3)
+    assert [found.told() for found in judged([clear, small])] == [
+        "better",
+        "not decidable with 3 seeds",
+    ]
+
+
+@pytest.mark.parametrize("values", [[], [math.nan], [1.0, math.inf]])
+def test_what_is_no_number_is_refused(values):
+    for function in (mean_interval, bca_interval, sign_flip_p):
+        with pytest.raises(ValueError, match="finite numbers"):
+            function(values)
+
+
+def test_pairs_need_partners():
+    with pytest.raises(ValueError, match="equal lengths, not 2 and 1"):
+        paired([1, 2], [1])
+
+
+# ---------------------------------------------------------------------- what is promised
+
+
+@pytest.mark.usefixtures("fewer_resamples")
+@pytest.mark.parametrize("n", [6, 8, 10])
+def test_without_a_difference_at_most_one_in_twenty_is_claimed(n):
+    generator = np.random.default_rng(n)
+    claims = sum(
+        paired(generator.normal(size=n), generator.normal(size=n)).is_claim for _ in range(1000)
+    )
+    assert claims <= 50
+
+
+@pytest.mark.parametrize(("n", "m", "spread"), [(6, 6, 1.0), (5, 9, 1.0), (8, 8, 3.0)])
+def test_unpaired_sides_without_a_difference_are_rarely_told_apart(n, m, spread):
+    generator = np.random.default_rng(n)
+    claims = sum(
+        unpaired(generator.normal(size=n), generator.normal(0, spread, m)).is_claim
+        for _ in range(300)
+    )
+    # One in twenty is 15; that a sample shows more than 23 has a chance of 1 in 50.
+    assert claims <= 23
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-12, 1.0, 1e150])
+def test_a_claim_does_not_depend_on_the_scale(scale):
+    one, other = [scale * value for value in (6, 7, 6.5, 6.2, 7.1, 6.9)], [5 * scale] * 6
+    for compared in (paired(one, other), unpaired(one, other)):
+        assert compared.verdict is Verdict.BETTER
+        assert compared.interval.low == pytest.approx(1.2 * scale, rel=0.5)
+
+
+@pytest.mark.usefixtures("fewer_resamples")
+def test_a_difference_of_two_standard_deviations_is_found_with_six_seeds():
+    """Two standard deviations of the paired differences; a sign wrong in six loses the claim."""
+    generator = np.random.default_rng(0)
+    found = sum(paired(generator.normal(2, 1, 6), [0] * 6).is_claim for _ in range(300))
+    assert found >= 0.8 * 300
+
+
+@pytest.mark.usefixtures("fewer_resamples")
+def test_three_equal_sides_are_rarely_told_apart():
+    """Holm: any false claim among three pairs in at most one in twenty."""
+    generator = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(300):
+        a, b, c = (generator.normal(size=8) for _ in range(3))
+        pairs = judged([paired(a, b), paired(a, c), paired(b, c)])
+        wrong += any(found.is_claim for found in pairs)
+    assert wrong <= 15

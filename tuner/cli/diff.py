@@ -1,0 +1,31 @@
+"""`tuner diff`: what differs between two trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tuner.cli import terminal
+from tuner.cli.options import json_option, results_option
+from tuner.report.comparing import difference, sheet
+from tuner.report.comparing.diff import diff, read_subject
+
+
+@click.command("diff")
+@click.argument("one", metavar="NAME/TRIAL")
+@click.argument("other", metavar="NAME/TRIAL")
+@json_option()
+@results_option()
+def command(one: str, other: str, as_json: bool, results_dir: Path) -> None:
+    """What differs between two trials: configuration, environment, result.
+
+    NAME is a folder under --results, or a path; TRIAL a number, or best.
+    """
+    found = diff(read_subject(one, results_dir), read_subject(other, results_dir))
+    if as_json:
+        terminal.echo_json(difference.to_json(found))
+        return
+    style = terminal.style_for()
+    sections = difference.sections(found)
+    click.echo(sheet.to_text(sections, width=terminal.width(), style=style), nl=False)

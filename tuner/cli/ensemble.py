@@ -1,0 +1,86 @@
+"""`tuner ensemble`: several trained networks together."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from tuner.cli import terminal
+from tuner.cli.options import data_option, json_option, results_option
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.kept import experiment_file
+from tuner.report import words
+from tuner.report.tabular.render import Style
+
+
+@click.command("ensemble")
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--top",
+    type=click.IntRange(min=2),
+    default=5,
+    show_default=True,
+    help="At most so many networks, of those whose checkpoint is kept.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
+@json_option()
+@results_option()
+@data_option()
+def command(
+    name: str,
+    top: int,
+    quiet: bool,
+    as_json: bool,
+    results_dir: Path,
+    data_dir: Path | None,
+) -> None:
+    """The best trained networks of NAME averaged, on the validation images.
+
+    Averages the probabilities that the --top best trials give, and compares the ensemble with each
+    of them, image by image. Nothing is trained, and the test images are not read.
+    """
+    from tuner.execution.ensemble import predictions
+    from tuner.experiment.experiment import load_experiment
+
+    folder = RunFolder.open(name, results_dir)
+    experiment = load_experiment(experiment_file(folder))
+
+    def on_member(number: int, done: int, count: int) -> None:
+        if not quiet:
+            click.echo(f"trial {number} predicts ({done + 1}/{count})", err=True)
+
+    made = predictions(experiment, folder, top=top, data_dir=data_dir, on_member=on_member)
+    from tuner.report import ensembling
+
+    found = ensembling.ensemble_figures(
+        folder.name,
+        made.labels,
+        [
+            (member.row.number, dict(member.row.values), probabilities)
+            for member, probabilities in zip(made.members, made.probabilities, strict=True)
+        ],
+    )
+    if as_json:
+        terminal.echo_json(ensembling.to_json(found))
+        return
+    style, wide = terminal.style_for(), terminal.width()
+    count = words.counted(len(found.members), "network")
+    images = words.counted(found.num_images, "validation image")
+    lines = [style(f"{folder.name}: {count} averaged, on {images}", "title"), ""]
+    lines += [*_aligned(ensembling.table(found), style), ""]
+    lines += [*textwrap.wrap(ensembling.growth(found), wide), ""]
+    lines += textwrap.wrap(ensembling.conclusion(found), wide)
+    lines += [style(line, "dim") for line in textwrap.wrap(ensembling.CAUTION, wide)]
+    click.echo("\n".join(lines))
+
+
+def _aligned(rows: Sequence[Sequence[str]], style: Style) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return [style(lines[0], "head"), *lines[1:-1], style(lines[-1], "best")]

@@ -1,0 +1,78 @@
+"""Puts a scheduler together, and stands it where the ledger says that the search stands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tuner.execution.book import TrialBook
+from tuner.execution.messages import Listener, Ready, not_finite
+from tuner.execution.past import read_past
+from tuner.execution.pool import Pool
+from tuner.execution.queue import TrialQueue
+from tuner.execution.scheduler import SILENCE_SECONDS, Scheduler
+from tuner.experiment.experiment import Experiment
+from tuner.experiment.trial import Trial
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.records import FINISHED_STATES
+from tuner.ledger.table import TrialsCsv
+from tuner.models import Cost
+from tuner.search import make_method
+from tuner.search.rules import make_rule
+from tuner.search.stopping import StoppingRule
+
+
+def make_scheduler(
+    experiment: Experiment,
+    ledger: Ledger,
+    pool: Pool,
+    *,
+    fingerprint: str,
+    csv: TrialsCsv,
+    checkpoints: Path,
+    cost: Callable[[Trial], Cost | None],
+    listener: Listener,
+    on_ready: Callable[[Ready], None],
+    silence_seconds: float = SILENCE_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+) -> Scheduler:
+    """A scheduler for what is missing of an experiment; settle the plan before.
+
+    `fingerprint` is that of the data, `checkpoints` their folder; see `TrialBook` and `Scheduler`.
+    """
+    method = make_method(experiment)
+    queue = TrialQueue(
+        experiment, method, read_past(experiment, method, fingerprint, ledger), fingerprint
+    )
+    book = TrialBook(
+        ledger,
+        objective=experiment.objective,
+        csv=csv,
+        cost=cost,
+        checkpoints=checkpoints,
+        listener=listener,
+    )
+    return Scheduler(
+        queue,
+        pool,
+        book,
+        on_ready=on_ready,
+        rule=_restored(make_rule(experiment), ledger),
+        exempt=ledger.exempt,
+        silence_seconds=silence_seconds,
+        clock=clock,
+    )
+
+
+def _restored(rule: StoppingRule | None, ledger: Ledger) -> StoppingRule | None:
+    """A rule that knows every epoch of the ledger."""
+    if rule is None:
+        return None
+    for row in ledger.epochs():
+        if not not_finite(row.metrics):
+            rule.note(row.number, row.epoch, row.metrics)
+    for known in ledger.by_key().values():
+        if known.state in FINISHED_STATES:
+            rule.end(known.number)
+    return rule

@@ -1,0 +1,215 @@
+"""What happens to trials, written into the ledger and told to whoever listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tuner.execution.messages import (
+    Epoch,
+    EpochEnded,
+    Listener,
+    Notice,
+    Resumed,
+    TrialEnded,
+    TrialStarted,
+    TrialWaits,
+    Watched,
+)
+from tuner.execution.queue import Assignment
+from tuner.execution.running import RunningTrial
+from tuner.experiment.schema import Objective
+from tuner.experiment.trial import Trial, TrialState
+from tuner.ledger import checkpoint
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.records import GRADIENTS, RANKED_STATES, NewTrial, Outcome
+from tuner.ledger.table import TrialsCsv
+from tuner.models import Cost
+
+KEPT_BEST = 5  # finished trials whose best state is kept: to load, to export, to average
+
+
+class TrialBook:
+    """The only writer of the ledger while trials run.
+
+    `cost` gives parameters and multiply-adds of a trial; `checkpoints` is their folder.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        objective: Objective,
+        csv: TrialsCsv,
+        cost: Callable[[Trial], Cost | None],
+        checkpoints: Path,
+        listener: Listener,
+    ) -> None:
+        self.ledger = ledger
+        self._objective = objective
+        self._csv = csv
+        self._cost = cost
+        self._checkpoints = checkpoints
+        self.tell = listener
+
+    # ------------------------------------------------------------ the life of a trial
+
+    def number(self, trial: Trial, known: int | None, position: int | None) -> int:
+        """The number of a trial in the ledger, which is made where there is none.
+
+        `position` is how far its plan is recorded, with this trial.
+        """
+        if known:
+            return known
+        cost = self._cost(trial)
+        new = NewTrial(
+            key=trial.key,
+            configuration=trial.configuration.flat(),
+            values=trial.configuration.values,
+            replicate=trial.replicate,
+            seed=trial.seed,
+            structure=trial.structure.key,
+            parameters=cost.parameters if cost else None,
+            macs=cost.macs if cost else None,
+        )
+        return self.ledger.add([new], position)[0]
+
+    def taken_up(self, number: int, assignment: Assignment, attempt: int) -> RunningTrial:
+        """The trial with the epochs that it has."""
+        running = RunningTrial(number, assignment, attempt, self._objective)
+        for row in self.ledger.epochs(number):
+            running.note(row.epoch, row.metrics, row.seconds)
+        return running
+
+    def start(self, worker: int, running: RunningTrial, *, first_of_structure: bool) -> None:
+        """The trial is on a worker."""
+        self.ledger.start(running.number, worker, running.attempt)
+        trial = running.trial
+        self.tell(
+            TrialStarted(
+                number=running.number,
+                worker=worker,
+                values=trial.configuration.values,
+                replicate=trial.replicate,
+                epochs=running.epochs_planned,
+                structure=trial.structure.key,
+                first_of_structure=first_of_structure,
+                epochs_done=running.epochs,
+            )
+        )
+
+    def resume(self, running: RunningTrial, report: Resumed) -> RunningTrial:
+        """Where a trial really goes on, if a checkpoint could not be read."""
+        for what in report.damaged:
+            self.ledger.event("checkpoint damaged", {"trial": running.number, "what": what})
+            self.tell(Notice(f"trial {running.number} goes on from epoch {report.epoch}: {what}"))
+        if report.epoch == running.epochs:
+            return running
+        self.ledger.go_back(running.number, report.epoch)
+        return self.taken_up(running.number, running.assignment, running.attempt)
+
+    def watch(self, report: Watched) -> None:
+        """What the trial's layers were seen doing after an epoch."""
+        detail: dict[str, Any] = {"trial": report.number, "epoch": report.epoch}
+        detail["norms"] = list(report.norms)
+        if report.layers:
+            detail["layers"] = [list(layer) for layer in report.layers]
+        self.ledger.event(GRADIENTS, detail)
+
+    def epoch(self, worker: int, running: RunningTrial, report: Epoch) -> None:
+        """One epoch more, with its checkpoint."""
+        metrics = dict(report.metrics)
+        running.note(report.epoch, metrics, report.seconds)
+        superseded = self.ledger.record_epoch(
+            running.number,
+            report.epoch,
+            metrics,
+            report.seconds,
+            checkpoint=report.checkpoint,
+            kept=[running.best_epoch] if running.best_epoch else [],
+        )
+        self.remove(superseded)
+        if report.not_saved:
+            self.tell(Notice(f"no checkpoint of trial {running.number}: {report.not_saved}"))
+        self.tell(
+            EpochEnded(
+                number=running.number,
+                worker=worker,
+                epoch=report.epoch,
+                epochs=running.epochs_planned,
+                metrics=metrics,
+                seconds=report.seconds,
+            )
+        )
+
+    def wait(self, worker: int | None, running: RunningTrial) -> None:
+        """The trial goes on from here, or not, when its search says so."""
+        self.ledger.requeue(running.number)
+        self.tell(
+            TrialWaits(
+                number=running.number,
+                worker=worker,
+                epoch=running.epochs,
+                epochs=running.epochs_planned,
+                values=running.trial.configuration.values,
+            )
+        )
+
+    def end(
+        self, worker: int | None, running: RunningTrial, state: TrialState, reason: str = ""
+    ) -> None:
+        """Nothing more comes of the trial in this search."""
+        score = running.score if state in RANKED_STATES else None
+        outcome = Outcome(
+            state=state,
+            score=score,
+            best_epoch=running.best_epoch,
+            metrics=running.metrics,
+            train_seconds=running.seconds if running.epochs else None,
+            compile_seconds=running.compile_seconds,
+            reason=reason,
+        )
+        self.ledger.finish(running.number, outcome)
+        self.remove(self.ledger.forget_spare_checkpoints(running.number, KEPT_BEST))
+        with suppress(OSError):  # the table follows from the ledger, and the end writes it again
+            self._csv.refresh()
+        self.tell(
+            TrialEnded(
+                number=running.number,
+                worker=worker,
+                state=state,
+                score=score,
+                reason=reason,
+                values=running.trial.configuration.values,
+                epochs=running.epochs,
+            )
+        )
+
+    # ------------------------------------------------------------ checkpoints and reasons
+
+    def remove(self, files: Collection[str]) -> None:
+        """Files of checkpoints that the ledger names no more, or never did."""
+        checkpoint.remove(self._checkpoints, files)
+
+    def clear_away(self, number: int) -> None:
+        """What a trial's dead worker was writing, or had written and not reported."""
+        named = {row.file for row in self.ledger.checkpoints(number)}
+        found = checkpoint.rubbish(self._checkpoints, named)
+        self.remove([name for name in found if name.lstrip(".").startswith(f"{number}-")])
+
+    def out_of_memory(self, trial: Trial, reason: str) -> str:
+        """The reason of a failure with what to try."""
+        batch_size = trial.configuration.training["batch_size"]
+        cost = self._cost(trial)
+        told = f"out of memory with batch_size {batch_size}: {reason}"
+        # Activations grow with the batch; weights, gradients and optimizer slots do not.
+        if cost and batch_size != 1 and (batch_size == "full" or _fits_smaller(cost, batch_size)):
+            told += " (a smaller batch_size may fit)"
+        return told
+
+
+def _fits_smaller(cost: Cost, batch_size: int) -> bool:
+    """Whether a batch's activations are the larger part of what a step needs."""
+    return cost.activations * batch_size > cost.parameters * 4

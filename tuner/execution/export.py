@@ -1,0 +1,162 @@
+"""A trained network, taken out: a `.keras` file, and beside it the experiment that made it."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import InputError, Problem, TunerError
+from tuner.execution.framework import load_framework
+from tuner.experiment.closing import closed, key_of
+from tuner.experiment.experiment import Experiment, load_experiment
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.kept import experiment_file
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.records import TrialRow
+from tuner.ledger.trained import best_checkpoint, model_section, read_checkpoint
+
+if TYPE_CHECKING:
+    from tuner.training.exported import ModelFile
+
+ENDING = ".keras"
+RECIPE = "experiment.yaml"
+"""Name of the closed experiment inside of the model's file, which is a zip archive."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and what whoever uses it must know.
+
+    `gives` is "logits" or "probabilities"; `is_same_trial` is false where running the experiment
+    beside it would train another trial than this one: data or code have changed since.
+    """
+
+    trial: int
+    path: Path
+    recipe: Path
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    gives: str
+    model: ModelFile
+    is_same_trial: bool
+
+
+def check_target(path: Path, *, force: bool) -> None:
+    """Refuse what cannot or must not be written, before anything takes time.
+
+    Raises:
+        InputError: another ending than .keras, a folder that is not there, or a file that is.
+    """
+    if path.suffix != ENDING:
+        mend = f"-o {path.with_suffix(ENDING)}"
+        raise InputError(_refused("Keras reads models from .keras files", path, mend))
+    if not path.parent.is_dir():
+        raise InputError(_refused("there is no such folder", path, f"mkdir -p {path.parent}"))
+    for file in (path, recipe_path(path)):
+        if file.is_dir() or (file.exists() and not force):
+            raise InputError(_refused("this is there already", file, "--force replaces it"))
+
+
+def recipe_path(path: Path) -> Path:
+    """Of the closed experiment beside a model."""
+    return path.with_suffix(".yaml")
+
+
+def export(
+    folder: RunFolder,
+    trial: TrialRow,
+    path: Path,
+    *,
+    standard: bool = True,
+    probabilities: bool = False,
+) -> Exported:
+    """Write the network of a trial's best epoch; it takes uint8 pixels, which it normalizes itself.
+
+    Raises:
+        InputError: no checkpoint of the trial is kept.
+        TunerError: the checkpoint is damaged, or Keras cannot save such a network.
+    """
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        row = best_checkpoint(ledger, folder, trial)
+        record, metric = ledger.data_record or {}, ledger.objective[0]
+    arrays, notes = read_checkpoint(folder, row)
+    experiment = load_experiment(experiment_file(folder))
+    recipe = _recipe(experiment, trial, metric)
+    is_same = key_of(recipe, record.get(experiment.data.dataset, "")) == trial.key
+    load_framework(experiment.backend)
+    from tuner.training.exported import write_model
+    from tuner.training.outputs import is_probabilistic
+
+    section = model_section(trial)
+    shape = tuple(notes["image_shape"])
+    already = is_probabilistic(section, shape)
+    model = restored(section, arrays, notes)
+    drafts = {file: _draft(file) for file in (path, recipe_path(path))}
+    try:
+        written = write_model(
+            model, drafts[path], standard=standard, probabilities=probabilities and not already
+        )
+        with zipfile.ZipFile(drafts[path], "a") as archive:
+            archive.writestr(RECIPE, recipe)
+        drafts[recipe_path(path)].write_text(recipe, encoding="utf-8")
+        for file, draft in drafts.items():
+            _put_in_place(draft, file)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
+    return Exported(
+        trial=trial.number,
+        path=path,
+        recipe=recipe_path(path),
+        image_shape=shape,
+        num_classes=notes["num_classes"],
+        gives="probabilities" if probabilities or already else "logits",
+        model=written,
+        is_same_trial=is_same,
+    )
+
+
+def restored(section: dict[str, Any], arrays: Any, notes: Any) -> Any:
+    """The model of a checkpoint, from pixels.
+
+    Raises:
+        TunerError: the weights are of another network than the `model:` section says.
+    """
+    from tuner.training.restore import restored_model
+
+    try:
+        return restored_model(section, arrays, notes)
+    except (ValueError, KeyError, IndexError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TunerError(
+            f"the checkpoint does not fit the network {section['family']}: {reason}\n"
+            "    mend:     bring back the code that it was trained with"
+        ) from error
+
+
+def _recipe(experiment: Experiment, trial: TrialRow, metric: str) -> str:
+    score = "" if trial.score is None else f": {metric} {trial.score:.6g}"
+    head = (
+        f"# Trial {trial.number} of {experiment.name}{score} in epoch {trial.best_epoch}.\n"
+        "# `tuner run` on this file trains it again.\n"
+    )
+    suffix = f"-trial-{trial.number}"
+    return head + closed(experiment, trial.configuration, seed=trial.seed, suffix=suffix)
+
+
+def _draft(path: Path) -> Path:
+    """In the same folder, so that it can be renamed; Keras wants the ending."""
+    return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+
+
+def _put_in_place(draft: Path, path: Path) -> None:
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _refused(what: str, path: Path, mend: str) -> Problem:
+    return Problem(what, "--output", received=str(path), mend=mend)

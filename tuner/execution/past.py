@@ -1,0 +1,63 @@
+"""What the ledger tells a search that is continued."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from tuner.execution.membership import plan_key, trial_of
+from tuner.execution.messages import not_finite
+from tuner.execution.queue import Past
+from tuner.execution.replicates import Course
+from tuner.experiment.experiment import Experiment
+from tuner.experiment.trial import Trial, TrialState
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.records import FINISHED_STATES, TrialRow
+from tuner.search.method import SearchMethod
+
+_OPEN = (TrialState.WAITING, TrialState.RUNNING)
+
+
+def read_past(
+    experiment: Experiment, method: SearchMethod, fingerprint: str, ledger: Ledger
+) -> Past:
+    """Where the search stands; call it once the plan is settled (`settle_plan`).
+
+    A plan that was settled before goes on behind what it has recorded, without looking at it.
+    """
+    known = ledger.by_key()
+    if method.is_adaptive or experiment.search.racing:
+        return Past(known, _courses(experiment, fingerprint, ledger))
+    key = plan_key(experiment, fingerprint)
+    position, strangers = ledger.position(key), ledger.strangers(key) or frozenset()
+    if not position:
+        return Past(known, {})
+    rows = (row for row in ledger.rows(_OPEN) if row.number not in strangers)
+    return Past(known, {}, position, tuple(_trials(experiment, fingerprint, rows)))
+
+
+def _trials(experiment: Experiment, fingerprint: str, rows: Iterable[TrialRow]) -> Iterable[Trial]:
+    found = (trial_of(experiment, row, fingerprint) for row in rows)
+    return [trial for trial in found if trial is not None]
+
+
+def _courses(
+    experiment: Experiment, fingerprint: str, ledger: Ledger
+) -> dict[str, tuple[Trial, Course]]:
+    """The course of every trial that lies in the space, in the order of their numbers."""
+    metric = experiment.objective.metric
+    best = max if experiment.objective.direction == "max" else min
+    curves: dict[int, list[float]] = defaultdict(list)
+    for epoch in ledger.epochs():
+        if metric in epoch.metrics and not not_finite(epoch.metrics):
+            curves[epoch.number].append(epoch.metrics[metric])
+    courses = {}
+    for row in ledger.rows():
+        trial = trial_of(experiment, row, fingerprint)
+        if trial is None:
+            continue
+        curve = tuple(curves[row.number])
+        has_ended = row.state in FINISHED_STATES
+        score = row.score if has_ended else best(curve, default=None)
+        courses[row.key] = (trial, Course(score, curve, has_ended))
+    return courses

@@ -1,0 +1,1 @@
+"""Experiments, groups and trials side by side."""

@@ -1,0 +1,36 @@
+"""The HTML page: experiments as one self-contained file that opens anywhere, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.ledger.folder import RunFolder
+
+if TYPE_CHECKING:
+    from tuner.report.comparing.compare import Comparison
+    from tuner.report.comparing.sides import Source
+
+
+def write_page(folders: Sequence[RunFolder], path: Path) -> None:
+    """Writes the page of one or several experiments; replaces the file at once or not at all.
+
+    What renders is imported here, because most commands need no page.
+
+    Raises:
+        InputError: a ledger is missing, damaged, foreign or of a newer version.
+        OSError: the file cannot be written.
+    """
+    from tuner.ledger.folder import write_atomically
+    from tuner.report.page.page import render_page
+    from tuner.report.page.source import read_source
+
+    write_atomically(path, render_page([read_source(folder) for folder in folders]))
+
+
+def comparison_page(sources: Sequence[Source], found: Comparison) -> str:
+    """The page of a comparison as text; `found` was computed from these sources."""
+    from tuner.report.page.compare_page import render_comparison
+
+    return render_comparison(sources, found)

@@ -1,0 +1,1 @@
+"""Numbers that carry their uncertainty: intervals, tests, importance."""

@@ -1,0 +1,270 @@
+"""Which hyperparameters mattered, by a method that fits what was tried, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.experiment.trial import canonical
+from tuner.ledger.records import TrialRow
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.intp]
+
+GRID = "functional ANOVA of the full grid"
+TOP = "PED-ANOVA of the best quarter"
+
+_DRAWS = 300
+_LEVELS = 8  # a number with more distinct values than this is cut into quarters
+_PARTS = 4
+_TOP_SHARE = 0.25
+_FEWEST = 16  # trials, so that the best quarter has four
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The share that one hyperparameter, or two together beyond their own, has in a method's total.
+
+    `low` and `high` are the ends of a 95 % interval; None where there is nothing to estimate it
+    from.
+    """
+
+    names: tuple[str, ...]
+    share: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Effects, largest first, of `n` trials. Methods answer different questions: never mix them.
+
+    `higher` is the share of interactions of three and more; 0 for methods that know none. `method`
+    and `uncertainty` say in words what was computed; no effects and an empty method mean that the
+    trials allow none.
+    """
+
+    method: str
+    uncertainty: str
+    n: int
+    effects: tuple[Effect, ...]
+    higher: float = 0.0
+
+
+def importance(
+    ranked: Sequence[TrialRow], names: Iterable[str], direction: str, *, seed: int = 0
+) -> Importance:
+    """What mattered among `names`, from trials that have a score.
+
+    Every combination of the values was tried: functional ANOVA of the table of mean scores (Hutter
+    et al. 2014), each value of a hyperparameter weighing the same: the share of the variance of
+    the scores that its marginal means explain, and that pairs explain beyond that; exact.
+
+    Else PED-ANOVA (Watanabe et al. 2023): how far the values among the best quarter of the trials
+    are from those of all trials, as Pearson's divergence over at most eight values or four equally
+    full ranges, less what chance alone gives, in shares that sum to one. It says what the best
+    trials have in common, not what moves the score most. Needs 16 trials.
+    """
+    rows = [row for row in ranked if row.score is not None and math.isfinite(row.score)]
+    varying = [name for name in names if len({_key(row, name) for row in rows}) > 1]
+    if not varying:
+        return Importance("", "", len(rows), ())
+    scores = np.array([row.score for row in rows], dtype=np.float64)
+    generator = np.random.default_rng(seed)
+    codes = [_codes([_key(row, name) for row in rows]) for name in varying]
+    sizes = [int(code.max()) + 1 for code in codes]
+    if _is_full(codes, sizes):
+        return _of_grid(
+            varying, np.ravel_multi_index(tuple(codes), sizes), sizes, scores, generator
+        )
+    if len(rows) < _FEWEST:
+        return Importance("", "", len(rows), ())
+    binned = [_binned(rows, name) for name in varying]
+    return _of_top(varying, binned, scores if direction == "max" else -scores, generator)
+
+
+# ---------------------------------------------------------------------- a full grid
+
+
+def _of_grid(
+    names: list[str], cells: Codes, sizes: list[int], scores: Array, generator: np.random.Generator
+) -> Importance:
+    counts = np.bincount(cells)
+    shares = anova_shares(_cell_means(cells, counts, scores).reshape(sizes))
+    effects = [tuple(names[axis] for axis in axes) for axes in shares]
+    if counts.min() > 1:
+        how = "seeds resampled within each combination"
+        draw = _resampled_cells(cells, counts, scores, sizes, generator)
+    elif len(names) > 2:
+        how = "one seed each: interactions of three and more taken as noise"
+        draw = _noisy_tables(scores[np.argsort(cells)].reshape(sizes), generator)
+    else:
+        how, draw = "one seed each: no interval", None
+    ends = _ends([list(anova_shares(draw()).values()) for _ in range(_DRAWS)]) if draw else None
+    return Importance(
+        GRID,
+        how,
+        len(scores),
+        _effects(effects, list(shares.values()), ends),
+        higher=max(0.0, 1.0 - sum(shares.values())) if any(shares.values()) else 0.0,
+    )
+
+
+def anova_shares(table: Array) -> dict[tuple[int, ...], float]:
+    """Share of the variance of a full table by axis, and by pair of axes beyond their own.
+
+    `table` has one axis per hyperparameter. Var(mean over the other axes) / Var(table); a pair's
+    less those of its two axes. A table without variance has none to share.
+    """
+    total = float(np.var(table))
+    axes = range(table.ndim)
+    if total <= 1e-24 * float(np.max(np.abs(table))) ** 2:
+        return {(axis,): 0.0 for axis in axes} | dict.fromkeys(combinations(axes, 2), 0.0)
+
+    def explained(kept: tuple[int, ...]) -> float:
+        others = tuple(axis for axis in axes if axis not in kept)
+        return float(np.var(np.mean(table, axis=others))) / total
+
+    shares: dict[tuple[int, ...], float] = {(axis,): explained((axis,)) for axis in axes}
+    for one, other in combinations(axes, 2):
+        both = explained((one, other)) - shares[one,] - shares[other,]
+        shares[one, other] = max(0.0, both)
+    return shares
+
+
+def _is_full(codes: Sequence[Codes], sizes: Sequence[int]) -> bool:
+    """Whether every combination of values was tried; looks before it allocates."""
+    if math.prod(sizes) > len(codes[0]):
+        return False
+    return len(np.unique(np.ravel_multi_index(tuple(codes), sizes))) == math.prod(sizes)
+
+
+def _cell_means(cells: Codes, counts: Codes, scores: Array) -> Array:
+    return np.bincount(cells, weights=scores) / counts
+
+
+def _resampled_cells(
+    cells: Codes,
+    counts: Codes,
+    scores: Array,
+    sizes: list[int],
+    generator: np.random.Generator,
+) -> Callable[[], Array]:
+    order = np.argsort(cells, kind="stable")
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    widths = np.repeat(counts, counts)
+
+    def draw() -> Array:
+        chosen = order[starts + generator.integers(0, widths)]
+        return _cell_means(np.sort(cells), counts, scores[chosen]).reshape(sizes)
+
+    return draw
+
+
+def _noisy_tables(table: Array, generator: np.random.Generator) -> Callable[[], Array]:
+    """Tables of what main effects and pairs explain, plus the rest under random signs."""
+    fitted = _up_to_pairs(table)
+    levels = [size - 1 for size in table.shape]
+    modelled = 1 + sum(levels) + sum(one * other for one, other in combinations(levels, 2))
+    free = table.size - modelled
+    rest = (table - fitted) * math.sqrt(table.size / free)
+    return lambda: fitted + rest * generator.choice([-1.0, 1.0], table.shape)
+
+
+def _up_to_pairs(table: Array) -> Array:
+    axes = range(table.ndim)
+
+    def mean(*kept: int) -> Array:
+        others = tuple(axis for axis in axes if axis not in kept)
+        return np.asarray(np.mean(table, axis=others, keepdims=True))
+
+    centre = mean()
+    fitted = centre + sum(mean(axis) - centre for axis in axes)
+    for one, other in combinations(axes, 2):
+        fitted = fitted + mean(one, other) - mean(one) - mean(other) + centre
+    return np.broadcast_to(fitted, table.shape)
+
+
+# ---------------------------------------------------------------------- the best quarter
+
+
+def _of_top(
+    names: list[str], codes: list[Codes], scores: Array, generator: np.random.Generator
+) -> Importance:
+    shares = _top_shares(codes, scores)
+    n = len(scores)
+    halves = (generator.permutation(n)[: n // 2] for _ in range(_DRAWS))
+    ends = _ends([_top_shares([code[half] for code in codes], scores[half]) for half in halves])
+    how = "random halves of the trials"
+    return Importance(TOP, how, n, _effects([(name,) for name in names], shares, ends))
+
+
+def _top_shares(codes: Sequence[Codes], scores: Array) -> list[float]:
+    num_top = max(1, round(len(scores) * _TOP_SHARE))
+    top = np.argsort(-scores, kind="stable")[:num_top]
+    found = [max(0.0, _divergence(code, top)) for code in codes]
+    total = sum(found)
+    return [value / total for value in found] if total else found
+
+
+def _divergence(codes: Codes, top: Codes) -> float:
+    """Σ q (p / q − 1)² of the best trials' shares p against all trials' q, less its mean by chance.
+
+    A random choice of k among n trials with B values gives (B − 1)(n − k) / (k (n − 1)) on average.
+    """
+    n, k = len(codes), len(top)
+    everywhere = np.bincount(codes)
+    among_top = np.bincount(codes[top], minlength=len(everywhere))
+    seen = everywhere > 0
+    q, p = everywhere[seen] / n, among_top[seen] / k
+    by_chance = (int(seen.sum()) - 1) * (n - k) / (k * (n - 1))
+    return float(np.sum((p - q) ** 2 / q)) - by_chance
+
+
+def _binned(rows: Sequence[TrialRow], name: str) -> Codes:
+    """Each trial's value as a number from 0; many numbers as quarters of their order."""
+    keys = [_key(row, name) for row in rows]
+    values = [row.value(name, _ABSENT) for row in rows]
+    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    if not numeric or len(set(keys)) <= _LEVELS:
+        return _codes(keys)
+    numbers = np.array(values, dtype=np.float64)
+    bounds = np.quantile(numbers, [part / _PARTS for part in range(1, _PARTS)])
+    return np.asarray(np.searchsorted(bounds, numbers))
+
+
+# ---------------------------------------------------------------------- both
+
+
+def _effects(
+    names: Sequence[tuple[str, ...]],
+    shares: Sequence[float],
+    ends: tuple[Sequence[float | None], Sequence[float | None]] | None,
+) -> tuple[Effect, ...]:
+    lows, highs = ends or ([None] * len(shares), [None] * len(shares))
+    found = [Effect(*fields) for fields in zip(names, shares, lows, highs, strict=True)]
+    return tuple(sorted(found, key=lambda effect: -effect.share))
+
+
+def _ends(draws: Sequence[Sequence[float]]) -> tuple[list[float | None], list[float | None]]:
+    low, high = np.quantile(np.array(draws), [0.025, 0.975], axis=0)
+    return low.tolist(), high.tolist()
+
+
+def _key(row: TrialRow, name: str) -> Hashable:
+    """The value as something that tells true from 1 but not 1 from 1.0, and absent from null."""
+    value = row.value(name, _ABSENT)
+    if isinstance(value, list | dict):
+        return canonical(value), "json"
+    return value, isinstance(value, bool)
+
+
+def _codes(keys: Sequence[Hashable]) -> Codes:
+    places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    return np.array([places[key] for key in keys], dtype=np.intp)

@@ -1,0 +1,1 @@
+"""Results as tables: which columns and lines, and each text format."""

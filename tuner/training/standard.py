@@ -1,0 +1,189 @@
+"""A model of our layers written in layers of Keras alone, which predicts the same.
+
+Our composite layers are run once on symbolic tensors, so that what they call becomes a part of the
+graph; the few that hold weights or rates themselves have an equal in Keras.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from inspect import getattr_static
+from typing import Any
+
+import keras
+
+from tuner.layers.dropout import Dropout
+from tuner.layers.grouped import GroupedConvolution
+from tuner.layers.normalization import BatchNormalization
+from tuner.layers.spatial_dropout import SpatialDropout2D
+from tuner.layers.stochastic_depth import StochasticDepth
+
+OWN_PACKAGE = "tuner.layers"
+Tensor = Any
+
+
+def in_standard_layers(model: Any) -> Any:
+    """A functional model without layers of `tuner.layers`.
+
+    What only training would use and Keras has no equal for (stochastic depth) is left out. Models
+    inside the model are taken apart; layers of someone else's stay as they are.
+    """
+    inputs = keras.Input(model.input_shape[1:], name=model.inputs[0].name)
+    return keras.Model(inputs, _Expansion().graph(model, inputs), name=model.name)
+
+
+def foreign_modules(model: Any) -> list[str]:
+    """The modules that must be imported before plain Keras can load the model."""
+    parts = [*model._flatten_layers(), *getattr(model, "operations", ())]
+    modules = {type(part).__module__ for part in parts}
+    foreign = {name for name in modules if name.split(".")[0] != "keras"}
+    return sorted({OWN_PACKAGE if _is_ours(name) else name for name in foreign})
+
+
+def _is_ours(module: str) -> bool:
+    return module == OWN_PACKAGE or module.startswith(f"{OWN_PACKAGE}.")
+
+
+class _Expansion:
+    """One model on its way; a layer that is met twice becomes one layer that is called twice."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, Any] = {}
+        self._names: set[str] = set()
+
+    def graph(self, model: Any, inputs: Tensor) -> Tensor:
+        """What the layers of a functional or sequential model make of the inputs."""
+        if isinstance(model, keras.Sequential):
+            for layer in model.layers:
+                inputs = self.call(layer, layer.name, inputs)
+            return inputs
+        return model._run_through_graph(
+            inputs, call_fn=lambda layer, *tensors, **named: self.call(layer, "", *tensors, **named)
+        )
+
+    def call(self, layer: Any, place: str, *tensors: Any, **named: Any) -> Tensor:
+        """What a layer makes of symbolic tensors; `place` is its name in the whole model."""
+        place = place or layer.name
+        if not isinstance(layer, keras.Layer):
+            return layer(*tensors, **named)  # an operation of keras.ops
+        if isinstance(layer, keras.Sequential) or hasattr(layer, "_run_through_graph"):
+            return self.graph(layer, *tensors)
+        if type(layer) in _EQUALS:
+            return self._equal(layer, place)(*tensors)
+        if _is_ours(type(layer).__module__):
+            return type(layer).call(_Inlined(layer, place, self), *tensors, training=False)
+        return self._equal(layer, place)(*tensors, **named)
+
+    def _equal(self, layer: Any, place: str) -> Callable[..., Tensor]:
+        if id(layer) not in self._made:
+            make = _EQUALS.get(type(layer), _copy)
+            self._made[id(layer)] = make(layer, self._unused(place))
+        return self._made[id(layer)]  # type: ignore[no-any-return]
+
+    def _unused(self, name: str) -> str:
+        unused, count = name, 1
+        while unused in self._names:
+            count += 1
+            unused = f"{name}_{count}"
+        self._names.add(unused)
+        return unused
+
+
+class _Inlined:
+    """A composite layer's `self` while its `call` runs: the layers that it calls are expanded."""
+
+    def __init__(self, layer: Any, place: str, expansion: _Expansion) -> None:
+        self._layer = layer
+        self._place = place
+        self._expansion = expansion
+
+    def __call__(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        return self._expansion.call(self._layer, self._place, inputs)
+
+    def __getattr__(self, name: str) -> Any:
+        declared = getattr_static(type(self._layer), name, None)
+        if isinstance(declared, types.FunctionType):
+            return types.MethodType(declared, self)
+        return self._inlined(getattr(self._layer, name))
+
+    def _inlined(self, value: Any) -> Any:
+        if isinstance(value, keras.Layer):
+            return _Inlined(value, f"{self._place}_{value.name}", self._expansion)
+        if isinstance(value, list | tuple):
+            return [self._inlined(item) for item in value]
+        return value
+
+
+def _copy(layer: Any, name: str) -> Any:
+    """The layer itself where it is someone else's: who knows how to copy that?"""
+    if type(layer).__module__.split(".")[0] != "keras":
+        return layer
+    return _with_weights(type(layer).from_config(layer.get_config() | {"name": name}), layer)
+
+
+def _batch_normalization(layer: Any, name: str) -> Any:
+    equal = keras.layers.BatchNormalization(
+        axis=layer.axis,
+        momentum=layer.momentum,
+        epsilon=layer.epsilon,
+        center=layer.center,
+        scale=layer.scale,
+        name=name,
+        dtype=layer.dtype_policy,
+    )
+    return _with_weights(equal, layer)
+
+
+def _grouped_convolution(layer: Any, name: str) -> Any:
+    equal = keras.layers.Conv2D(
+        layer.filters,
+        layer.kernel_size,
+        strides=layer.strides,
+        padding="same",
+        data_format="channels_last",
+        groups=layer.groups,
+        use_bias=False,
+        name=name,
+        dtype=layer.dtype_policy,
+    )
+    return _with_weights(equal, layer)
+
+
+def _dropout(layer: Any, name: str) -> Any:
+    rate = float(keras.ops.convert_to_numpy(layer.rate))
+    if layer.mode == "downscale_in_infer":
+        return keras.layers.Rescaling(1.0 - rate, name=name, dtype=layer.dtype_policy)
+    if isinstance(layer, SpatialDropout2D):
+        return keras.layers.SpatialDropout2D(rate, layer.data_format, name=name)
+    if isinstance(layer, StochasticDepth):
+        return _nothing(layer, name)
+    return keras.layers.Dropout(rate, name=name, dtype=layer.dtype_policy)
+
+
+def _nothing(layer: Any, name: str) -> Any:
+    return lambda inputs: inputs
+
+
+def _with_weights(equal: Any, layer: Any) -> Callable[..., Tensor]:
+    """Calls `equal`, which has the weights of `layer` from its first call on."""
+    weights = layer.get_weights()
+
+    def call(*tensors: Any, **named: Any) -> Tensor:
+        is_new = not equal.built
+        outputs = equal(*tensors, **named)
+        if is_new:
+            equal.set_weights(weights)
+        return outputs
+
+    return call
+
+
+_EQUALS: dict[type, Callable[[Any, str], Any]] = {
+    BatchNormalization: _batch_normalization,
+    GroupedConvolution: _grouped_convolution,
+    Dropout: _dropout,
+    SpatialDropout2D: _dropout,
+    StochasticDepth: _dropout,
+    keras.layers.Identity: _nothing,  # Keras cannot save one that was given a dtype policy
+}
