@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -199,13 +199,16 @@ def run_folders(results_dir: Path) -> list[RunFolder]:
     return [RunFolder(results_dir, name) for name in found]
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file: a reader, or the next run after a crash, sees the old or the new one."""
+def write_atomically(path: Path, text: str | Iterable[str]) -> None:
+    """Replaces a file: a reader, or the next run after a crash, sees the old or the new one.
+
+    A long text may come in parts.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         draft.unlink(missing_ok=True)
         with draft.open("x", encoding="utf-8", newline="") as file:  # never through a link
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

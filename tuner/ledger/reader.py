@@ -127,6 +127,13 @@ class LedgerReader:
         wanted = tuple(state.value for state in states)
         return self._rows(f"WHERE state IN ({marks}) ORDER BY number", wanted)
 
+    def each_row(self, at_once: int = 500) -> Iterator[TrialRow]:
+        """All trials in the order of their numbers, a few in memory at a time."""
+        number = 0
+        while rows := self._rows("WHERE number > ? ORDER BY number LIMIT ?", (number, at_once)):
+            yield from rows
+            number = rows[-1].number
+
     def all_rows(self) -> Sequence[TrialRow]:
         """All trials in the order of their numbers; their records are made when looked at."""
         if self._version < sealed.SINCE_VERSION:

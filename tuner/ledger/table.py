@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +42,22 @@ def csv_row(row: TrialRow, value_names: Sequence[str], metric_names: Sequence[st
 
 def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """CSV text with one header line; numbers in full precision, text never a formula."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([csv_cell(column) for column in columns])
-    writer.writerows([csv_cell(value) for value in row] for row in rows)
-    return buffer.getvalue()
+    return "".join(_lines(columns, rows))
+
+
+def _lines(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    writer = csv.writer(_Echo(), lineterminator="\n")
+    yield writer.writerow([csv_cell(column) for column in columns])
+    for row in rows:
+        yield writer.writerow([csv_cell(value) for value in row])
+
+
+class _Echo:
+    """What `csv` writes to; gives every line back."""
+
+    def write(self, line: str) -> str:
+        """The line itself."""
+        return line
 
 
 def csv_cell(value: Any) -> str:
@@ -62,11 +72,16 @@ def csv_cell(value: Any) -> str:
     return "'" + text if text.startswith(_FORMULA_STARTS) else text
 
 
-def csv_text(ledger: Ledger) -> str:
-    """What trials.csv holds when it is up to date."""
+def csv_lines(ledger: Ledger) -> Iterator[str]:
+    """What trials.csv holds when it is up to date, line by line: a ledger may be large."""
     names, metrics = ledger.value_names, ledger.metric_names
-    rows = (csv_row(row, names, metrics) for row in ledger.rows())
-    return to_csv(csv_columns(ledger), rows)
+    rows = (csv_row(row, names, metrics) for row in ledger.each_row())
+    return _lines(csv_columns(ledger), rows)
+
+
+def csv_text(ledger: Ledger) -> str:
+    """The same in one piece."""
+    return "".join(csv_lines(ledger))
 
 
 class TrialsCsv:
@@ -92,6 +107,6 @@ class TrialsCsv:
     def write(self) -> None:
         """Writes the file now, whole or not at all."""
         begun = self._clock()
-        write_atomically(self._path, csv_text(self._ledger))
+        write_atomically(self._path, csv_lines(self._ledger))
         ended = self._clock()
         self._next_write = ended + max(1.0, _REST_PER_WRITE * (ended - begun))
