@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import common
-from tuner.execution.messages import Epoch, Finished, Ready, Report, Task, TrainTrial
-from tuner.execution.pool import Pool
+from benchmarks.reliability.instant import InstantPool
 
 ROOT = Path(__file__).parents[1]
 MILLION = """
@@ -39,36 +38,6 @@ training:
   batch_size: 50
   learning_rate: {{min: 1e-4, max: 1e-2, scale: log, count: {trials}}}
 """
-
-
-class InstantPool(Pool):
-    """Workers that train in no time: what is left is the scheduler and the ledger."""
-
-    def __init__(self) -> None:
-        self._reports: list[tuple[int, Report]] = []
-
-    def start(self, worker: int) -> None:
-        self._reports.append((worker, Ready("none", 0.0, {})))
-
-    def send(self, worker: int, task: Task) -> None:
-        if isinstance(task, TrainTrial):
-            metrics = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
-            for epoch in range(1, task.until + 1):
-                self._reports.append((worker, Epoch(task.number, epoch, metrics, 0.1)))
-            self._reports.append((worker, Finished(task.number)))
-
-    def receive(self, timeout_seconds: float) -> list[tuple[int, Report]]:
-        reports, self._reports = self._reports, []
-        return reports
-
-    def kill(self, worker: int, reason: str) -> None:
-        raise AssertionError("an instant worker is never silent")
-
-    def dismiss(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        return None
 
 
 def run_instantly(trials: int, epochs: int) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import Duration, data_option, json_option, results_option
+from tuner.cli.options import running_options
 from tuner.cli.run import exit_status, run_shown, say_how_it_ended, write_report
 from tuner.cli.run_options import RunOptions, refuse_unavailable
 from tuner.ledger.folder import RunFolder, write_atomically
@@ -30,40 +30,34 @@ if TYPE_CHECKING:
 @click.command("confirm")
 @click.argument("name")
 @click.option(
-    "--top", type=click.IntRange(min=1), default=5, show_default=True, help="So many leaders."
+    "--top",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="So many leaders.",
 )
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),
     default=5,
     show_default=True,
+    metavar="N",
     help="Each is trained under so many fresh seeds.",
 )
 @click.option(
-    "--epochs", type=click.IntRange(min=1), help="Train for so long. Default: as searched."
+    "--epochs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Train for so long. Default: as searched.",
 )
 @click.option(
     "--train-images",
     type=click.IntRange(min=1),
+    metavar="N",
     help="Train on so many images. Default: on all training images, none held out.",
 )
-@click.option("-j", "--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes.")
-@click.option("--gpus", metavar="0,1", help="GPUs to use, by index.")
-@click.option(
-    "--budget", "budget_seconds", type=Duration(), metavar="TIME", help="No new trial after it."
-)
-@results_option()
-@data_option()
-@click.option("--fail-fast", is_flag=True, help="Stop at the first failed trial.")
-@click.option(
-    "--hang-timeout",
-    "silence_seconds",
-    type=Duration(),
-    metavar="TIME",
-    help="Replace a worker that says nothing for so long. Default: 30m.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
-@json_option()
+@running_options()
 def command(
     name: str,
     top: int,

@@ -112,3 +112,45 @@ def data_option() -> Decorator:
 def json_option() -> Decorator:
     """--json."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def running_options() -> Decorator:
+    """What every command that trains takes: workers, devices, limits, folders, output."""
+    options: list[Decorator] = [
+        click.option(
+            "-j",
+            "--workers",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Worker processes. Default: one, or one for each of --gpus.",
+        ),
+        click.option(
+            "--gpus", metavar="0,1", help="GPUs to use, by index. Default: those that are visible."
+        ),
+        click.option(
+            "--budget",
+            "budget_seconds",
+            type=Duration(),
+            metavar="TIME",
+            help="No new trial starts after it: 2h, 90m, 30s.",
+        ),
+        results_option(),
+        data_option(),
+        click.option("--fail-fast", is_flag=True, help="Stop at the first failed trial."),
+        click.option(
+            "--hang-timeout",
+            "silence_seconds",
+            type=Duration(),
+            metavar="TIME",
+            help="Replace a worker that says nothing for so long. Default: 30m.",
+        ),
+        click.option("-q", "--quiet", is_flag=True, help="No progress, only the result."),
+        json_option(),
+    ]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tuner.cli.options import Duration, data_option, json_option, results_option
+from tuner.cli.options import running_options
 from tuner.cli.run import run_with
 from tuner.cli.run_options import RunOptions, refuse_unavailable
 from tuner.experiment.trial import TrialState
@@ -18,24 +18,8 @@ from tuner.ledger.records import UNRANKED_STATES
 
 @click.command("retry")
 @click.argument("name")
-@click.option("-j", "--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes.")
-@click.option("--gpus", metavar="0,1", help="GPUs to use, by index.")
-@click.option(
-    "--budget", "budget_seconds", type=Duration(), metavar="TIME", help="No new trial after it."
-)
-@results_option()
-@data_option()
 @click.option("--stopped", is_flag=True, help="Also go on with trials that a rule has stopped.")
-@click.option("--fail-fast", is_flag=True, help="Stop at the first failed trial.")
-@click.option(
-    "--hang-timeout",
-    "silence_seconds",
-    type=Duration(),
-    metavar="TIME",
-    help="Replace a worker that says nothing for so long. Default: 30m.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
-@json_option()
+@running_options()
 def command(name: str, results_dir: Path, stopped: bool, **others: Any) -> int:
     """Run the failed and diverged trials of NAME again, and whatever else is missing.
 

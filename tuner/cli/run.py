@@ -16,14 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import (
-    Duration,
-    data_option,
-    experiment_argument,
-    json_option,
-    results_option,
-    set_option,
-)
+from tuner.cli.options import experiment_argument, running_options, set_option
 from tuner.cli.run_options import RunOptions, continue_line, refuse_unavailable
 from tuner.errors import TunerError
 from tuner.ledger.folder import RunFolder
@@ -47,17 +40,7 @@ _INTERRUPTED = 130
 @experiment_argument()
 @set_option()
 @click.option(
-    "-j",
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Worker processes. Default: one, or one for each of --gpus.",
-)
-@click.option(
     "--engine", default="local", show_default=True, metavar="local|ray", help="Where workers run."
-)
-@click.option(
-    "--gpus", metavar="0,1", help="GPUs to use, by index. Default: those that are visible."
 )
 @click.option(
     "-m",
@@ -67,27 +50,10 @@ _INTERRUPTED = 130
     help="Try at most N configurations (search.max_trials).",
 )
 @click.option(
-    "--budget",
-    "budget_seconds",
-    type=Duration(),
-    metavar="TIME",
-    help="No new trial starts after it: 2h, 90m, 30s.",
-)
-@results_option()
-@data_option()
-@click.option(
     "--reuse",
     multiple=True,
     metavar="NAME",
     help="Take over equal finished trials of another experiment. May be given often.",
-)
-@click.option("--fail-fast", is_flag=True, help="Stop at the first failed trial.")
-@click.option(
-    "--hang-timeout",
-    "silence_seconds",
-    type=Duration(),
-    metavar="TIME",
-    help="Replace a worker that says nothing for so long. Default: 30m.",
 )
 @click.option(
     "--tensorboard",
@@ -95,8 +61,7 @@ _INTERRUPTED = 130
     help="Keep event files for TensorBoard in results/NAME/tensorboard.",
 )
 @click.option("--dry-run", is_flag=True, help="As tuner plan.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
-@json_option()
+@running_options()
 def command(
     experiment: Path,
     overrides: tuple[str, ...],

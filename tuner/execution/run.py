@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,55 +78,30 @@ def run_experiment(
         TunerError: another process runs it, or workers cannot start.
     """
     started = clock()
-    make_method(experiment)
-    check_backend(experiment)
-    info = check(experiment.data, data_dir)
-    check_sizes(experiment, info)
-    check_networks(experiment, info)
+    info = _checked(experiment, data_dir)
     stop = stop or threading.Event()
     fetch(experiment.data, data_dir, _until(stop, download_progress))
     folder = RunFolder(results_dir, experiment.name)
     folder.prepare()
     with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
-        where = experiment.where("data.dataset")
-        ledger.keep_data_record(check_same_data(ledger.data_record, experiment.data, info, where))
-        write_atomically(folder.experiment, experiment.to_yaml())
-        ledger.keep_experiment(experiment.to_yaml())
-        for other in reuse:
-            count = take_over(experiment, info.fingerprint, ledger, other)
-            listener(Notice(f"{count} finished trials taken over from {other.path}"))
-        begun = _begin(experiment, ledger, folder, info, workers, retry=retry)
-        shared = gpus or (visible_gpus(os.environ) if workers > 1 else [])
-        here = Here(workers, len(shared), os.environ)
+        place = _Place(experiment, info, folder, ledger, listener, clock)
+        _keep_what_it_is(place)
+        _take_over(place, reuse)
+        begun = _begin(place, workers, retry=retry)
+        gpus = gpus or (visible_gpus(os.environ) if workers > 1 else [])
+        here = Here(workers, len(gpus), os.environ)
         estimate = estimate_begun(experiment, info, ledger, done=begun.done, here=here)
         listener(with_estimate(begun, estimate))
-        csv = TrialsCsv(folder.trials_csv, ledger)
-        pool = _pool(experiment, folder, data_dir, workers, shared)
-        watched = Stopwatch(pool, setting_of(experiment, info, here), clock=clock)
-        try:
-            scheduler = make_scheduler(
-                experiment,
-                ledger,
-                watched,
-                fingerprint=info.fingerprint,
-                csv=csv,
-                checkpoints=folder.checkpoints,
-                cost=TrialCosts(info),
-                listener=listener,
-                on_ready=_environment_writer(experiment, folder, ledger, info),
-                silence_seconds=silence_seconds,
-                clock=clock,
-            )
-            ending = scheduler.run(
-                workers,
-                stop,
-                budget_seconds=_least(budget_seconds, experiment.search.budget_seconds),
-                budget_epochs=_epochs_left(experiment, ledger),
-                fail_fast=fail_fast,
-            )
-        finally:
-            _write_csv(csv, listener)
-            watched.record(SpeedRecord.at_home(os.environ), datetime.now(UTC))
+        pool = _pool(experiment, folder, data_dir, workers, gpus)
+        ending = _train(
+            place,
+            Stopwatch(pool, setting_of(experiment, info, here), clock=clock),
+            workers,
+            stop,
+            budget_seconds=_least(budget_seconds, experiment.search.budget_seconds),
+            fail_fast=fail_fast,
+            silence_seconds=silence_seconds,
+        )
         ended = RunEnded(
             ending=ending,
             counts=count_planned(experiment, info.fingerprint, ledger),
@@ -138,16 +114,86 @@ def run_experiment(
     return ended
 
 
-def _begin(
-    experiment: Experiment,
-    ledger: Ledger,
-    folder: RunFolder,
-    info: DatasetInfo,
+@dataclass(frozen=True)
+class _Place:
+    """What the parts of a run share."""
+
+    experiment: Experiment
+    info: DatasetInfo
+    folder: RunFolder
+    ledger: Ledger
+    listener: Listener
+    clock: Callable[[], float]
+
+
+def _checked(experiment: Experiment, data_dir: Path | None) -> DatasetInfo:
+    """The data of an experiment that can be run; nothing is written before."""
+    make_method(experiment)
+    check_backend(experiment)
+    info = check(experiment.data, data_dir)
+    check_sizes(experiment, info)
+    check_networks(experiment, info)
+    return info
+
+
+def _keep_what_it_is(place: _Place) -> None:
+    """Experiment and data, for whoever reads the results or goes on with them."""
+    experiment, ledger = place.experiment, place.ledger
+    where = experiment.where("data.dataset")
+    record = check_same_data(ledger.data_record, experiment.data, place.info, where)
+    ledger.keep_data_record(record)
+    write_atomically(place.folder.experiment, experiment.to_yaml())
+    ledger.keep_experiment(experiment.to_yaml())
+
+
+def _take_over(place: _Place, others: Sequence[RunFolder]) -> None:
+    for other in others:
+        count = take_over(place.experiment, place.info.fingerprint, place.ledger, other)
+        place.listener(Notice(f"{count} finished trials taken over from {other.path}"))
+
+
+def _train(
+    place: _Place,
+    pool: Stopwatch,
     workers: int,
+    stop: threading.Event,
     *,
-    retry: Sequence[TrialState],
-) -> RunStarted:
+    budget_seconds: float | None,
+    fail_fast: bool,
+    silence_seconds: float,
+) -> str:
+    """Run what is missing; tables and measured speeds are kept however it ends."""
+    experiment, folder, ledger = place.experiment, place.folder, place.ledger
+    csv = TrialsCsv(folder.trials_csv, ledger)
+    try:
+        scheduler = make_scheduler(
+            experiment,
+            ledger,
+            pool,
+            fingerprint=place.info.fingerprint,
+            csv=csv,
+            checkpoints=folder.checkpoints,
+            cost=TrialCosts(place.info),
+            listener=place.listener,
+            on_ready=_environment_writer(experiment, folder, ledger, place.info),
+            silence_seconds=silence_seconds,
+            clock=place.clock,
+        )
+        return scheduler.run(
+            workers,
+            stop,
+            budget_seconds=budget_seconds,
+            budget_epochs=_epochs_left(experiment, ledger),
+            fail_fast=fail_fast,
+        )
+    finally:
+        _write_csv(csv, place.listener)
+        pool.record(SpeedRecord.at_home(os.environ), datetime.now(UTC))
+
+
+def _begin(place: _Place, workers: int, *, retry: Sequence[TrialState]) -> RunStarted:
     """Put all in order after whatever ended the last run, and count what there is to do."""
+    experiment, info, folder, ledger = place.experiment, place.info, place.folder, place.ledger
     ledger.set_objective(experiment.objective.metric, experiment.objective.direction)
     ledger.interrupted()
     if retry:
