@@ -179,7 +179,19 @@ class Campaign:
             send(pids[0], signal.SIGCONT)
             return False
         self.disturbed[trial] = view.trials[trial]["epochs"]
-        return send(pids[0], signal.SIGKILL)
+        killed = send(pids[0], signal.SIGKILL)
+        self._await_loss(worker, trial)
+        return killed
+
+    def _await_loss(self, worker: int, trial: int) -> None:
+        """What was on its way when the worker was killed is no progress after the kill."""
+        deadline = time.monotonic() + 5
+        while self.search.is_running and time.monotonic() < deadline:
+            view = self.witness.look()
+            self.disturbed[trial] = view.trials[trial]["epochs"]
+            if view.running().get(worker) != trial:
+                return
+            time.sleep(0.01)
 
     def _moment(self) -> None:
         time.sleep(self.rng.choice((0, 0, 0.0005, 0.002)))

@@ -16,6 +16,7 @@ from tuner.execution.confirm import SEEDS_APART, confirming, leaders
 from tuner.experiment.experiment import parse_experiment
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
+from tuner.report.confirmation import Searched, confirmation, to_text
 
 
 @pytest.fixture
@@ -133,3 +134,24 @@ def test_data_without_test_images_cannot_confirm(tmp_path, monkeypatch, capsys):
     )
     assert run_command(["confirm", "grid"]) == 2
     assert "there are no test images" in capsys.readouterr().err
+
+
+def test_a_narrow_terminal_shows_the_verdict_and_says_what_it_leaves_out():
+    values = {f"training.a_rather_long_name_{n}": 0.1 for n in range(4)}
+    leaders = [Searched(values, 0.5, 1), Searched(dict.fromkeys(values, 0.2), 0.4, 1)]
+    found = confirmation(
+        "x",
+        leaders,
+        [{1: 0.4, 2: 0.41}, {1: 0.3, 2: 0.32}],
+        seeds=2,
+        metric="test_accuracy",
+        searched_metric="val_accuracy",
+        direction="max",
+        trials=9,
+    )
+    text = to_text(found, 80)
+    assert "too few seeds" in text
+    assert "0.4050 ± 0.0635" in text  # t(1) x 0.0071 / sqrt(2)
+    assert "Not shown at this width: a_rather_long_name_1, a_rather_long_name_2" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "a_rather_long_name_3" in to_text(found, 200).splitlines()[2]

@@ -107,21 +107,18 @@ def to_text(found: Confirmation, width: int, style: Style = plain) -> str:
         dict.fromkeys(n for line in found.lines for n in line.searched.values)
     )
     names = [n for n in short if len({_value(line, n) for line in found.lines}) > 1]
-    head = ["", *(short[n] for n in names), "search", "n", found.metric, "n", "against the best"]
-    rows = [_cells(place, line, names) for place, line in enumerate(found.lines, start=1)]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    last = len(head) - 1
+    shown = names
+    while len(shown) > 1 and max(map(len, _rows(found, shown, short))) > width:
+        shown = shown[:-1]
     lines = [
         style(f"{words.printable(found.name)}: the search's best on the test set", "title"),
         "",
     ]
-    for number, cells in enumerate([head, *rows]):
-        aligned = (
-            cell.ljust(wide) if place == last else cell.rjust(wide)
-            for place, (cell, wide) in enumerate(zip(cells, widths, strict=True))
-        )
-        text = "  ".join(aligned).rstrip()
-        lines.append(style(text[:width], "head") if number == 0 else text[:width])
+    head, *rows = _rows(found, shown, short)
+    lines += [style(head[:width], "head"), *(row[:width] for row in rows)]
+    if hidden := [short[name] for name in names[len(shown) :]]:
+        told = f"Not shown at this width: {', '.join(hidden)} (see --json)."
+        lines += ["", *textwrap.wrap(told, width)]
     same = {short[n]: _value(found.lines[0], n) for n in short if n not in names}
     if same:
         told = ", ".join(f"{name} {value}" for name, value in same.items())
@@ -129,6 +126,18 @@ def to_text(found: Confirmation, width: int, style: Style = plain) -> str:
     for sentence in sentences(found):
         lines += ["", *textwrap.wrap(sentence, width)]
     return "\n".join(lines) + "\n"
+
+
+def _rows(found: Confirmation, names: Sequence[str], short: Mapping[str, str]) -> list[str]:
+    """The head and a line per leader, aligned, however wide."""
+    head = ["", *(short[n] for n in names), "search", "n", found.metric, "n", "against the best"]
+    cells = [_cells(place, line, names) for place, line in enumerate(found.lines, start=1)]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    lines = []
+    for row in (head, *cells):
+        aligned = [cell.rjust(wide) for cell, wide in zip(row, widths, strict=True)]
+        lines.append("  ".join([*aligned[:-1], row[-1]]))
+    return lines
 
 
 def to_json(found: Confirmation) -> dict[str, Any]:
