@@ -133,6 +133,7 @@ class Bench:
         options = {"budget_seconds": None, "fail_fast": False, **options}
         with Ledger.create_or_open(self.folder / "ledger.sqlite", "grid") as ledger:
             ledger.interrupted()
+            ledger.keep_data_record({experiment.data.dataset: "data:1"})
             ledger.retry(retry)
             settle_plan(experiment, "data:1", ledger)
             scheduler = make_scheduler(

@@ -50,6 +50,29 @@ def test_the_confirming_trials_share_no_seed_and_no_key_with_the_search(searched
     assert [c.values for c in found.space] == [leader.configuration.values for leader in chosen]
 
 
+def test_configurations_that_differ_in_the_epochs_alone_are_one_where_epochs_are_given(tmp_path):
+    bench = Bench(tmp_path, GRID.replace("epochs: 2", "epochs: {choice: [2, 3]}"))
+    bench.run()
+    experiment = parse_experiment(bench.text, "grid.yaml")
+    with Ledger.open_read_only(tmp_path / "ledger.sqlite") as ledger:
+        assert len(leaders(experiment, ledger, 20)) == 12
+        chosen = leaders(experiment, ledger, 20, epochs=1)
+    assert len(chosen) == 6
+    assert {leader.configuration.training["epochs"] for leader in chosen} == {3}
+    found = confirming(experiment, chosen, seeds=1, epochs=1)
+    assert len({found.trial(c, 0, "data:1").key for c in found.space}) == 6
+
+
+def test_trials_on_other_data_have_no_part_in_it(tmp_path):
+    bench = Bench(tmp_path, GRID)
+    bench.run()
+    edited = GRID.replace("dataset: synthetic", "dataset: synthetic, train_images: 500")
+    bench.run(text=edited)
+    with Ledger.open_read_only(tmp_path / "ledger.sqlite") as ledger:
+        found = leaders(parse_experiment(edited, "grid.yaml"), ledger, 20)
+    assert [len(leader.scores) for leader in found] == [1] * 6
+
+
 def test_nothing_to_confirm_is_said(tmp_path):
     with pytest.raises(InputError, match="nothing to confirm"):
         confirming(parse_experiment(GRID, "grid.yaml"), [], seeds=3)

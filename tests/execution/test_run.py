@@ -184,3 +184,16 @@ def test_a_jax_experiment_never_imports_tensorflow(tmp_path, monkeypatch):
     ended = run_experiment(experiment, results_dir=tmp_path / "results")
     assert ended.counts[TrialState.COMPLETED] == 1
     assert ended.counts[TrialState.DIVERGED] == 1
+
+
+def test_retry_leaves_alone_what_an_edit_has_left_behind(finished, tmp_path):
+    folder, _, _, _ = finished
+    shutil.copytree(folder / "results", tmp_path / "results")
+    path = folder / "tiny.yaml"
+    edited = load_experiment(path, ["training.learning_rate=0.001"])
+    ended = run_experiment(edited, results_dir=tmp_path / "results", retry=UNRANKED_STATES)
+    rows = tuner.open_results(tmp_path / "results" / "tiny").record.rows
+    diverged = [row for row in rows if row.state is TrialState.DIVERGED]
+    assert [row.reason for row in diverged] == ["loss is nan in epoch 1"] * 2
+    assert ended.counts[TrialState.DIVERGED] == 0
+    assert ended.best is not None

@@ -10,6 +10,7 @@ from tests.execution.conftest import Bench, epochs_behind, metrics
 from tuner.execution.messages import Epoch, EpochEnded, Finished, TrialEnded, TrialWaits
 from tuner.experiment.trial import TrialState
 from tuner.ledger.checkpoint import SavedCheckpoint
+from tuner.ledger.ledger import Ledger
 
 SPACE = """
 name: search
@@ -159,6 +160,50 @@ def test_hyperband_trains_each_epoch_of_a_trial_once(tmp_path):
     assert {row.epochs for row in rows} == {1, 3, 9}
     lost = [row for row in rows if row.state is TrialState.STOPPED]
     assert all(row.reason.startswith("hyperband") for row in lost)
+
+
+@pytest.mark.parametrize("search", ["hyperband", "replicates with racing"])
+def test_what_the_search_let_go_can_be_continued_by_a_person(tmp_path, search):
+    bench = Bench(tmp_path, SPACE + METHODS[search])
+    stopped = {r.number: r.epochs for r in bench.run(learning) if r.state is TrialState.STOPPED}
+    assert stopped
+    rows = bench.run(learning, retry=[TrialState.STOPPED])
+    assert {row.state for row in rows} == {TrialState.COMPLETED}
+    assert {task.number: epochs_behind(task) for task in bench.pool.tasks} == stopped
+    assert bench.run(learning) == rows
+
+
+def test_racing_writes_down_what_it_spares_wherever_it_is_cut(tmp_path):
+    text = SPACE.replace("{choice: [8, 14]}", "14").replace("epochs: 9", "epochs: 1")
+    text = text.replace("{min: 0.001, max: 0.1, scale: log}", "{choice: [0.02, 0.0201, 0.1]}")
+    text = text.replace("{choice: [0, 0.0001, 0.001]}", "0")
+    text += "search: {replicates: 3, racing: true}"
+    whole = Bench(tmp_path, text)
+    expected = outcomes(whole.run(learning))
+    assert TrialState.STOPPED in {outcome[-3] for outcome in expected}
+    for length in range(1, len(whole.events)):
+        cut = Bench(tmp_path / str(length), text)
+        cut.folder.mkdir()
+        with pytest.raises(PowerCut):
+            cut.run(learning, listener=cut_after(length))
+        assert outcomes(cut.run(learning)) == expected, length
+
+
+def test_a_trial_that_could_not_be_recorded_is_not_passed_by(tmp_path, monkeypatch):
+    text = SPACE.replace("{min: 0.001, max: 0.1, scale: log}", "{min: 0.01, max: 0.1, count: 40}")
+    text = text.replace("epochs: 9", "epochs: 1").replace("{choice: [0, 0.0001, 0.001]}", "0")
+    bench = Bench(tmp_path, text)
+    add, calls = Ledger.add, itertools.count(1)
+
+    def failing(ledger, trials, position=None):
+        if next(calls) == 64:  # the last of a block
+            raise PowerCut
+        return add(ledger, trials, position)
+
+    monkeypatch.setattr(Ledger, "add", failing)
+    with pytest.raises(PowerCut):
+        bench.run(learning)
+    assert len(bench.run(learning)) == 80
 
 
 def test_racing_spares_the_replicates_of_losers_and_says_so(tmp_path):

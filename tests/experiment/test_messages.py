@@ -26,6 +26,7 @@ CASES = [
     (RESNET + "search: {method: radom}", "radom is not known", 2, "random?"),
     (RESNET + "search: {method: random}", "search.max_trials: is missing", 2, "max_trials: 20"),
     (RESNET + "search: {budget: 90}", "90 is not allowed", 2, ""),
+    (RESNET + "search: {method: hyperband, max_trials: 9, racing: true}", "does not go", 2, ""),
     (RESNET + "search: {stop: {rule: ahsa}}", "ahsa is not known", 2, "asha?"),
     (RESNET + "search: {stop: 3}", "search.stop: 3 has the wrong type", 2, ""),
     (RESNET + "search: {stop: asha}", "search.stop: asha has the wrong type", 2, ""),

@@ -79,7 +79,7 @@ def command(
     folder = RunFolder.open(name, results_dir)
     searched = load_experiment(experiment_file(folder))
     with Ledger.open_read_only(folder.ledger) as ledger:
-        chosen = leaders(searched, ledger, top)
+        chosen = leaders(searched, ledger, top, epochs)
         trials = sum(ledger.counts()[state] for state in RANKED_STATES)
     experiment = confirming(searched, chosen, seeds=seeds, epochs=epochs, train_images=train_images)
     options = RunOptions(

@@ -10,6 +10,7 @@ from typing import Any
 
 from tuner.data.config import final_data
 from tuner.errors import InputError, Problem
+from tuner.execution.membership import trial_of
 from tuner.execution.replicates import name_of
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.schema import Objective, SearchConfig
@@ -39,25 +40,33 @@ class Leader:
         return math.fsum(self.scores) / len(self.scores)
 
 
-def leaders(experiment: Experiment, ledger: Ledger, top: int) -> list[Leader]:
+def leaders(
+    experiment: Experiment, ledger: Ledger, top: int, epochs: int | None = None
+) -> list[Leader]:
     """The best configurations of a search by their mean scores; ties go to the earlier one.
 
-    Trials that lie outside of the experiment's space as it stands have no part in it.
+    Trials that are not of the experiment as it stands have no part in it. Where all are to be
+    confirmed with the same number of `epochs`, of those that differ in it alone the best counts.
     """
+    fingerprint = (ledger.data_record or {}).get(experiment.data.dataset, "")
     scores: dict[str, list[float]] = defaultdict(list)
     trials: dict[str, list[int]] = defaultdict(list)
     configurations: dict[str, Configuration] = {}
     for row in ledger.rows(RANKED_STATES):
-        configuration = experiment.space.find(row.configuration)
-        if configuration is None or row.score is None:
+        trial = trial_of(experiment, row, fingerprint)
+        if trial is None or row.score is None:
             continue
+        configuration = trial.configuration
         name = name_of(configuration)
         configurations.setdefault(name, configuration)
         scores[name].append(row.score)
         trials[name].append(row.number)
     found = [Leader(c, tuple(scores[n]), tuple(trials[n])) for n, c in configurations.items()]
     sign = -1.0 if experiment.objective.direction == "max" else 1.0
-    return sorted(found, key=lambda leader: sign * leader.mean)[:top]
+    unique: dict[str, Leader] = {}
+    for leader in sorted(found, key=lambda leader: sign * leader.mean):
+        unique.setdefault(name_of(_with_epochs(leader.configuration, epochs)), leader)
+    return list(unique.values())[:top]
 
 
 def confirming(

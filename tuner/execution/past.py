@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from tuner.execution.membership import plan_key, trial_of
 from tuner.execution.messages import not_finite
@@ -12,7 +13,7 @@ from tuner.execution.replicates import Course
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.trial import Trial, TrialState
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import FINISHED_STATES, TrialRow
+from tuner.ledger.records import FINISHED_STATES, KnownTrial, TrialRow
 from tuner.search.method import SearchMethod
 
 _OPEN = (TrialState.WAITING, TrialState.RUNNING)
@@ -27,7 +28,7 @@ def read_past(
     """
     known = ledger.by_key()
     if method.is_adaptive or experiment.search.racing:
-        return Past(known, _courses(experiment, fingerprint, ledger))
+        return _learnt(experiment, fingerprint, ledger, known)
     key = plan_key(experiment, fingerprint)
     position, strangers = ledger.position(key), ledger.strangers(key) or frozenset()
     if not position:
@@ -39,6 +40,21 @@ def read_past(
 def _trials(experiment: Experiment, fingerprint: str, rows: Iterable[TrialRow]) -> Iterable[Trial]:
     found = (trial_of(experiment, row, fingerprint) for row in rows)
     return [trial for trial in found if trial is not None]
+
+
+def _learnt(
+    experiment: Experiment, fingerprint: str, ledger: Ledger, known: Mapping[str, KnownTrial]
+) -> Past:
+    """For a search that learns. What a person continues is none of its business any more."""
+    courses = _courses(experiment, fingerprint, ledger)
+    exempt = ledger.exempt
+    continued = [key for key in courses if known[key].number in exempt]
+    found = (courses[key] for key in continued)
+    interrupted = tuple(trial for trial, course in found if not course.has_ended)
+    for key in continued:
+        trial, course = courses[key]
+        courses[key] = (trial, replace(course, has_ended=True))
+    return Past(known, courses, interrupted=interrupted)
 
 
 def _courses(

@@ -195,7 +195,8 @@ class TrialQueue:
         missing = group.missing
         if not missing:
             self._close(name, group)
-        elif self._racing is None:
+            return
+        if self._racing is None:
             self._ahead += (Assignment(trial, proposal.until, place) for trial in missing)
         elif not self._loses(self._racing, group):
             self._ahead.append(Assignment(missing[0], proposal.until, place))

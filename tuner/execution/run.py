@@ -41,7 +41,7 @@ from tuner.ledger.environment import environment_record
 from tuner.ledger.environment import gpus as installed_gpus
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import FINISHED_STATES
+from tuner.ledger.records import FINISHED_STATES, TrialRow
 from tuner.ledger.table import TrialsCsv
 from tuner.search import make_method
 from tuner.search.hyperband import Hyperband
@@ -105,7 +105,7 @@ def run_experiment(
         ended = RunEnded(
             ending=ending,
             counts=count_planned(experiment, info.fingerprint, ledger),
-            best=next(iter(ledger.top(1)), None),
+            best=_best(place),
             seconds=clock() - started,
             to_run=begun.to_run,
             estimate=estimate if ending == "done" else None,
@@ -196,11 +196,12 @@ def _begin(place: _Place, workers: int, *, retry: Sequence[TrialState]) -> RunSt
     experiment, info, folder, ledger = place.experiment, place.info, place.folder, place.ledger
     ledger.set_objective(experiment.objective.metric, experiment.objective.direction)
     ledger.interrupted()
-    if retry:
-        ledger.retry(retry)
     named = {row.file for row in ledger.checkpoints()}
     checkpoint.remove(folder.checkpoints, checkpoint.rubbish(folder.checkpoints, named))
     outcomes = settle_plan(experiment, info.fingerprint, ledger)
+    if retry:
+        ledger.retry(retry, _strangers(place))
+        outcomes = count_planned(experiment, info.fingerprint, ledger)
     done = sum(outcomes[state] for state in FINISHED_STATES)
     total = total_trials(experiment)
     epochs_to_run = _epochs_to_run(experiment, ledger)
@@ -213,15 +214,28 @@ def _begin(place: _Place, workers: int, *, retry: Sequence[TrialState]) -> RunSt
         workers=workers,
         folder=str(folder.path),
         epochs=_epochs(experiment),
-        notes=(*notes(experiment, total), *_left_behind(experiment, info, ledger)),
+        notes=(*notes(experiment, total), *_left_behind(place)),
         epochs_to_run=epochs_to_run,
         epochs_trained=ledger.trained_epochs(),
     )
 
 
-def _left_behind(experiment: Experiment, info: DatasetInfo, ledger: Ledger) -> Iterator[str]:
+def _strangers(place: _Place) -> frozenset[int]:
+    """Trials that an edit has left behind."""
+    key = plan_key(place.experiment, place.info.fingerprint)
+    return place.ledger.strangers(key) or frozenset()
+
+
+def _best(place: _Place) -> TrialRow | None:
+    """The best trial of the experiment as it stands."""
+    strangers = _strangers(place)
+    best = place.ledger.top(len(strangers) + 1)
+    return next((row for row in best if row.number not in strangers), None)
+
+
+def _left_behind(place: _Place) -> Iterator[str]:
     """What an edit leaves behind is never thrown away, nor counted where it does not belong."""
-    strangers = ledger.strangers(plan_key(experiment, info.fingerprint))
+    strangers = _strangers(place)
     if strangers:
         count = f"{len(strangers):,} trial{'s' * (len(strangers) > 1)}"
         yield f"{count} of earlier versions of this experiment are kept, and count no more"
@@ -289,7 +303,7 @@ def _epochs(experiment: Experiment) -> int:
 
 def _epochs_left(experiment: Experiment, ledger: Ledger) -> int | None:
     most = experiment.search.max_epochs
-    return None if most is None else most - ledger.trained_epochs()
+    return None if most is None else most - ledger.epochs_here()
 
 
 def _least(*budgets: float | None) -> float | None:

@@ -113,8 +113,7 @@ class Scheduler:
         """
         if stop.is_set():
             return "interrupted"
-        self._take_given_up()
-        if self._queue.is_empty():
+        if self._is_out_of_work():
             self._note_position()
             return "done"
         deadline = math.inf if budget_seconds is None else self._clock() + budget_seconds
@@ -135,7 +134,7 @@ class Scheduler:
             self._pool.close()
             self._book.ledger.interrupted()
             self._note_position()
-        return "done" if self._queue.is_empty() else "budget"
+        return "done" if self._is_out_of_work() else "budget"
 
     @property
     def has_work(self) -> bool:
@@ -159,7 +158,13 @@ class Scheduler:
             while not slot.running and (assignment := self._queue.next(held)):
                 self._start(worker, slot, assignment)
         self._take_given_up()
-        return self._anything_runs() or not (late or self._queue.is_empty())
+        return self._anything_runs() or not (late or self._is_out_of_work())
+
+    def _is_out_of_work(self) -> bool:
+        """Nothing to give out; what the search let go on the way to that is written down."""
+        is_empty = self._queue.is_empty()
+        self._take_given_up()
+        return is_empty
 
     def _anything_runs(self) -> bool:
         return any(slot.running for slot in self._slots.values())
@@ -198,7 +203,11 @@ class Scheduler:
     def _taken_up(self, assignment: Assignment) -> RunningTrial:
         trial = assignment.trial
         known = self._numbers.get(trial.key) or self._queue.number(trial)
-        number = self._book.number(trial, known, self._queue.position)
+        try:
+            number = self._book.number(trial, known, self._queue.position)
+        except BaseException:
+            self._queue.put_back(assignment)  # so that no position passes it by
+            raise
         self._attempts[trial.key] += 1
         running = self._book.taken_up(number, assignment, self._attempts[trial.key])
         self._furthest[trial.key] = max(self._furthest[trial.key], running.epochs)
@@ -358,7 +367,7 @@ class Scheduler:
             detail = {"worker": worker, "reason": report.reason}
             self._book.ledger.event("worker lost", detail)
         if running:
-            self._deaths[running.trial.key] += 1
+            self._deaths[running.trial.key] += not slot.leaving  # it had not begun this one
             self._book.clear_away(running.number)
             self._put_back(worker, running, report.reason)
         self._pool.start(worker)

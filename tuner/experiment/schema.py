@@ -327,6 +327,12 @@ class SearchConfig(BaseModel):
                         "mend": f"leave it out, or method: {owner}",
                     },
                 )
+        if self.racing and self.method == "hyperband":
+            raise PydanticCustomError(
+                "racing",
+                "racing does not go with hyperband, which compares all replicates at each rung",
+                {"mend": "racing: false, or method: random with stop: {rule: asha}"},
+            )
         if self.method == "list" and self.configurations is None:
             raise PydanticCustomError(
                 "configurations",

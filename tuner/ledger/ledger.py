@@ -266,14 +266,15 @@ class Ledger(LedgerReader):
                 statement = "DELETE FROM checkpoints WHERE trial = ? AND epoch = ?"
                 self._execute(statement, (row.number, row.epoch))
 
-    def retry(self, states: Sequence[TrialState]) -> int:
-        """Requeues every trial in these states; returns how many.
+    def retry(self, states: Sequence[TrialState], apart_from: Collection[int] = ()) -> int:
+        """Requeues every trial in these states, apart from some numbers; returns how many.
 
         A failed or stopped one goes on from its newest checkpoint, a diverged one has none that is
         any good. What was stopped is `exempt` from now on: no rule stops it again.
         """
-        stopped = self._numbers(TrialState.STOPPED) if TrialState.STOPPED in states else []
-        numbers = [number for state in states for number in self._numbers(state)]
+        found = {state: set(self._numbers(state)) - set(apart_from) for state in states}
+        stopped = found.get(TrialState.STOPPED, set())
+        numbers = sorted(set().union(*found.values()))
         with self._commit():
             for number in numbers:
                 self._requeue(number)

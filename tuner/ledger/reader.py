@@ -188,6 +188,11 @@ class LedgerReader:
         query = f"SELECT coalesce(sum(epochs), 0) FROM trials WHERE state IN ({marks})"
         return int(self._fetch(query, [state.value for state in states])[0][0])
 
+    def epochs_here(self) -> int:
+        """Epochs that were trained for this ledger, and not taken over from another."""
+        query = "SELECT coalesce(sum(epochs), 0) FROM trials WHERE worker IS NOT NULL"
+        return int(self._fetch(query)[0][0])
+
     def by_key(self) -> dict[str, KnownTrial]:
         """Every trial's number and state by its key: what continuing a run needs."""
         found = self._fetch("SELECT key, number, state FROM trials")
