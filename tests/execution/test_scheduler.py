@@ -19,7 +19,7 @@ from tuner.execution.messages import (
     TrialStarted,
     WorkerLost,
 )
-from tuner.execution.scheduler import _Slot
+from tuner.execution.slot import Slot
 from tuner.experiment.trial import TrialState
 
 
@@ -228,7 +228,7 @@ def bare_commit_seconds(folder):
 
 
 def test_a_worker_is_not_believed_to_hold_more_programs_than_it_keeps():
-    slot = _Slot()
+    slot = Slot()
     for number in range(MAX_PROGRAMS + 2):
         slot.use(str(number))
     slot.use("3")

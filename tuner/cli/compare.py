@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import json_option, results_option
+from tuner.cli.options import json_option, output_option, results_option
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.report.record import read_record
@@ -44,13 +44,7 @@ FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
     metavar="FORMAT",
     help=", ".join(FORMATS) + ".",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to FILE instead of the terminal.",
-)
+@output_option()
 @json_option()
 @results_option()
 def command(

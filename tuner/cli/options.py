@@ -114,6 +114,17 @@ def json_option() -> Decorator:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
+def output_option() -> Decorator:
+    """-o FILE."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Write to FILE instead of the terminal.",
+    )
+
+
 def running_options() -> Decorator:
     """What every command that trains takes: workers, devices, limits, folders, output."""
     options: list[Decorator] = [

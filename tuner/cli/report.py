@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import json_option, results_option
+from tuner.cli.options import json_option, output_option, results_option
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.report import summary, words
@@ -32,13 +32,7 @@ _TOP_OF_A_SCREEN = 20
     metavar="FORMAT",
     help="table, csv, json, markdown, latex, html or optuna (a study in an SQLite file).",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to FILE instead of the terminal.",
-)
+@output_option()
 @click.option(
     "--top",
     type=click.IntRange(min=0),

@@ -6,13 +6,11 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from threading import Event as StopEvent
 
 from tuner.errors import InputError, TunerError
 from tuner.execution.book import TrialBook
 from tuner.execution.messages import (
-    MAX_PROGRAMS,
     Compiled,
     Epoch,
     Finished,
@@ -34,6 +32,7 @@ from tuner.execution.pool import Pool
 from tuner.execution.queue import Assignment, TrialQueue
 from tuner.execution.replicates import Course
 from tuner.execution.running import RunningTrial
+from tuner.execution.slot import Slot
 from tuner.experiment.trial import Trial, TrialState
 from tuner.search.stopping import StoppingRule
 
@@ -41,23 +40,6 @@ WAIT_SECONDS = 0.2
 GRACE_SECONDS = 8.0  # for a checkpoint that is being written
 MAX_DEATHS = 2  # of a trial's workers, one after the other, without an epoch in between
 SILENCE_SECONDS = 1800.0  # after which a worker counts as hung; compiling takes minutes
-
-
-@dataclass
-class _Slot:
-    """A worker as the scheduler sees it."""
-
-    ready: bool = False
-    running: RunningTrial | None = None
-    structures: list[str] = field(default_factory=list)  # of the programs it keeps, oldest first
-    failed_starts: int = 0
-    leaving: bool = False  # its process ends by its own decision
-    heard_at: float = 0.0
-
-    def use(self, structure: str) -> None:
-        """As the worker does with its programs."""
-        others = [held for held in self.structures if held != structure]
-        self.structures = [*others, structure][-MAX_PROGRAMS:]
 
 
 class Scheduler:
@@ -88,7 +70,7 @@ class Scheduler:
         self._exempt = frozenset(exempt)
         self._silence_seconds = silence_seconds
         self._clock = clock
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, Slot] = {}
         self._attempts: Counter[str] = Counter()
         self._deaths: Counter[str] = Counter()  # since a trial last got further than before
         self._furthest: Counter[str] = Counter()  # epoch
@@ -119,7 +101,7 @@ class Scheduler:
         deadline = math.inf if budget_seconds is None else self._clock() + budget_seconds
         self._epochs_left = math.inf if budget_epochs is None else budget_epochs
         for worker in range(1, workers + 1):
-            self._slots[worker] = _Slot(heard_at=self._clock())
+            self._slots[worker] = Slot(heard_at=self._clock())
             self._pool.start(worker)
         try:
             while self._assign(late=self._clock() >= deadline or self._epochs_left <= 0):
@@ -169,7 +151,7 @@ class Scheduler:
     def _anything_runs(self) -> bool:
         return any(slot.running for slot in self._slots.values())
 
-    def _start(self, worker: int, slot: _Slot, assignment: Assignment) -> None:
+    def _start(self, worker: int, slot: Slot, assignment: Assignment) -> None:
         trial = assignment.trial
         running = self._taken_up(assignment)
         if reason := self._stops(running):  # said before, but not written down any more
@@ -249,19 +231,19 @@ class Scheduler:
             self._leave_if_so(slot, report)
             self._finished(worker, running, report)
 
-    def _ready(self, worker: int, slot: _Slot, report: Ready) -> None:
+    def _ready(self, worker: int, slot: Slot, report: Ready) -> None:
         slot.ready, slot.failed_starts = True, 0
         self._on_ready(report)
         self._book.tell(WorkerReady(worker, report.device, report.seconds))
 
-    def _too_late(self, slot: _Slot, report: Report) -> None:
+    def _too_late(self, slot: Slot, report: Report) -> None:
         """Of a trial that was stopped before its worker knew."""
         if isinstance(report, Epoch) and report.checkpoint is not None:
             self._book.remove([report.checkpoint.file])
         if isinstance(report, Finished):
             self._leave_if_so(slot, report)
 
-    def _leave_if_so(self, slot: _Slot, report: Finished) -> None:
+    def _leave_if_so(self, slot: Slot, report: Finished) -> None:
         if report.leaves:
             slot.leaving, slot.ready = True, False
 
@@ -278,7 +260,7 @@ class Scheduler:
             )
         )
 
-    def _epoch(self, worker: int, slot: _Slot, running: RunningTrial, report: Epoch) -> None:
+    def _epoch(self, worker: int, slot: Slot, running: RunningTrial, report: Epoch) -> None:
         self._book.epoch(worker, running, report)
         self._epochs_left -= 1
         key = running.trial.key
@@ -355,12 +337,12 @@ class Scheduler:
 
     # ------------------------------------------------------------ workers that are lost
 
-    def _lost(self, worker: int, slot: _Slot, report: Lost) -> None:
+    def _lost(self, worker: int, slot: Slot, report: Lost) -> None:
         running = slot.running
         failed_starts = slot.failed_starts + (not slot.ready and not slot.leaving)
         if failed_starts >= MAX_DEATHS:
             raise TunerError(f"worker {worker} cannot start: {report.reason}")
-        self._slots[worker] = _Slot(failed_starts=failed_starts, heard_at=self._clock())
+        self._slots[worker] = Slot(failed_starts=failed_starts, heard_at=self._clock())
         if not slot.leaving:
             number = running.number if running else None
             self._book.tell(WorkerLost(worker, number, report.reason))
