@@ -13,7 +13,7 @@ from tuner.experiment.schema import (
     OPTIMIZER_FIELDS,
     STRUCTURAL,
     Head,
-    Objective,
+    ObjectiveConfig,
     SearchConfig,
     TrainingConfig,
 )
@@ -26,7 +26,7 @@ Kind = Callable[[str], str]
 _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("At the top", "Closed: one value for all trials.", Head),
     ("data:", "Closed: all trials see the same images.", DataConfig),
-    ("objective:", "Closed.", Objective),
+    ("objective:", "Closed.", ObjectiveConfig),
     ("search:", "Closed.", SearchConfig),
 )
 

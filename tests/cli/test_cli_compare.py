@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.report import fixed_ledger
+from tuner.experiment.objective import Objective
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 
@@ -105,7 +106,7 @@ def test_what_compare_refuses(tuner, results: Path, arguments: list[str], messag
 def test_different_objectives_are_named(tuner, results: Path) -> None:
     folder = fixed_ledger.make(results, "other")
     with Ledger.create_or_open(folder.ledger, "other") as ledger:
-        ledger.set_objective("val_loss", "min")
+        ledger.set_objective(Objective("val_loss", "min"))
     said = tuner("compare", "grid", "other", "--results", results)
     assert said.status == 2
     assert "val_accuracy (max) in grid, val_loss (min) in other" in said.err

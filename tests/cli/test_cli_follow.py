@@ -10,6 +10,7 @@ import pytest
 
 from tuner.cli.follow import Sight, frame, lines, seen
 from tuner.errors import InputError
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
@@ -25,7 +26,7 @@ def running(tmp_path: Path) -> Iterator[tuple[RunFolder, Ledger]]:
     folder = RunFolder(tmp_path, "grid")
     folder.prepare()
     with folder.lock(), Ledger.create_or_open(folder.ledger, "grid") as ledger:
-        ledger.set_objective("val_accuracy", "max")
+        ledger.set_objective(Objective("val_accuracy", "max"))
         for number in (1, 2):
             values = {"training.learning_rate": 0.1 * number}
             ledger.add([NewTrial(f"key{number}", CONFIGURATION, values, 0, 0, "s")])

@@ -20,6 +20,7 @@ from tuner.execution.messages import (
     TrialStarted,
     TrialWaits,
 )
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -44,7 +45,7 @@ def drawn(progress: RunProgress, width: int = 78) -> str:
 
 def started(**changes: object) -> tuple[RunProgress, recorded_run.Clock]:
     clock = recorded_run.Clock()
-    return RunProgress("val_accuracy", "max", clock), clock
+    return RunProgress(Objective(), clock), clock
 
 
 def test_frames_of_the_recorded_run() -> None:
@@ -104,7 +105,7 @@ def test_time_left_counts_the_running_trial() -> None:
 
 
 def test_the_best_follows_direction_ties_and_nan() -> None:
-    progress = RunProgress("val_loss", "min", recorded_run.Clock(), Best(1, 0.5, {}))
+    progress = RunProgress(Objective("val_loss", "min"), recorded_run.Clock(), Best(1, 0.5, {}))
     for number, score in ((2, 0.6), (3, 0.5), (4, math.nan)):
         progress.take(TrialEnded(number, 1, TrialState.COMPLETED, score, "", {}, 1))
         assert progress.best is not None

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tuner.errors import TunerError
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger import checkpoint
 from tuner.ledger.folder import RunFolder, write_atomically
@@ -70,7 +71,7 @@ def make(results: Path) -> RunFolder:
     folder.lock_file.write_text(json.dumps({"pid": 1, "host": "h", "started_at": "2026"}))
     with Ledger.create_or_open(folder.ledger, "grid", now=lambda: NOW) as ledger:
         ledger._connection.execute("PRAGMA synchronous = OFF")  # 300 commits; no test of power cuts
-        ledger.set_objective("val_accuracy", "max")
+        ledger.set_objective(Objective("val_accuracy", "max"))
         ledger.keep_experiment(EXPERIMENT)
         ledger.begin_run(total=NUM_TRIALS + 5, done=0, workers=1)
         ledger.event("environment", ENVIRONMENT)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tuner.errors import TunerError
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import EpochRow, NewTrial, Outcome
@@ -112,7 +113,7 @@ def test_the_top_is_ordered_by_score_and_ties_go_to_the_earlier(ledger: Ledger) 
     for key, score in (("a", 0.2), ("b", 0.9), ("c", math.nan), ("d", 0.9), ("e", 0.5)):
         run_trial(ledger, key, completed(score))
     assert [row.number for row in ledger.top(3)] == [2, 4, 5]
-    ledger.set_objective("val_accuracy", "min")
+    ledger.set_objective(Objective("val_accuracy", "min"))
     assert [row.number for row in ledger.top(9)] == [1, 5, 2, 4]
 
 
@@ -199,16 +200,16 @@ def test_names_hold_what_was_searched_and_what_an_edit_made_differ(
 
 
 def test_a_changed_objective_scores_every_trial_again(ledger: Ledger) -> None:
-    ledger.set_objective("val_accuracy", "max")
+    ledger.set_objective(Objective("val_accuracy", "max"))
     ledger.add([new("a")])
     for epoch, (accuracy, loss) in enumerate([(0.3, 2.0), (0.2, math.nan), (0.1, 1.0)], start=1):
         ledger.record_epoch(1, epoch, {"val_accuracy": accuracy, "val_loss": loss}, 1.0)
     ledger.finish(1, completed(0.3))
-    ledger.set_objective("val_loss", "min")
+    ledger.set_objective(Objective("val_loss", "min"))
     row = ledger.row(1)
     assert row is not None
     assert (row.score, row.best_epoch) == (1.0, 3)
-    assert ledger.objective == ("val_loss", "min")
+    assert ledger.objective == Objective("val_loss", "min")
 
 
 def test_what_a_run_sets_out_to_do_is_noted(ledger: Ledger) -> None:

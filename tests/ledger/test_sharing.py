@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tuner.errors import TunerError
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
@@ -94,7 +95,7 @@ def test_a_clock_that_jumps_gives_no_negative_times_and_keeps_the_order(
     folder = RunFolder(tmp_path, "grid")
     folder.prepare()
     with Ledger.create_or_open(folder.ledger, "grid", now=JumpingClock()) as ledger, folder.lock():
-        ledger.set_objective("val_accuracy", "max")
+        ledger.set_objective(Objective("val_accuracy", "max"))
         ledger.begin_run(total=4, done=0, workers=1)
         ledger.add([trial(number) for number in range(1, 5)])
         for number in (1, 2, 3):

@@ -7,6 +7,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
@@ -45,7 +46,7 @@ def make(results: Path, name: str = "grid") -> RunFolder:
     folder.prepare()
     folder.environment.write_text(json.dumps({"data": {"num_classes": 100}}))
     with Ledger.create_or_open(folder.ledger, name, now=Clock()) as ledger:
-        ledger.set_objective("val_accuracy", "max")
+        ledger.set_objective(Objective("val_accuracy", "max"))
         ledger.begin_run(total=10, done=0, workers=1)
         for index, (depth, rate, curve) in enumerate(TRIALS):
             _add(ledger, index, depth, rate)

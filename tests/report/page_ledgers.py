@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
@@ -74,7 +75,7 @@ def write(
     free = [clock.time] * workers
     with Ledger.create_or_open(folder.ledger, name, now=clock) as ledger:
         ledger._connection.execute("PRAGMA synchronous = OFF")  # nobody pulls the plug of a test
-        ledger.set_objective(*objective)
+        ledger.set_objective(Objective(*objective))
         ledger.begin_run(total=len(plans), done=0, workers=workers)
         ledger.add([_new(index, plan) for index, plan in enumerate(plans)])
         for number, plan in enumerate(plans, start=1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.report.fixed_ledger import Clock
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
@@ -23,7 +24,7 @@ def make(results: Path, name: str = "seeds", num_seeds: int = 8) -> RunFolder:
     folder = RunFolder(results, name)
     folder.prepare()
     with Ledger.create_or_open(folder.ledger, name, now=Clock()) as ledger:
-        ledger.set_objective("val_accuracy", "max")
+        ledger.set_objective(Objective("val_accuracy", "max"))
         ledger.begin_run(total=3 * num_seeds, done=0, workers=1)
         for seed in range(num_seeds):
             for rate, scores in SCORES.items():

@@ -11,6 +11,7 @@ import pytest
 
 from tests.report.rows import trial
 from tuner.errors import InputError
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import TrialRow
 from tuner.report.comparing import comparison, sheet
@@ -34,8 +35,7 @@ def source(
 ) -> Source:
     record = RunRecord(
         name=name,
-        metric=metric,
-        direction=direction,
+        objective=Objective(metric, direction),
         rows=tuple(rows),
         value_names=tuple(names),
         metric_names=(metric,),

@@ -12,6 +12,7 @@ from tests.report.page_ledgers import HOSTILE, Plan
 from tests.report.rows import trial
 from tests.report.test_page import Elements
 from tuner.cli import main
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.records import TrialRow
@@ -34,7 +35,7 @@ def source(name: str, rows: list[TrialRow], direction: str = "max") -> sides.Sou
     """Trials of three epochs, each of two seconds, that come to their score evenly."""
     counts = {state: sum(row.state is state for row in rows) for state in TrialState}
     names = tuple(dict.fromkeys(n for row in rows for n in row.values))
-    record = RunRecord(name, "val_accuracy", direction, tuple(rows), names, (), counts)
+    record = RunRecord(name, Objective("val_accuracy", direction), tuple(rows), names, (), counts)
     curves = {r.number: tuple(((r.score or 0) * e / 3, 2.0) for e in (1, 2, 3)) for r in rows}
     return sides.Source(record, curves)
 

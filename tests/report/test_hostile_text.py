@@ -10,6 +10,7 @@ import json
 import pytest
 
 from tests.report import latex_check
+from tuner.experiment.objective import Objective
 from tuner.report import summary
 from tuner.report.record import RunRecord
 from tuner.report.tabular import formats, latex, render
@@ -49,7 +50,7 @@ def hostile(record: RunRecord, text: str) -> RunRecord:
     return dataclasses.replace(
         record,
         name=text,
-        metric=text,
+        objective=Objective(text),
         rows=tuple(rows),
         value_names=names,
         metric_names=(*record.metric_names, f"val_{text}"),

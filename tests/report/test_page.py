@@ -14,6 +14,7 @@ import pytest
 from tests.report import page_ledgers
 from tests.report.page_ledgers import HOSTILE, Plan
 from tuner.errors import InputError
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.records import EpochRow, TrialRow
@@ -155,9 +156,7 @@ def _large_source(trials: int, epochs: int) -> Source:
         )  # fmt: skip
     counts = {state: sum(row.state is state for row in rows) for state in TrialState}
     names = tuple(rows[0].values)
-    record = RunRecord(
-        "large", "val_accuracy", "max", tuple(rows), names, ("val_accuracy",), counts
-    )
+    record = RunRecord("large", Objective(), tuple(rows), names, ("val_accuracy",), counts)
     return Source(record, curves)
 
 

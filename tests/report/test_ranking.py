@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import TrialRow
 from tuner.report.ranking import rank
@@ -26,14 +27,14 @@ def numbers(rows: Sequence[TrialRow]) -> list[int]:
 
 def test_direction_decides_which_end_is_best() -> None:
     rows = [row(1, 0.2), row(2, 0.3), row(3, 0.1)]
-    assert numbers(rank(rows, "max").ranked) == [2, 1, 3]
-    assert numbers(rank(rows, "min").ranked) == [3, 1, 2]
+    assert numbers(rank(rows, Objective("m", "max")).ranked) == [2, 1, 3]
+    assert numbers(rank(rows, Objective("m", "min")).ranked) == [3, 1, 2]
 
 
 @pytest.mark.parametrize("direction", ["max", "min"])
 def test_nan_and_missing_scores_are_never_ranked(direction: str) -> None:
     rows = [row(1, math.nan), row(2, 0.5), row(3, None)]
-    found = rank(rows, direction)
+    found = rank(rows, Objective("m", direction))
     assert numbers(found.ranked) == [2]
     assert numbers(found.unranked) == [1, 3]
 
@@ -41,18 +42,18 @@ def test_nan_and_missing_scores_are_never_ranked(direction: str) -> None:
 @pytest.mark.parametrize("direction", ["max", "min"])
 def test_ties_go_to_the_earlier_trial_whatever_the_order_of_rows(direction: str) -> None:
     rows = [row(3, 0.5), row(1, 0.5), row(2, 0.5)]
-    assert numbers(rank(rows, direction).ranked) == [1, 2, 3]
+    assert numbers(rank(rows, Objective("m", direction)).ranked) == [1, 2, 3]
 
 
 def test_infinite_scores_have_their_place() -> None:
     rows = [row(1, 1.0), row(2, math.inf), row(3, -math.inf)]
-    assert numbers(rank(rows, "max").ranked) == [2, 1, 3]
-    assert numbers(rank(rows, "min").ranked) == [3, 1, 2]
+    assert numbers(rank(rows, Objective("m", "max")).ranked) == [2, 1, 3]
+    assert numbers(rank(rows, Objective("m", "min")).ranked) == [3, 1, 2]
 
 
 def test_only_completed_and_stopped_trials_are_ranked() -> None:
     rows = [row(number, 0.5, state) for number, state in enumerate(TrialState, start=1)]
-    found = rank(rows, "max")
+    found = rank(rows, Objective("m", "max"))
     assert {r.state for r in found.ranked} == {TrialState.COMPLETED, TrialState.STOPPED}
     assert {r.state for r in found.unranked} == {TrialState.DIVERGED, TrialState.FAILED}
     assert {r.state for r in found.unfinished} == {TrialState.WAITING, TrialState.RUNNING}
@@ -65,7 +66,10 @@ def test_every_trial_is_in_exactly_one_part_and_order_does_not_depend_on_input()
     shuffled = rows.copy()
     generator.shuffle(shuffled)
     for direction in ("max", "min"):
-        found, again = rank(rows, direction), rank(shuffled, direction)
+        found, again = (
+            rank(rows, Objective("m", direction)),
+            rank(shuffled, Objective("m", direction)),
+        )
         everything = [*found.ranked, *found.unranked, *found.unfinished]
         assert sorted(numbers(everything)) == list(range(60))
         assert numbers(found.ranked) == numbers(again.ranked)

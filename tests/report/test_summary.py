@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from tuner.experiment.objective import Objective
 from tuner.ledger.records import TrialRow
 from tuner.report.marginals import marginals
 from tuner.report.ranking import rank
@@ -24,11 +25,13 @@ def test_the_winner_is_named_with_its_distance_from_chance(record: RunRecord) ->
 
 def test_chance_is_not_claimed_where_it_is_not_known(record: RunRecord) -> None:
     assert "chance" not in said(dataclasses.replace(record, num_classes=None))
-    assert "chance" not in said(dataclasses.replace(record, metric="val_top5_accuracy"))
+    assert "chance" not in said(
+        dataclasses.replace(record, objective=Objective("val_top5_accuracy"))
+    )
 
 
 def test_marginal_means_are_means_with_n_and_spread(record: RunRecord) -> None:
-    ranked = rank(record.rows, "max").ranked
+    ranked = rank(record.rows, record.objective).ranked
     rate, depth = marginals(ranked, record.value_names)
     assert (rate.title, depth.title) == ("learning_rate", "depth")
     assert [(g.label, round(g.mean, 4), g.n) for g in rate.groups] == [
@@ -137,5 +140,5 @@ def test_a_settled_winner_needs_no_confirmation(record: RunRecord) -> None:
 
 def test_a_loss_is_better_when_it_is_lower(record: RunRecord) -> None:
     assert "Best: trial 4 with val_loss" in said(
-        dataclasses.replace(record, metric="val_loss", direction="min")
+        dataclasses.replace(record, objective=Objective("val_loss", "min"))
     )

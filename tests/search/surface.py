@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from tuner.experiment import Experiment, parse_experiment
 from tuner.experiment.trial import Configuration, canonical
 from tuner.search import make_method, make_rule
-from tuner.search.gains import Gains
 from tuner.search.method import Result
 
 CHANCE = 0.01
@@ -129,7 +128,7 @@ class Simulation:
         self.trained_epochs = 0
         self.rows = {name_of(row.configuration): row for row in rows}
         self._surface = surface
-        self._gains = Gains(experiment.objective)
+        self._objective = experiment.objective
         self._metric = experiment.objective.metric
         self._last = experiment.space.branches[0].training["epochs"]
         self._observed: dict[int, list[float]] = {}
@@ -159,12 +158,12 @@ class Simulation:
         """The best value of a trial that did not diverge."""
         if row.state == "diverged" or not row.curve:
             return None
-        return max(row.curve, key=self._gains.from_value)
+        return max(row.curve, key=self._objective.gain)
 
     def best(self) -> Configuration:
         """The configuration that a person would take: the first of the best scores."""
         scored = [(row, self.score(row)) for row in self.rows.values()]
-        best = max((self._gains.from_value(s), -row.number) for row, s in scored if s is not None)
+        best = max((self._objective.gain(s), -row.number) for row, s in scored if s is not None)
         return next(r.configuration for r in self.rows.values() if r.number == -best[1])
 
     def outcome(self) -> dict[str, tuple[str, str, int]]:

@@ -103,7 +103,7 @@ def _look(folder: RunFolder, number: int | None) -> Sight | None:
         else:
             row = ledger.row(number)
         if row is not None:
-            return Sight(row, ledger.epochs(row.number), ledger.objective[0], is_run)
+            return Sight(row, ledger.epochs(row.number), ledger.objective.metric, is_run)
     if number is None and is_run:
         return None
     raise InputError(_nothing(folder, number))

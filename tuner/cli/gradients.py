@@ -21,7 +21,7 @@ def show_gradients(folder: RunFolder, trial: str, *, as_json: bool) -> None:
     """
     with Ledger.open_read_only(folder.ledger) as ledger:
         row = wanted_trial(ledger, folder, trial)
-        metric, found = ledger.objective[0], gradients.read_gradients(ledger, row)
+        metric, found = ledger.objective.metric, gradients.read_gradients(ledger, row)
     if found is None:
         what = f"trial {row.number} was not watched"
         mend = "training: {watch: [gradients]}; trials that have ended stay as they are"

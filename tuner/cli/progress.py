@@ -22,6 +22,7 @@ from tuner.execution.messages import (
     WorkerLost,
     WorkerReady,
 )
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import RANKED_STATES, UNRANKED_STATES
 
@@ -68,11 +69,11 @@ class RunProgress:
     """The state of a run. Feed it every event, in order; `best` is that of earlier runs."""
 
     def __init__(
-        self, metric: str, direction: str, clock: Callable[[], float], best: Best | None = None
+        self, objective: Objective, clock: Callable[[], float], best: Best | None = None
     ) -> None:
-        self.metric = metric
+        self.metric = objective.metric
+        self._objective = objective
         self.clock = clock
-        self._sign = 1.0 if direction == "max" else -1.0
         self.name = ""
         self.folder = ""
         self.total: int | None = None
@@ -244,11 +245,11 @@ class RunProgress:
             self._best_ended = found
 
     def _top(self, curve: list[float]) -> float:
-        finite = [value for value in curve if math.isfinite(value)]
-        return self._sign * max((self._sign * v for v in finite), default=math.nan)
+        best = self._objective.best(filter(math.isfinite, curve))
+        return math.nan if best is None else best
 
     def _order(self, found: Best) -> tuple[float, int]:
-        return self._sign * found.score, -found.number
+        return self._objective.gain(found.score), -found.number
 
     def _lose_worker(self, event: WorkerLost) -> None:
         self.running.pop(event.worker, None)

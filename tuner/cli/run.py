@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tuner.cli.progress import Best, RunProgress
     from tuner.execution.messages import Event, Listener, RunEnded
     from tuner.experiment.experiment import Experiment
+    from tuner.experiment.objective import Objective
     from tuner.experiment.trial import TrialState
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -201,11 +202,11 @@ def _progress(experiment: Experiment, results_dir: Path) -> RunProgress:
 
     objective = experiment.objective
     folder = RunFolder(results_dir, experiment.name)
-    best = _best_so_far(folder, (objective.metric, objective.direction))
-    return RunProgress(objective.metric, objective.direction, time.monotonic, best)
+    best = _best_so_far(folder, objective)
+    return RunProgress(objective, time.monotonic, best)
 
 
-def _best_so_far(folder: RunFolder, objective: tuple[str, str]) -> Best | None:
+def _best_so_far(folder: RunFolder, objective: Objective) -> Best | None:
     """The best trial of earlier runs under the same objective.
 
     What is wrong with their ledger, the scheduler will say.

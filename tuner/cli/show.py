@@ -89,7 +89,7 @@ def _show(folder: RunFolder, trial: str, *, as_json: bool) -> None:
     with Ledger.open_read_only(folder.ledger) as ledger:
         row = wanted_trial(ledger, folder, trial)
         epochs = ledger.epochs(row.number)
-        searched, metric = ledger.value_names, ledger.objective[0]
+        searched, metric = ledger.value_names, ledger.objective.metric
         source = ledger.source(row.number)
     if as_json:
         document = {"experiment": folder.name, **asdict(row)}

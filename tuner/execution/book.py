@@ -20,7 +20,7 @@ from tuner.execution.messages import (
 )
 from tuner.execution.queue import Assignment
 from tuner.execution.running import RunningTrial
-from tuner.experiment.schema import Objective
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import Trial, TrialState
 from tuner.ledger import checkpoint
 from tuner.ledger.ledger import Ledger

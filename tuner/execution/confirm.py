@@ -13,7 +13,7 @@ from tuner.errors import InputError, Problem
 from tuner.execution.membership import trial_of
 from tuner.execution.replicates import name_of
 from tuner.experiment.experiment import Experiment
-from tuner.experiment.schema import Objective, SearchConfig
+from tuner.experiment.schema import SearchConfig
 from tuner.experiment.space import Branch, SearchSpace
 from tuner.experiment.trial import Configuration
 from tuner.ledger.ledger import Ledger
@@ -62,9 +62,8 @@ def leaders(
         scores[name].append(row.score)
         trials[name].append(row.number)
     found = [Leader(c, tuple(scores[n]), tuple(trials[n])) for n, c in configurations.items()]
-    sign = -1.0 if experiment.objective.direction == "max" else 1.0
     unique: dict[str, Leader] = {}
-    for leader in sorted(found, key=lambda leader: sign * leader.mean):
+    for leader in sorted(found, key=lambda leader: -experiment.objective.gain(leader.mean)):
         unique.setdefault(name_of(_with_epochs(leader.configuration, epochs)), leader)
     return list(unique.values())[:top]
 
@@ -93,8 +92,8 @@ def confirming(
     search = SearchConfig.model_construct(
         method="list", seed=experiment.search.seed + SEEDS_APART, replicates=seeds
     )
-    metric: Any = f"test_{experiment.objective.metric.removeprefix('val_')}"
-    objective = Objective.model_construct(metric=metric, direction=experiment.objective.direction)
+    metric = f"test_{experiment.objective.metric.removeprefix('val_')}"
+    objective = replace(experiment.objective, metric=metric)
     return replace(
         experiment,
         name=NAME,

@@ -95,8 +95,8 @@ def _members(experiment: Experiment, ledger: Ledger, fingerprint: str) -> list[M
         for row in rows
         if row.number in kept and trial_of(experiment, row, fingerprint) is not None
     ]
-    sign = -1.0 if experiment.objective.direction == "max" else 1.0
-    return sorted(own, key=lambda member: (sign * (member.row.score or 0.0), member.row.number))
+    rank_key = experiment.objective.rank_key
+    return sorted(own, key=lambda member: rank_key(member.row.score or 0.0, member.row.number))
 
 
 def _too_few(folder: RunFolder, count: int) -> Problem:

@@ -81,7 +81,7 @@ def export(
     """
     with Ledger.open_read_only(folder.ledger) as ledger:
         row = best_checkpoint(ledger, folder, trial)
-        record, metric = ledger.data_record or {}, ledger.objective[0]
+        record, metric = ledger.data_record or {}, ledger.objective.metric
     arrays, notes = read_checkpoint(folder, row)
     experiment = load_experiment(experiment_file(folder))
     recipe = _recipe(experiment, trial, metric)

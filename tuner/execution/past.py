@@ -62,7 +62,6 @@ def _courses(
 ) -> dict[str, tuple[Trial, Course]]:
     """The course of every trial that lies in the space, in the order of their numbers."""
     metric = experiment.objective.metric
-    best = max if experiment.objective.direction == "max" else min
     curves: dict[int, list[float]] = defaultdict(list)
     for epoch in ledger.epochs():
         if metric in epoch.metrics and not not_finite(epoch.metrics):
@@ -74,6 +73,6 @@ def _courses(
             continue
         curve = tuple(curves[row.number])
         has_ended = row.state in FINISHED_STATES
-        score = row.score if has_ended else best(curve, default=None)
+        score = row.score if has_ended else experiment.objective.best(curve)
         courses[row.key] = (trial, Course(score, curve, has_ended))
     return courses

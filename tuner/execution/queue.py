@@ -59,7 +59,7 @@ class TrialQueue:
         self._past = past
         self._fingerprint = data_fingerprint
         search = experiment.search
-        self._racing = Racing(experiment.objective.direction) if search.racing else None
+        self._racing = Racing(experiment.objective) if search.racing else None
         self._block = 1 if method.is_adaptive else LOOK_AHEAD
         self._ahead: deque[Assignment] = deque(map(Assignment, past.interrupted))
         self._begun = {trial.key for trial in past.interrupted}

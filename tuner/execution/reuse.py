@@ -82,7 +82,7 @@ def _new_trial(experiment: Experiment, fingerprint: str, row: TrialRow) -> NewTr
 
 def _outcome(experiment: Experiment, found: Found) -> Outcome:
     objective, row = experiment.objective, found.row
-    epoch, score = best_of(found.epochs, objective.metric, objective.direction)
+    epoch, score = best_of(found.epochs, objective)
     return Outcome(
         state=row.state,
         score=score if row.state is TrialState.COMPLETED else None,

@@ -194,7 +194,7 @@ def _train(
 def _begin(place: _Place, workers: int, *, retry: Sequence[TrialState]) -> RunStarted:
     """Put all in order after whatever ended the last run, and count what there is to do."""
     experiment, info, folder, ledger = place.experiment, place.info, place.folder, place.ledger
-    ledger.set_objective(experiment.objective.metric, experiment.objective.direction)
+    ledger.set_objective(experiment.objective)
     ledger.interrupted()
     named = {row.file for row in ledger.checkpoints()}
     checkpoint.remove(folder.checkpoints, checkpoint.rubbish(folder.checkpoints, named))

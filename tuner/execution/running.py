@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tuner.execution.messages import not_finite
 from tuner.execution.queue import Assignment
 from tuner.execution.replicates import Course
-from tuner.experiment.schema import Objective
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import Trial
 
 
@@ -59,6 +59,5 @@ class RunningTrial:
         if value is None:
             return  # of the test set, which only the last epoch sees
         self.curve.append(value)
-        sign = 1.0 if self.objective.direction == "max" else -1.0
-        if self.score is None or sign * value > sign * self.score:
+        if self.objective.is_better(value, self.score):
             self.score, self.best_epoch = value, epoch

@@ -13,10 +13,11 @@ from tuner.errors import InputError, Problem
 from tuner.experiment.files import read_text
 from tuner.experiment.findings import Findings
 from tuner.experiment.listed import with_entries
+from tuner.experiment.objective import Objective
 from tuner.experiment.overrides import apply_overrides
 from tuner.experiment.reading import Reading, report_batch_sizes
 from tuner.experiment.scalars import write_document
-from tuner.experiment.schema import Objective, SearchConfig
+from tuner.experiment.schema import SearchConfig
 from tuner.experiment.space import SearchSpace
 from tuner.experiment.trial import Configuration, Trial
 from tuner.experiment.yaml import MAX_LISTED_CHARACTERS, Document, compose
@@ -99,7 +100,7 @@ def parse_experiment(text: str, source: str, overrides: Sequence[str] = ()) -> E
         backend=sections.head.backend,
         precision=sections.head.precision,
         data=sections.data,
-        objective=sections.objective,
+        objective=Objective(sections.objective.metric, sections.objective.direction),
         search=sections.search,
         space=sections.space,
         document=sections.document,

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tuner.data.config import DataConfig
-from tuner.experiment.schema import OBSERVING, Head, Objective, SearchConfig, TrainingConfig
+from tuner.experiment.schema import OBSERVING, Head, ObjectiveConfig, SearchConfig, TrainingConfig
 from tuner.models import FAMILIES
 
 Schema = dict[str, Any]
@@ -42,7 +42,7 @@ def json_schema() -> Schema:
         "data": _section(DataConfig, definitions),
         "model": {"$ref": "#/$defs/model", "description": "The network; any value may be open."},
         "training": {"$ref": "#/$defs/training", "description": "How one trial is trained."},
-        "objective": _section(Objective, definitions),
+        "objective": _section(ObjectiveConfig, definitions),
         "search": _section(SearchConfig, definitions),
     }
     definitions["training"] = _training(definitions)

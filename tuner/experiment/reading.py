@@ -27,7 +27,7 @@ from tuner.experiment.fields import (
 )
 from tuner.experiment.findings import Findings
 from tuner.experiment.overlap import find_overlap
-from tuner.experiment.schema import Head, Objective, SearchConfig, TrainingConfig
+from tuner.experiment.schema import Head, ObjectiveConfig, SearchConfig, TrainingConfig
 from tuner.experiment.space import Branch, SearchSpace
 from tuner.experiment.validation import plain, validate
 from tuner.experiment.yaml import Document, to_text
@@ -48,7 +48,7 @@ class Sections:
 
     head: Head
     data: DataConfig
-    objective: Objective
+    objective: ObjectiveConfig
     search: SearchConfig
     space: SearchSpace
     document: dict[str, Any]
@@ -67,7 +67,7 @@ class Reading:
         self._check_names()
         head = self._head()
         data = self._closed_section("data", DataConfig)
-        objective = self._closed_section("objective", Objective)
+        objective = self._closed_section("objective", ObjectiveConfig)
         search = self._search()
         space, listed = self._space(search, head.backend if head else "")
         self._findings.raise_if_any()

@@ -143,7 +143,7 @@ class TrainingConfig(BaseModel):
         return value
 
 
-class Objective(BaseModel):
+class ObjectiveConfig(BaseModel):
     """What is optimized."""
 
     model_config = _CLOSED

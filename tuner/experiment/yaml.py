@@ -22,6 +22,7 @@ Path = tuple[str | int, ...]
 # What a person writes by hand lies far below; above, reading and checking would take seconds.
 MAX_CHARACTERS = 250_000
 MAX_DEPTH = 50
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 MAX_NAMES = 200
 """Most names that one mapping may hold."""
 MAX_ITEMS = 1_000
@@ -288,8 +289,7 @@ class _Composer:
 
     def _check_depth(self, event: Any, depth: int) -> None:
         if depth > MAX_DEPTH:
-            what = f"nested deeper than {MAX_DEPTH} levels"
-            raise InputError(self._problem(event, what, "a flatter file"))
+            raise InputError(self._problem(event, _TOO_DEEP, "a flatter file"))
 
     def _duplicate(self, event: Any, path: Path) -> None:
         first = self.positions[path][0]
@@ -328,6 +328,9 @@ def _syntax(error: pyyaml.MarkedYAMLError, source: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
     problem = error.problem or error.context or "unreadable"
+    # PyYAML 6.0.4 has a limit of its own, and looks further ahead than we have come.
+    if "nesting depth" in problem:
+        return Problem(_TOO_DEEP, where, expected="a flatter file")
     mend = ""
     if "'\\t'" in problem:
         mend = "indent with spaces, not tabs"

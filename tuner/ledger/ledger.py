@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import TunerError
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger import connection as files
 from tuner.ledger import sealed
@@ -63,18 +64,18 @@ class Ledger(LedgerReader):
 
     # ------------------------------------------------------------------ what the run is
 
-    def set_objective(self, metric: str, direction: str) -> None:
+    def set_objective(self, objective: Objective) -> None:
         """Says what scores mean. When that changes, every score is computed again from the epochs.
 
         A score is the best value of the metric over a trial's epochs, the earliest one in a tie.
         """
         previous = self._meta("objective", None)
-        if previous is not None and tuple(previous) == (metric, direction):
+        if previous is not None and self.objective == objective:
             return
         with self._commit():
-            self._set_meta("objective", (metric, direction))
+            self._set_meta("objective", (objective.metric, objective.direction))
             if previous is not None:
-                self._score_again(metric, direction)
+                self._score_again(objective)
 
     def settle_plan(self, plan: str, strangers: Collection[int]) -> None:
         """Notes which of the present trials are not of a plan; those added from now on are.
@@ -384,9 +385,9 @@ class Ledger(LedgerReader):
         cursor = self._execute(statement, (self._time(), kind, encode(detail)))
         self._seal("events", "id = ?", cursor.lastrowid)
 
-    def _score_again(self, metric: str, direction: str) -> None:
+    def _score_again(self, objective: Objective) -> None:
         for row in self.rows(RANKED_STATES):
-            epoch, score = best_of(self.epochs(row.number), metric, direction)
+            epoch, score = best_of(self.epochs(row.number), objective)
             self._update(row.number, score=score, best_epoch=epoch)
 
     def _set_meta(self, name: str, value: Any) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger import connection as files
 from tuner.ledger import sealed
@@ -65,10 +66,9 @@ class LedgerReader:
         return str(self._meta("experiment", ""))
 
     @property
-    def objective(self) -> tuple[str, str]:
-        """Metric and direction (`max` or `min`) of the scores."""
-        metric, direction = self._meta("objective", ("val_accuracy", "max"))
-        return str(metric), str(direction)
+    def objective(self) -> Objective:
+        """What the scores are of."""
+        return Objective(*self._meta("objective", ("val_accuracy", "max")))
 
     @property
     def experiment_yaml(self) -> str:
@@ -147,7 +147,7 @@ class LedgerReader:
 
     def top(self, count: int) -> list[TrialRow]:
         """The best trials by score, ties to the earlier; reads no more than it returns."""
-        order = "DESC" if self.objective[1] == "max" else "ASC"
+        order = "DESC" if self.objective.sign > 0 else "ASC"
         where = f"WHERE score IS NOT NULL ORDER BY score {order}, number LIMIT ?"
         return self._rows(where, (count,))
 

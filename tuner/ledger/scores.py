@@ -5,20 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tuner.experiment.objective import Objective
 from tuner.ledger.records import RANKED_STATES, EpochRow, Outcome
 
 
-def best_of(
-    epochs: Sequence[EpochRow], metric: str, direction: str
-) -> tuple[int | None, float | None]:
-    """The epoch with the best value of a metric and that value; NaN is never best."""
-    found = [(row.metrics.get(metric, math.nan), row.epoch) for row in epochs]
-    scored = [(value, epoch) for value, epoch in found if not math.isnan(value)]
-    if not scored:
-        return None, None
-    sign = -1.0 if direction == "max" else 1.0
-    value, epoch = min(scored, key=lambda item: (sign * item[0], item[1]))
-    return epoch, value
+def best_of(epochs: Sequence[EpochRow], objective: Objective) -> tuple[int | None, float | None]:
+    """The epoch with the best value of the objective's metric, and that value."""
+    metric = objective.metric
+    return objective.best_epoch((row.epoch, row.metrics.get(metric, math.nan)) for row in epochs)
 
 
 def rankable_score(outcome: Outcome) -> float | None:

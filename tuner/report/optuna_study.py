@@ -103,7 +103,7 @@ def _check_free(path: Path, optuna: Any) -> None:
 
 def _write(folder: RunFolder, storage: Any, optuna: Any) -> int:
     with Ledger.open_read_only(folder.ledger) as ledger:
-        metric, direction = ledger.objective
+        metric, direction = ledger.objective.metric, ledger.objective.direction
         rows, left_out = ledger.rows(FINISHED_STATES), sum(ledger.counts().values())
         distributions = distributions_of(rows, spreads_in(ledger.experiment_yaml))
         study = optuna.create_study(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tuner.experiment.objective import Objective
 from tuner.ledger.queries import field_of, picked
 from tuner.ledger.records import FINISHED_STATES, RANKED_STATES, TrialRow
 
@@ -21,7 +22,7 @@ class Ranking:
     unfinished: Sequence[TrialRow]
 
 
-def rank(rows: Iterable[TrialRow], direction: str) -> Ranking:
+def rank(rows: Iterable[TrialRow], objective: Objective) -> Ranking:
     """Orders trials by score.
 
     Only completed and stopped trials with a score that is a number are ranked: NaN is never best,
@@ -42,5 +43,5 @@ def rank(rows: Iterable[TrialRow], direction: str) -> Ranking:
     for group in (ranked, unranked):
         group.sort(key=numbers.__getitem__)
     # Sorting keeps the order of equal ones, `reverse` too.
-    ranked.sort(key=scores.__getitem__, reverse=direction == "max")
+    ranked.sort(key=scores.__getitem__, reverse=objective.sign > 0)
     return Ranking(*(picked(rows, group) for group in (ranked, unranked, unfinished)))

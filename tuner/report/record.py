@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
@@ -28,8 +29,7 @@ class RunRecord:
     """
 
     name: str
-    metric: str
-    direction: str
+    objective: Objective
     rows: Sequence[TrialRow]
     value_names: tuple[str, ...]
     metric_names: tuple[str, ...]
@@ -40,10 +40,20 @@ class RunRecord:
     outside: int = 0
     filtered_by: str = ""
 
+    @property
+    def metric(self) -> str:
+        """The objective's metric."""
+        return self.objective.metric
+
+    @property
+    def direction(self) -> str:
+        """The objective's direction, max or min."""
+        return self.objective.direction
+
     @cached_property
     def ranking(self) -> Ranking:
         """The trials in their order; table and summary share it."""
-        return rank(self.rows, self.direction)
+        return rank(self.rows, self.objective)
 
 
 def read_record(folder: RunFolder) -> RunRecord:
@@ -55,14 +65,12 @@ def read_record(folder: RunFolder) -> RunRecord:
         InputError: the ledger is missing, damaged, foreign or of a newer version.
     """
     with Ledger.open_read_only(folder.ledger) as ledger, many_objects():
-        metric, direction = ledger.objective
         rows = ledger.all_rows()
         total = ledger.last_run.get("total")
         environment = ledger.environment or read_environment(folder.environment)
         return RunRecord(
             name=folder.name,
-            metric=metric,
-            direction=direction,
+            objective=ledger.objective,
             rows=rows,
             value_names=ledger.value_names,
             metric_names=ledger.metric_names,

@@ -15,7 +15,6 @@ from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
 from tuner.ledger.table import csv_columns, csv_row
 from tuner.report import summary as summaries
-from tuner.report.ranking import rank
 from tuner.report.record import RunRecord, read_environment, read_record
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class Results:
     def best(self) -> TrialResult | None:
         """The best trial; None while none has a score."""
         record = self.record
-        ranked = rank(record.rows, record.direction).ranked
+        ranked = record.ranking.ranked
         return self._result(ranked[0]) if ranked else None
 
     def trial(self, number: int) -> TrialResult | None:

@@ -60,7 +60,7 @@ def _status(folder: RunFolder, ledger: Ledger, now: datetime) -> Status:
         done=done,
         total=total,
         running=len(running),
-        metric=ledger.objective[0],
+        metric=ledger.objective.metric,
         best=best[0].score if best else None,
         best_trial=best[0].number if best else None,
         failures=sum(counts[state] for state in UNRANKED_STATES),

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from tuner.experiment.experiment import Experiment
+from tuner.experiment.objective import Objective
 from tuner.experiment.space import SearchSpace
 from tuner.experiment.trial import Configuration, canonical
 from tuner.search.method import Proposal, Result, SearchMethod
@@ -45,11 +46,11 @@ class Bayesian(SearchMethod):
     """
 
     def __init__(
-        self, space: SearchSpace, *, max_trials: int, seed: int, direction: str, backend: str
+        self, space: SearchSpace, *, max_trials: int, seed: int, objective: Objective, backend: str
     ) -> None:
         self._space = space
         self._seed = seed
-        self._sign = -1.0 if direction == "max" else 1.0
+        self._objective = objective
         self._backend = backend
         self._total = min(space.size, max_trials) if space.is_finite else max_trials
         self._plan = _random_plan(space, max_trials, seed)
@@ -123,13 +124,13 @@ class Bayesian(SearchMethod):
     def _knowledge(self) -> Knowledge | None:
         """What the model is told; None while it is too little."""
         ended = [known for known in self._known.values() if known.ended]
-        scores = [self._sign * known.score for known in ended if known.score is not None]
+        scores = [-self._objective.gain(known.score) for known in ended if known.score is not None]
         if len(ended) < self.num_initial or not scores:
             return None
         from tuner.search.surrogate import Knowledge
 
         worst = max(scores)
-        costs = (worst if one.score is None else self._sign * one.score for one in ended)
+        costs = (worst if one.score is None else -self._objective.gain(one.score) for one in ended)
         waiting = [known.configuration for known in self._known.values() if not known.ended]
         configurations = (known.configuration for known in ended)
         return Knowledge(list(zip(configurations, costs, strict=True)), waiting)
@@ -171,7 +172,7 @@ def make_bayesian(experiment: Experiment) -> Bayesian:
         experiment.space,
         max_trials=search.max_trials,
         seed=search.seed,
-        direction=experiment.objective.direction,
+        objective=experiment.objective,
         backend=experiment.backend,
     )
 

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tuner.experiment.objective import Objective, standing
 from tuner.experiment.trial import Configuration
-from tuner.search.gains import Gains, standing
 from tuner.search.method import Result
 
 
@@ -94,9 +94,11 @@ class Bracket:
     curves alone, not on the order of their arrival; a tie goes to the earlier configuration.
     """
 
-    def __init__(self, members: Sequence[Member], rungs: Sequence[Rung], gains: Gains) -> None:
+    def __init__(
+        self, members: Sequence[Member], rungs: Sequence[Rung], objective: Objective
+    ) -> None:
         self._rungs = rungs
-        self._gains = gains
+        self._objective = objective
         self._level = 0
         self._members = list(members)
         self._due: deque[Member] = deque()
@@ -166,7 +168,7 @@ class Bracket:
         for rank, member in enumerate(ranked[following.size :], following.size + 1):
             if not member.ended:
                 place = standing(rank, f"{len(self._members)} in its bracket", following.size)
-                value = self._gains.shown(self._gain(member))
+                value = self._objective.shown(self._gain(member))
                 reason = f"hyperband: {value} by epoch {rung.epochs} is {place}"
                 self._dropped.append((member.configuration, reason))
         self._members = ranked[: following.size]
@@ -182,4 +184,5 @@ class Bracket:
         return -self._gain(member), member.number
 
     def _gain(self, member: Member) -> float:
-        return self._gains.best(member.curve[: self._rungs[self._level].epochs])
+        values = member.curve[: self._rungs[self._level].epochs]
+        return max(map(self._objective.gain, values))

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from tuner.errors import InputError, Problem
 from tuner.experiment.experiment import Experiment
-from tuner.experiment.schema import Objective
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import Configuration, canonical
-from tuner.search.gains import Gains
 from tuner.search.halving import Bracket, Halving, Member
 from tuner.search.method import Proposal, Result, SearchMethod
 from tuner.search.planned import Planned
@@ -27,7 +26,7 @@ class Hyperband(SearchMethod):
     def __init__(self, plan: Planned, halving: Halving, objective: Objective) -> None:
         self._plan = plan
         self._halving = halving
-        self._gains = Gains(objective)
+        self._objective = objective
         self._brackets: list[Bracket] = []
         self._num_brackets = 0
         self._taken = 0
@@ -97,7 +96,7 @@ class Hyperband(SearchMethod):
             if key in self._known:
                 member.told(self._known.pop(key))
         rungs = self._halving.rungs(self._num_brackets, len(members))
-        bracket = Bracket(list(members.values()), rungs, self._gains)
+        bracket = Bracket(list(members.values()), rungs, self._objective)
         self._places |= {k: (bracket, m) for k, m in members.items() if not m.ended}
         self._brackets.append(bracket)
         self._num_brackets += 1

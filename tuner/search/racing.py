@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tuner.experiment.objective import Objective
+
 ALPHA = 0.01
 """Error probability, one-sided, with which a configuration is called losing."""
 
@@ -42,8 +44,8 @@ class Racing:
     one with the best mean.
     """
 
-    def __init__(self, direction: str) -> None:
-        self._sign = 1.0 if direction == "max" else -1.0
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
         self._seen: dict[str, _Scores] = defaultdict(_Scores)
         self._squares = 0.0
         self._degrees = 0
@@ -53,7 +55,7 @@ class Racing:
         """One more replicate of a configuration, known by any name of its own."""
         seen = self._seen[configuration]
         before = seen.squares
-        seen.add(self._sign * score)
+        seen.add(self._objective.gain(score))
         self._squares += seen.squares - before
         self._degrees += seen.n > 1
         if self._best == configuration:  # its mean may have sunk below another's
@@ -77,8 +79,8 @@ class Racing:
         if best.mean - mine.mean <= _quantile(self._degrees) * error:
             return ""
         return (
-            f"racing: mean {self._sign * mine.mean:.4g} of {mine.n} is clearly worse than "
-            f"{self._sign * best.mean:.4g} of {best.n}"
+            f"racing: mean {self._objective.shown(mine.mean)} of {mine.n} is clearly worse than "
+            f"{self._objective.shown(best.mean)} of {best.n}"
         )
 
 

@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.experiment.experiment import Experiment
+from tuner.experiment.objective import Objective, shown, standing
 from tuner.experiment.schema import (
     AshaStop,
     DivergenceStop,
     MedianStop,
-    Objective,
     PatienceStop,
     ThresholdStop,
 )
-from tuner.search.gains import Gains, shown, standing
 from tuner.search.stopping import StoppingRule
 
 
@@ -47,13 +46,13 @@ class Asha(StoppingRule):
 
     def __init__(self, options: AshaStop, objective: Objective) -> None:
         self._options = options
-        self._gains = Gains(objective)
+        self._objective = objective
         self._running: dict[int, _Course] = {}
         self._rungs: defaultdict[int, array[float]] = defaultdict(lambda: array("d"))
 
     def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch; at a rung the best so far is kept for good."""
-        gain = self._gains.of(metrics)
+        gain = self._objective.gain_of(metrics)
         course = self._running.setdefault(trial, _Course(gain, epoch))
         if epoch <= course.epoch:
             return
@@ -73,7 +72,7 @@ class Asha(StoppingRule):
         if rank <= kept:
             return ""
         place = standing(rank, f"{len(rung)}", kept)
-        return f"asha: {self._gains.shown(own)} by epoch {epoch} is {place}"
+        return f"asha: {self._objective.shown(own)} by epoch {epoch} is {place}"
 
     def end(self, trial: int) -> None:
         """Forgets the trial but for its values at the rungs."""
@@ -96,14 +95,14 @@ class Median(StoppingRule):
 
     def __init__(self, options: MedianStop, objective: Objective) -> None:
         self._options = options
-        self._gains = Gains(objective)
+        self._objective = objective
         self._running: dict[int, _Course] = {}
         # Eight bytes per epoch of a trial; sorted.
         self._averages: defaultdict[int, array[float]] = defaultdict(lambda: array("d"))
 
     def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch; the running average is kept for good."""
-        gain = self._gains.of(metrics)
+        gain = self._objective.gain_of(metrics)
         course = self._running.setdefault(trial, _Course(gain, epoch))
         if epoch <= course.epoch:
             return
@@ -122,7 +121,7 @@ class Median(StoppingRule):
         median = _median_without(averages, course.total / epoch)
         if course.best >= median:
             return ""
-        best, middle = self._gains.shown(course.best), self._gains.shown(median)
+        best, middle = self._objective.shown(course.best), self._objective.shown(median)
         return f"median: {best} by epoch {epoch} is worse than {middle}, the median of {others}"
 
     def end(self, trial: int) -> None:
@@ -138,12 +137,12 @@ class Patience(StoppingRule):
 
     def __init__(self, options: PatienceStop, objective: Objective) -> None:
         self._options = options
-        self._gains = Gains(objective)
+        self._objective = objective
         self._running: dict[int, _Course] = {}
 
     def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch, kept if it is an improvement."""
-        gain = self._gains.of(metrics)
+        gain = self._objective.gain_of(metrics)
         course = self._running.setdefault(trial, _Course(gain, epoch))
         if gain - self._options.min_delta > course.best:
             course.best, course.best_epoch = gain, epoch
@@ -153,7 +152,7 @@ class Patience(StoppingRule):
         course, patience = self._running[trial], self._options.epochs
         if epoch - course.best_epoch < patience:
             return ""
-        best = f"{self._gains.shown(course.best)} (epoch {course.best_epoch})"
+        best = f"{self._objective.shown(course.best)} (epoch {course.best_epoch})"
         if self._options.min_delta:
             best = f"{best} by {shown(self._options.min_delta)}"
         unit = "epoch" if patience == 1 else "epochs"
@@ -169,20 +168,22 @@ class Threshold(StoppingRule):
 
     def __init__(self, options: ThresholdStop, objective: Objective) -> None:
         self._options = options
-        self._gains = Gains(objective)
+        self._objective = objective
         self._best: dict[int, float] = {}
 
     def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch, kept if it is the best."""
-        gain = self._gains.of(metrics)
+        gain = self._objective.gain_of(metrics)
         self._best[trial] = max(self._best.get(trial, gain), gain)
 
     def verdict(self, trial: int, epoch: int) -> str:
         """What was reached and what was asked for, once the time is up."""
         best, value = self._best[trial], self._options.value
-        if epoch < self._options.epochs or best >= self._gains.from_value(value):
+        if epoch < self._options.epochs or best >= self._objective.gain(value):
             return ""
-        return f"threshold: {self._gains.shown(best)} by epoch {epoch} has not reached {value:g}"
+        return (
+            f"threshold: {self._objective.shown(best)} by epoch {epoch} has not reached {value:g}"
+        )
 
     def end(self, trial: int) -> None:
         """Forgets the trial."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import InputError, Problem
+from tuner.experiment.objective import Objective
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import EpochRow, TrialRow
@@ -28,8 +29,7 @@ class Subject:
     row: TrialRow
     epochs: tuple[EpochRow, ...]
     environment: Mapping[str, Any]
-    metric: str
-    direction: str
+    objective: Objective
 
     @property
     def label(self) -> str:
@@ -89,10 +89,10 @@ def read_subject(reference: str, results_dir: Path) -> Subject:
     folder = RunFolder.open(name, results_dir)
     with Ledger.open_read_only(folder.ledger) as ledger:
         row = _row(ledger, folder, trial)
-        metric, direction = ledger.objective
+        objective = ledger.objective
         epochs = tuple(ledger.epochs(row.number))
         environment = ledger.environment or read_environment(folder.environment)
-    return Subject(folder.name, row, epochs, environment, metric, direction)
+    return Subject(folder.name, row, epochs, environment, objective)
 
 
 def diff(one: Subject, other: Subject) -> Diff:
@@ -148,7 +148,7 @@ def _result(subject: Subject) -> dict[str, Any]:
     row = subject.row
     per_epoch = row.train_seconds / row.epochs if row.train_seconds and row.epochs else None
     found: dict[str, Any] = {
-        "objective": f"{subject.metric} ({subject.direction})",
+        "objective": f"{subject.objective.metric} ({subject.objective.direction})",
         "state": row.state.value,
         "score": row.score,
         "best epoch": row.best_epoch,
@@ -198,7 +198,7 @@ def _curves(one: Subject, other: Subject) -> tuple[BestEpoch, ...]:
     names = dict.fromkeys(
         name for subject in (one, other) for epoch in subject.epochs for name in epoch.metrics
     )
-    objectives = {subject.metric: subject.direction for subject in (other, one)}
+    objectives = {subject.objective.metric: subject.objective for subject in (other, one)}
     return tuple(
         BestEpoch(name, *(_best(s.epochs, name, objectives) for s in (one, other)))
         for name in names
@@ -206,10 +206,10 @@ def _curves(one: Subject, other: Subject) -> tuple[BestEpoch, ...]:
 
 
 def _best(
-    epochs: Sequence[EpochRow], metric: str, objectives: Mapping[str, str]
+    epochs: Sequence[EpochRow], metric: str, objectives: Mapping[str, Objective]
 ) -> tuple[float, int] | None:
     """What is no objective is better when it is higher, unless it is a loss or an error."""
     is_cost = metric.endswith(("loss", "error"))
-    direction = objectives.get(metric, "min" if is_cost else "max")
-    epoch, value = best_of(epochs, metric, direction)
+    objective = objectives.get(metric, Objective(metric, "min" if is_cost else "max"))
+    epoch, value = best_of(epochs, objective)
     return None if epoch is None or value is None else (value, epoch)

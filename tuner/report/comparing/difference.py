@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -124,7 +125,7 @@ def _subject(subject: Subject) -> dict[str, Any]:
         "key": row.key,
         "state": row.state.value,
         "score": row.score,
-        "objective": {"metric": subject.metric, "direction": subject.direction},
+        "objective": dataclasses.asdict(subject.objective),
     }
 
 
