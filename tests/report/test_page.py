@@ -19,9 +19,9 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.records import EpochRow, TrialRow
 from tuner.report.page import write_page
-from tuner.report.page.markup import commands, yaml
+from tuner.report.page.html import commands, yaml
 from tuner.report.page.page import render_page
-from tuner.report.page.source import Source, read_source
+from tuner.report.page.source import PageSource, read_source
 from tuner.report.page.trials import trial_columns
 from tuner.report.record import RunRecord
 
@@ -79,29 +79,36 @@ def test_where_lower_is_better_the_first_row_has_the_lowest_score(tmp_path):
     assert known == sorted(known)
 
 
-def test_the_page_is_one_file_that_asks_for_nothing(folder):
-    elements = Elements(page_of(folder))
+def check_is_one_file(elements: Elements) -> None:
+    """It asks for nothing, and only its own scripts may run."""
     for tag, attributes in elements.tags:
         assert "src" not in attributes, tag
         address = attributes.get("href") or "#"
         assert address.startswith(("#", "data:")), address
-    policy = next(a["content"] for t, a in elements.tags if a.get("http-equiv")) or ""
+    policy = next(a["content"] for _, a in elements.tags if a.get("http-equiv")) or ""
     assert "default-src 'none'" in policy and "unsafe-eval" not in policy
     assert "connect-src" not in policy and "script-src 'sha256-" in policy
+
+
+def check_has_no_foreign_elements(elements: Elements) -> None:
+    """Nothing that a text brought along."""
+    assert {"img", "b"} & {tag for tag, _ in elements.tags} == set()
+    assert sum(tag == "script" for tag, _ in elements.tags) == 3
+    assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
+
+
+def test_the_same_ledger_gives_the_same_page_in_one_file_that_asks_for_nothing(folder):
+    page = page_of(folder)
+    assert page == page_of(folder)
+    check_is_one_file(Elements(page))
 
 
 def test_hostile_texts_make_no_elements(tmp_path):
     yaml_text = f"name: x\ndescription: {HOSTILE[1]!r}\n# {HOSTILE[0]}\n"
     folder = page_ledgers.write(tmp_path, "hostile", page_ledgers.hostile(), yaml=yaml_text)
     elements = Elements(page_of(folder))
-    assert {"img", "b"} & {tag for tag, _ in elements.tags} == set()
-    assert sum(tag == "script" for tag, _ in elements.tags) == 3
-    assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
+    check_has_no_foreign_elements(elements)
     assert HOSTILE[0] in elements.data[0] or "\\u003cscript" in elements.data[0]
-
-
-def test_the_same_ledger_gives_the_same_page(folder):
-    assert page_of(folder) == page_of(folder)
 
 
 def test_an_old_page_stays_when_a_ledger_cannot_be_read(tmp_path, folder):
@@ -126,10 +133,10 @@ def test_a_thousand_trials_of_thirty_epochs_stay_below_eight_megabytes():
 
 def test_rendering_imports_no_framework_and_help_imports_no_renderer():
     heavy = "{'keras', 'tensorflow', 'jax', 'pandas', 'jinja2', 'plotly'}"
-    for module, allowed in (("tuner.report.page.page", set()), ("tuner.cli.main", set())):
-        code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert done.stdout == f"{sorted(allowed)}\n", done.stdout + done.stderr
+    modules = "tuner.report.page.page, tuner.report.page.compare_page, tuner.cli.main"
+    code = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stdout + done.stderr
 
 
 def test_commands_and_yaml_are_marked_and_escaped():
@@ -140,7 +147,7 @@ def test_commands_and_yaml_are_marked_and_escaped():
     assert re.sub(r"<[^>]+>", "", marked) == "a: {choice: [&lt;b&gt;]}\n# &lt;i&gt;\n- plain"
 
 
-def _large_source(trials: int, epochs: int) -> Source:
+def _large_source(trials: int, epochs: int) -> PageSource:
     rows, curves = [], {}
     for number, plan in enumerate(page_ledgers.random_search(trials, epochs), start=1):
         metrics = [page_ledgers.metrics_of(a, e) for e, a in enumerate(plan.curve, start=1)]
@@ -157,7 +164,7 @@ def _large_source(trials: int, epochs: int) -> Source:
     counts = {state: sum(row.state is state for row in rows) for state in TrialState}
     names = tuple(rows[0].values)
     record = RunRecord("large", Objective(), tuple(rows), names, ("val_accuracy",), counts)
-    return Source(record, curves)
+    return PageSource(record, curves)
 
 
 def test_every_template_is_part_of_the_package():

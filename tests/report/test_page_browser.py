@@ -13,7 +13,7 @@ from tests.report.browser import messages, open_browser, requests, resize, show,
 from tests.report.page_ledgers import HOSTILE
 from tests.report.test_compare_page import hostile_sides, page_of
 from tuner.report.page import write_page
-from tuner.report.page.text import clean
+from tuner.report.page.html import clean
 
 # Three pages, each opened once in one browser: about ten seconds in all, most of it its start.
 DRAWN = """
@@ -21,9 +21,8 @@ const figures = [...document.querySelectorAll("figure[data-figure]")].filter((f)
 return figures.length > 0 && figures.every((f) => f.dataset.drawn === "yes");
 """
 COUNT = "return document.querySelector('.trials .count').textContent"
-SCORES = """
-return [...document.querySelectorAll(".trials tr[data-row] td.score")].map((c) => c.textContent);
-"""
+SCORES = ".trials tr[data-row] td.score"
+FOREIGN = "main img, main b, main a[href^=javascript], main script:not(.data), figure a"
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +70,19 @@ def compared(hostile: Any, results: Path) -> Any:
     return hostile
 
 
+def texts(browser: Any, selector: str) -> list[str]:
+    """What stands in all elements of a kind."""
+    script = "return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent)"
+    return list(browser.execute_script(script, selector))
+
+
+def check_quiet(browser: Any) -> None:
+    """No script of a text has run, nothing was logged, nothing was asked for."""
+    assert browser.execute_script("return window.hacked") is None
+    assert browser.find_elements("css selector", FOREIGN) == []
+    assert messages(browser) == [] and requests(browser) == []
+
+
 def see(browser: Any, figure: str) -> None:
     """Scrolls to a figure and waits for it."""
     found = f"document.querySelector('[data-figure={figure}]')"
@@ -85,26 +97,24 @@ def test_figures_are_drawn_when_they_come_near(search):
 
 
 def test_the_table_sorts_by_numbers_both_ways_and_then_as_it_was(search):
-    ranked = search.execute_script(SCORES)
+    ranked = texts(search, SCORES)
     click = "document.querySelector('.trials th button[title=score]').click();"
     known = [float(score) for score in ranked if score != "–"]
     assert known == sorted(known, reverse=True) and len(known) > 20
     search.execute_script(click * 2)
-    rising = [float(score) for score in search.execute_script(SCORES) if score != "–"]
+    rising = [float(score) for score in texts(search, SCORES) if score != "–"]
     assert rising == sorted(rising) and rising[0] < known[-1]
     head = "return document.querySelector('.trials th[aria-sort]')?.getAttribute('aria-sort')"
     assert search.execute_script(head) == "ascending"
     search.execute_script(click)
-    assert search.execute_script(head) is None and search.execute_script(SCORES) == ranked
+    assert search.execute_script(head) is None and texts(search, SCORES) == ranked
 
 
 def test_the_table_is_filtered_by_words_and_comparisons(search):
     assert search.execute_script(COUNT) == "60 of 60 trials"
     field = search.find_element("css selector", ".trials input[type=search]")
     field.send_keys("adam depth=100 learning_rate<0.01")
-    shown = search.execute_script(
-        "return [...document.querySelectorAll('.trials tr[data-row]')].map((r) => r.textContent)"
-    )
+    shown = texts(search, ".trials tr[data-row]")
     assert 0 < len(shown) < 30 and all("adam" in row and "100" in row for row in shown)
     assert search.execute_script(COUNT) == f"{len(shown)} of 60 trials"
     clear = "arguments[0].value = ''; arguments[0].dispatchEvent(new Event('input'))"
@@ -118,10 +128,7 @@ def test_the_table_is_filtered_by_states(search):
         ".find((b) => b.textContent.startsWith('stopped')).click();"
     )
     search.execute_script(click)
-    states = search.execute_script(
-        "return [...document.querySelectorAll('.trials tr[data-row]')]"
-        ".map((r) => r.cells[1].textContent)"
-    )
+    states = texts(search, ".trials tr[data-row] td:nth-child(2)")
     assert states and set(states) == {"stopped"}
     search.execute_script(click)
     assert search.execute_script(COUNT) == "60 of 60 trials"
@@ -191,8 +198,7 @@ def test_all_figures_are_drawn_on_a_phone_and_nothing_sticks_out(search):
 
 
 def test_after_all_that_there_was_no_error_and_no_request(search):
-    assert messages(search) == []
-    assert requests(search) == []
+    check_quiet(search)
 
 
 def test_several_experiments_share_a_page(hostile):
@@ -206,18 +212,10 @@ def test_hostile_texts_stay_texts(hostile):
     hostile.execute_script("document.getElementById('tab-e0').click()")
     resize(hostile, 1280, 7000)
     wait(hostile, DRAWN)
-    assert hostile.execute_script("return window.hacked") is None
-    foreign = "main img, main b, main a[href^=javascript], main script:not(.data), figure a"
-    assert hostile.find_elements("css selector", foreign) == []
-    cells = hostile.execute_script(
-        "return [...document.querySelectorAll('#e0 .trials td')].map((c) => c.textContent)"
-    )
-    assert {clean(text).split("\n")[0] for text in HOSTILE} <= set(cells)
-    ticks = hostile.execute_script(
-        "return [...document.querySelectorAll('#e0 .xtick text')].map((t) => t.textContent)"
-    )
-    assert {"<script>window.hacked…", "&lt;b&gt; &amp; <b>bo…"} <= set(ticks)
-    assert messages(hostile) == [] and requests(hostile) == []
+    assert {clean(text).split("\n")[0] for text in HOSTILE} <= {*texts(hostile, "#e0 .trials td")}
+    ticks = texts(hostile, "#e0 .xtick text")
+    assert {"<script>window.hacked…", "&lt;b&gt; &amp; <b>bo…"} <= {*ticks}
+    check_quiet(hostile)
 
 
 def test_what_few_runs_keep_is_drawn(hostile):
@@ -230,20 +228,14 @@ def test_what_few_runs_keep_is_drawn(hostile):
     )
     assert {"confirmed", "reuse-0", "reuse-1", "reuse-2", "gradients"} <= set(drawn)
     assert hostile.find_elements("css selector", "#e1 [data-figure=reuse-0] .heatmaplayer image")
-    assert messages(hostile) == [] and requests(hostile) == []
+    check_quiet(hostile)
 
 
 def test_a_comparison_is_drawn_and_its_hostile_sides_stay_texts(compared):
     resize(compared, 1280, 7000)
     wait(compared, DRAWN)
     assert len(compared.find_elements("css selector", ".js-plotly-plot")) == 5
-    assert compared.execute_script("return window.hacked") is None
-    foreign = "main img, main b, main a[href^=javascript], main script:not(.data), figure a"
-    assert compared.find_elements("css selector", foreign) == []
-    ticks = compared.execute_script(
-        "return [...document.querySelectorAll('.ytick text')].map((t) => t.textContent)"
-    )
-    assert "&lt;b&gt; &amp; <b>bo…" in ticks
+    assert "&lt;b&gt; &amp; <b>bo…" in texts(compared, ".ytick text")
 
 
 def test_a_point_of_a_comparison_leads_to_its_trial(compared):
@@ -262,4 +254,4 @@ def test_a_comparison_fits_a_phone_and_asks_for_nothing(compared):
     resize(compared, 390, 9000)
     wait(compared, DRAWN)
     assert compared.execute_script("return document.documentElement.scrollWidth") <= 390
-    assert messages(compared) == [] and requests(compared) == []
+    check_quiet(compared)

@@ -11,34 +11,35 @@ import pytest
 from tests.report import page_ledgers
 from tests.report.page_ledgers import Plan
 from tuner.experiment.trial import TrialState
-from tuner.report.page.axes import ABSENT, axes_of, round_steps, value_axis
-from tuner.report.page.clock import moment, stretches, unit_of
-from tuner.report.page.figure import coverage, spread_out
-from tuner.report.page.figures_curves import curves_figure, curves_of
-from tuner.report.page.figures_pairs import bins_of, pair_of, pairs_of
-from tuner.report.page.figures_parallel import parallel_of
-from tuner.report.page.figures_progress import progress_of
-from tuner.report.page.figures_slices import slice_of
-from tuner.report.page.figures_timeline import timeline_of
-from tuner.report.page.figures_tradeoff import pareto_front, tradeoffs_of
-from tuner.report.page.findings import sampling_error
-from tuner.report.page.histogram import histogram_of, sparkline_of
-from tuner.report.page.panels import spans_of
-from tuner.report.page.source import Source, read_source, spreads_of
-from tuner.report.page.text import clean, embedded, label, number, tick
+from tuner.report.page.axes import ABSENT, axes_of, value_axis
+from tuner.report.page.drawing import coverage, round_steps, spread_out
+from tuner.report.page.html import clean, embedded, label, number, tick
+from tuner.report.page.learning import (
+    curves_figure,
+    curves_of,
+    pareto_front,
+    progress_of,
+    timeline_of,
+    tradeoffs_of,
+    unit_of,
+)
+from tuner.report.page.overview import histogram_of, sampling_error, sparkline_of
+from tuner.report.page.page import spans_of
+from tuner.report.page.search_space import bins_of, pair_of, pairs_of, parallel_of, slice_of
+from tuner.report.page.source import PageSource, moment, read_source, spreads_of
 
 
-def source_of(results: Path, plans: list[Plan], **how: object) -> Source:
+def source_of(results: Path, plans: list[Plan], **how: object) -> PageSource:
     return read_source(page_ledgers.write(results, "run", plans, **how))  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def mixed(tmp_path: Path) -> Source:
+def mixed(tmp_path: Path) -> PageSource:
     return source_of(tmp_path, page_ledgers.mixed())
 
 
 @pytest.fixture
-def fixed(folder) -> Source:
+def fixed(folder) -> PageSource:
     return read_source(folder)
 
 
@@ -48,25 +49,15 @@ def fixed(folder) -> Source:
 def test_embedded_json_cannot_end_its_element_and_says_the_same():
     value = {"<b>": "</script>&\u2028\u2029", "n": [1, None, 0.5]}
     text = embedded(value)
-    assert not set("<>&\u2028\u2029") & set(text)
-    assert json.loads(text) == value
-
-
-def test_nan_is_refused_rather_than_written():
+    assert not set("<>&\u2028\u2029") & set(text) and json.loads(text) == value
+    assert embedded("\ud83d") == '"?"'  # a lone surrogate does not stop the page
     with pytest.raises(ValueError):
         embedded([math.nan])
 
 
-def test_a_lone_surrogate_does_not_stop_the_page():
-    assert embedded("\ud83d") == '"?"'
-
-
-def test_labels_hide_tags_and_entities_from_plotly():
+def test_texts_on_the_page_hide_markup_from_plotly_and_control_characters_from_everyone():
     assert label("<b>&lt;") == "&lt;b&gt;&amp;lt;"
     assert len(tick("x" * 100)) == 22
-
-
-def test_cleaned_text_keeps_its_lines_and_nothing_that_steers_a_terminal():
     assert clean("a\n\x1b[31mb\u202e") == "a\n\ufffd[31mb\ufffd"
 
 
@@ -95,22 +86,23 @@ def test_mixed_types_stay_apart_even_where_they_read_alike():
     assert places == [0, 0, 1, 2, 3, 4]
 
 
-def test_a_logarithmic_range_is_placed_by_its_logarithm():
-    axis = value_axis("a", "a", [1e-4, 1e-2, 1e-1], "log")
-    assert axis.kind == "log" and axis.position(1e-2) == pytest.approx(-2)
-    assert (axis.low, axis.high) == pytest.approx((-4, -1))
-
-
-def test_a_reverse_logarithmic_range_is_placed_by_what_it_lacks_to_one():
-    axis = value_axis("a", "a", [0.9, 0.99, 0.999], "reverse_log")
-    assert [axis.position(v) for v in (0.9, 0.999)] == pytest.approx([1, 3])
-    assert [text for _, text in axis.ticks] == ["0.9", "0.99", "0.999"]
-
-
-def test_many_numbers_over_a_wide_factor_are_logarithmic_without_being_told():
-    assert value_axis("a", "a", [2.0**i for i in range(20)], None).kind == "log"
-    assert value_axis("a", "a", [float(i) for i in range(20)], None).kind == "linear"
-    assert value_axis("a", "a", [0.0, *(2.0**i for i in range(20))], "log").kind == "linear"
+@pytest.mark.parametrize(
+    ("values", "spread", "kind"),
+    [
+        ([1e-4, 1e-2, 1e-1], "log", "log"),
+        ([0.9, 0.99, 0.999], "reverse_log", "reverse_log"),
+        ([2.0**i for i in range(20)], None, "log"),  # a wide factor
+        ([float(i) for i in range(20)], None, "linear"),
+        ([0.0, *(2.0**i for i in range(20))], "log", "linear"),  # zero has no logarithm
+    ],
+)
+def test_ranges_are_placed_by_the_scale_that_was_asked_for_or_suits_them(values, spread, kind):
+    axis = value_axis("a", "a", values, spread)
+    scales = {"log": math.log10, "reverse_log": lambda v: -math.log10(1 - v), "linear": float}
+    places = [axis.position(value) for value in values]
+    assert axis.kind == kind and places == pytest.approx([scales[kind](v) for v in values])
+    assert (axis.low, axis.high) == pytest.approx((places[0], places[-1]))
+    assert all(axis.low <= place <= axis.high for place, _ in axis.ticks)
 
 
 def test_round_steps_lie_within_the_range():
@@ -136,18 +128,15 @@ def test_values_that_never_vary_have_no_axis(mixed):
 
 
 def test_a_figure_says_which_trials_it_leaves_out(fixed):
-    note = coverage(fixed, fixed.ranked)
+    note = coverage(fixed.rows, fixed.ranked)
     assert note == "Shows 6 of 9 trials; left out: 1 diverged, 1 failed, 1 waiting."
-
-
-def test_a_figure_of_everything_leaves_nothing_out(fixed):
-    assert coverage(fixed, fixed.rows) == "Shows 9 of 9 trials."
+    assert coverage(fixed.rows, fixed.rows) == "Shows 9 of 9 trials."
 
 
 def test_reasons_beside_states_are_counted_once(mixed):
     depth = next(axis for axis in axes_of(mixed) if axis.title == "depth")
     found = slice_of(mixed, depth)
-    note = coverage(mixed, found.rows, {"without this hyperparameter": 8})
+    note = coverage(mixed.rows, found.rows, {"without this hyperparameter": 8})
     assert len(found.rows) == 4
     assert note == "Shows 4 of 12 trials; left out: 8 without this hyperparameter."
 
@@ -161,22 +150,17 @@ def test_thinning_keeps_both_ends():
 
 
 def test_curves_are_worst_first_best_last_and_include_the_diverged(fixed):
-    found = curves_of(fixed)
-    ranked = [curve for curve in found.curves if curve.shade is not None]
+    curves = curves_of(fixed)
+    ranked = [curve for curve in curves.curves if curve.shade is not None]
     assert ranked[-1].trial == 2 and ranked[-1].shade == 5 and ranked[0].shade == 0
-    diverged = next(curve for curve in found.curves if curve.state is TrialState.DIVERGED)
+    diverged = next(curve for curve in curves.curves if curve.state is TrialState.DIVERGED)
     assert diverged.values[0] == (0.01, None) and diverged.shade is None
-    assert found.metrics[0] == "val_accuracy"
-
-
-def test_curves_are_joined_with_gaps_and_can_be_told_apart(fixed):
-    figure = curves_figure(fixed, curves_of(fixed))
-    assert figure is not None
-    for trace in figure.traces:
+    figure = curves_figure(fixed, curves)
+    assert figure is not None and figure.views[0].label == curves.metrics[0] == "val_accuracy"
+    for trace in figure.traces:  # joined with gaps, and can be told apart
         if "meta" in trace:
             lengths = trace["meta"]["lengths"]
             assert len(trace["x"]) == len(trace["y"]) == sum(lengths) + len(lengths)
-    assert figure.views[0].label == "val_accuracy"
 
 
 def test_a_thousand_curves_are_thinned_and_the_note_says_so(tmp_path):
@@ -239,13 +223,15 @@ def test_a_cost_that_never_varies_is_not_drawn(tmp_path):
     assert names == ["multiply-adds"]
 
 
-@pytest.mark.parametrize(("objective", "best"), [("max", [1, 3, 3]), ("min", [1, 1, 0])])
+@pytest.mark.parametrize(
+    ("objective", "best"), [("max", [0.1, 0.3, 0.3]), ("min", [0.1, 0.1, 0.05])]
+)
 def test_the_best_so_far_follows_the_direction(tmp_path, objective, best):
     scores = [0.1, 0.3, 0.05]
     plans = [Plan({"a": i}, [score], seconds=10.0) for i, score in enumerate(scores)]
     source = source_of(tmp_path, plans, objective=("val_accuracy", objective), workers=1)
     found = progress_of(source)
-    assert list(found.best) == [[0.05, 0.1, 0.3][{0: 0, 1: 1, 3: 2}[place]] for place in best]
+    assert list(found.best) == best
     assert found.seconds == pytest.approx((10, 20, 30)) and found.epochs == (1, 2, 3)
 
 
@@ -256,19 +242,16 @@ def test_failed_trials_cost_epochs_but_are_no_score(tmp_path):
 
 
 def test_the_time_line_knows_workers_and_how_busy_they_were(tmp_path):
-    plans = [Plan({"a": i}, [0.1], seconds=length) for i, length in enumerate((10.0, 10.0, 10.0))]
-    found = timeline_of(source_of(tmp_path, plans, workers=2))
+    plans = [Plan({"a": i}, [0.1], seconds=10.0) for i in range(3)]
+    found = timeline_of(source_of(tmp_path, [*plans, *page_ledgers.waiting()], workers=2))
     assert found.workers == (0, 1) and found.busy == pytest.approx(30 / 40)
+    assert len(found.stretches) == 3  # those that wait have none
 
 
 def test_times_that_cannot_be_read_are_none():
     assert moment("2026-01-01T00:00:00+00:00") == 1767225600
     assert moment("yesterday") is None and moment(None) is None
     assert unit_of(90) == ("seconds", 1.0) and unit_of(7200) == ("hours", 3600.0)
-
-
-def test_trials_that_wait_have_no_stretch(tmp_path):
-    assert stretches(source_of(tmp_path, page_ledgers.waiting())) == []
 
 
 def test_the_histogram_counts_every_score(fixed):
@@ -283,10 +266,9 @@ def test_the_best_curve_goes_up_where_lower_is_better(tmp_path):
     assert curve is not None and curve.points[0] == (0, 0) and curve.points[-1] == (1, 1)
 
 
-@pytest.mark.parametrize("count", range(1, 13))
-def test_small_figures_fill_their_rows(count):
-    spans = spans_of(count)
-    assert len(spans) == count and sum(spans) % 12 == 0
+def test_small_figures_fill_their_rows():
+    for count in range(1, 13):
+        assert len(spans_of(count)) == count and sum(spans_of(count)) % 12 == 0
 
 
 def test_the_error_of_an_accuracy_is_that_of_a_binomial_share():

@@ -16,19 +16,14 @@ from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.report.confirmation import sentences, to_json
 from tuner.report.feature_reuse import BlockReuse
-from tuner.report.page.axes import axes_of
-from tuner.report.page.confirmed import names_of, read_confirmed
-from tuner.report.page.confirmed_view import confirmed_view
-from tuner.report.page.figures_confirmed import confirmed_figure
-from tuner.report.page.figures_gradients import gradients_figure
-from tuner.report.page.figures_reuse import reuse_figure
-from tuner.report.page.findings import findings
-from tuner.report.page.page import render_page
-from tuner.report.page.panels import Panel, sections_of
-from tuner.report.page.source import Source, read_source
-from tuner.report.page.text import embedded
+from tuner.report.page.axes import axes_of, weights_of
+from tuner.report.page.confirmed import confirmed_figure, confirmed_rows, read_confirmed
+from tuner.report.page.html import embedded
+from tuner.report.page.networks import gradients_figure, reuse_figure
+from tuner.report.page.overview import findings
+from tuner.report.page.page import Panel, render_page, sections_of
+from tuner.report.page.source import PageSource, read_source
 from tuner.report.page.trials import trial_columns
-from tuner.report.page.weights import weights_of
 
 
 @pytest.fixture
@@ -36,7 +31,7 @@ def folder(tmp_path: Path) -> RunFolder:
     return inside_ledger.write(tmp_path)
 
 
-def panels(source: Source) -> list[Panel]:
+def panels(source: PageSource) -> list[Panel]:
     """Of the section about the inside; none where there is no such section."""
     axes = axes_of(source)
     sections = sections_of(source, axes, weights_of(source, axes))
@@ -84,7 +79,7 @@ def test_a_checkpoint_that_cannot_be_read_costs_its_figures_alone(tmp_path, fold
 
 def test_most_experiments_have_no_such_section(tmp_path):
     source = read_source(page_ledgers.write(tmp_path, "plain", page_ledgers.mixed()))
-    assert panels(source) == [] and confirmed_view(source) is None
+    assert panels(source) == [] and source.confirmed is None
     assert "Inside the network" not in render_page([source])
 
 
@@ -117,6 +112,7 @@ def test_gradients_of_first_and_last_epoch_are_compared_between_networks(folder)
     assert lines["2", "solid"]["customdata"] == [2, 2, 2]
     assert "1 trial that diverged" in figure.note
     assert "diverged" in lines["3", "solid"]["name"]
+    assert "<b>head" not in render_page([read_source(folder)])  # a layer's name stays text
     embedded(figure.to_json())
 
 
@@ -129,28 +125,21 @@ def test_gradients_are_shown_for_a_weight_and_over_the_depth_too(folder):
     assert depth.traces[0]["x"] == [0, 0.5, 1]
 
 
-def test_names_of_layers_stay_text(folder):
-    (figure,) = (p.figure for p in panels(read_source(folder)) if p.id == "gradients")
-    assert "<b>" not in str([trace["name"] for trace in figure.traces])
-    page = render_page([read_source(folder)])
-    assert "<b>head" not in page
-
-
 # ---------------------------------------------------------------------- confirmed
 
 
 def test_what_confirm_has_found_stands_above_the_trials(folder):
     inside_ledger.confirm(folder)
     source = read_source(folder)
-    view = confirmed_view(source)
-    assert view is not None
-    assert list(view.sentences) == sentences(inside_ledger.found())
-    assert [row[0] for row in view.rows] == [
+    assert source.confirmed is not None
+    assert list(source.confirmed.sentences) == sentences(inside_ledger.found())
+    rows = confirmed_rows(source.confirmed)
+    assert [row[0] for row in rows] == [
         "1: depth 13, learning_rate 0.001",
         "2: depth 8, learning_rate 0.001",
         "3: depth 14, learning_rate 0.1",
     ]
-    assert [row[-1].rpartition(": ")[2] for row in view.rows] == [
+    assert [row[-1].rpartition(": ")[2] for row in rows] == [
         "the search's best",
         "worse",
         "not decidable with 1 seed",
@@ -186,7 +175,7 @@ def test_leaders_that_differ_in_nothing_are_numbered(folder):
     document["leaders"] = document["leaders"][:1]
     path.write_text(json.dumps(document))
     found = read_confirmed(path, "inside")
-    assert found is not None and names_of(found) == ["1"]
+    assert found is not None and found.names == ["1"]
 
 
 DOCUMENT = to_json(inside_ledger.found())

@@ -29,8 +29,8 @@ def write_page(folders: Sequence[RunFolder], path: Path) -> None:
     write_atomically(path, render_page([read_source(folder) for folder in folders]))
 
 
-def comparison_page(sources: Sequence[Source], found: Comparison) -> str:
-    """The page of a comparison as text; `found` was computed from these sources."""
+def comparison_page(sources: Sequence[Source], comparison: Comparison) -> str:
+    """The page of a comparison as text; `comparison` was computed from these sources."""
     from tuner.report.page.compare_page import render_comparison
 
-    return render_comparison(sources, found)
+    return render_comparison(sources, comparison)

@@ -1,4 +1,4 @@
-"""Where the values of a hyperparameter lie along an axis, and what is written beside it."""
+"""Hyperparameters as figures see them: where values lie along an axis, and how much each weighs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from functools import cached_property
 from typing import Any, Literal
 
 from tuner.report import words
-from tuner.report.page.source import CHOICE, Source
-from tuner.report.page.text import number, tick
+from tuner.report.marginals import marginals
+from tuner.report.page.drawing import Layout, round_steps, ticked
+from tuner.report.page.html import numbers, tick
+from tuner.report.page.source import CHOICE, PageSource
 
 Kind = Literal["category", "linear", "log", "reverse_log"]
 
@@ -21,7 +23,6 @@ ABSENT: Any = object()
 
 _MAX_CATEGORIES = 10  # more different numbers than this are a continuum
 _WIDE = 50.0  # numbers that span such a factor are spaced by their logarithm
-_STEPS = (1, 2, 2.5, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class ValueAxis:
     """One hyperparameter's axis.
 
     Positions are places of `labels` for categories, else the number on its scale (its logarithm,
-    or that of what it lacks to 1). `numbers` are the different values in rising order where all
-    are numbers, `points` the same of an axis that keeps their distances.
+    or that of what it lacks to 1). `points` are the different values in rising order of an axis
+    that keeps their distances.
     """
 
     name: str
@@ -40,7 +41,6 @@ class ValueAxis:
     low: float = 0.0
     high: float = 1.0
     points: tuple[float, ...] = ()
-    numbers: tuple[float, ...] = ()
     places: Mapping[Any, int] = field(default_factory=dict, repr=False)
 
     @property
@@ -54,7 +54,7 @@ class ValueAxis:
             return None
         if self.is_category:
             return self.places.get(_identity(value))
-        return _scaled(value, self.kind) if _is_number(value) else None
+        return _scaled(value, self.kind) if is_number(value) else None
 
     @cached_property
     def ticks(self) -> tuple[tuple[float, str], ...]:
@@ -62,8 +62,8 @@ class ValueAxis:
         if self.is_category:
             return tuple((float(place), text) for place, text in enumerate(self.labels))
         values = self.points if 0 < len(self.points) <= 6 else _round_values(self)
-        found = [(_scaled(value, self.kind), words.value_text(value)) for value in values]
-        return tuple((place, text) for place, text in found if place is not None)
+        places = [(_scaled(value, self.kind), words.value_text(value)) for value in values]
+        return tuple((place, text) for place, text in places if place is not None)
 
     @property
     def varies(self) -> bool:
@@ -78,28 +78,19 @@ class ValueAxis:
         air = (self.high - self.low) * 0.06 or 0.5
         return self.low - air, self.high + air
 
-    def layout(self) -> dict[str, Any]:
+    def layout(self) -> Layout:
         """The axis as plotly takes it, but for its title."""
-        return {
-            "tickmode": "array",
-            "tickvals": [number(place) for place, _ in self.ticks],
-            "ticktext": [tick(text) for _, text in self.ticks],
-            "range": [number(end) for end in self.span],
-            "zeroline": False,
-        }
+        ticks = ((place, tick(text)) for place, text in self.ticks)
+        return ticked(ticks, range=numbers(self.span))
 
 
-def axes_of(source: Source) -> list[ValueAxis]:
+def axes_of(source: PageSource) -> list[ValueAxis]:
     """An axis for every hyperparameter that has more than one value among all trials."""
     record = source.record
     short = words.short_names(record.value_names)
-    found = []
-    for name in record.value_names:
-        values = [row.value(name, ABSENT) for row in source.rows]
-        axis = value_axis(name, short[name], values, source.spreads.get(name))
-        if axis.varies:
-            found.append(axis)
-    return found
+    columns = ((n, [row.value(n, ABSENT) for row in source.rows]) for n in record.value_names)
+    axes = (value_axis(n, short[n], values, source.spreads.get(n)) for n, values in columns)
+    return [axis for axis in axes if axis.varies]
 
 
 def value_axis(name: str, title: str, values: Iterable[Any], spread: str | None) -> ValueAxis:
@@ -111,22 +102,18 @@ def value_axis(name: str, title: str, values: Iterable[Any], spread: str | None)
     """
     present = [value for value in values if value is not ABSENT]
     # Booleans are no numbers here: as a category, `true` is not 1.
-    numeric = bool(present) and all(_is_number(value) for value in present)
+    numeric = bool(present) and all(is_number(value) for value in present)
     distinct = {_identity(value): value for value in present}
     few = len(distinct) <= _MAX_CATEGORIES
     if not numeric or (few and spread in (None, CHOICE)) or len(distinct) < 2:
-        numbers = tuple(sorted(set(distinct.values()))) if numeric else ()
-        return _categories(name, title, distinct, numbers)
+        return _categories(name, title, distinct)
     ordered = sorted(set(distinct.values()))
     kind = _kind(ordered, spread)
     places = [place for value in ordered if (place := _scaled(value, kind)) is not None]
-    found = tuple(ordered)
-    return ValueAxis(name, title, kind, (), min(places), max(places), found, found)
+    return ValueAxis(name, title, kind, (), min(places), max(places), tuple(ordered))
 
 
-def _categories(
-    name: str, title: str, distinct: Mapping[Any, Any], numbers: tuple[float, ...]
-) -> ValueAxis:
+def _categories(name: str, title: str, distinct: Mapping[Any, Any]) -> ValueAxis:
     ordered = sorted(distinct.items(), key=lambda item: _order(item[1]))  # stable: as tried
     texts = [words.value_text(value) for _, value in ordered]
     same = Counter(texts)
@@ -135,7 +122,7 @@ def _categories(
         for text, (_, value) in zip(texts, ordered, strict=True)
     )
     places = {key: place for place, (key, _) in enumerate(ordered)}
-    return ValueAxis(name, title, "category", labels, numbers=numbers, places=places)
+    return ValueAxis(name, title, "category", labels, places=places)
 
 
 def _kind(ordered: Sequence[float], spread: str | None) -> Kind:
@@ -161,28 +148,20 @@ def _round_values(axis: ValueAxis) -> list[float]:
         return round_steps(axis.low, axis.high)
     decades = range(math.floor(axis.low), math.ceil(axis.high) + 1)
     factors = (1,) if axis.high - axis.low > 2 else (1, 3) if axis.high - axis.low > 0.6 else ()
-    found = [factor * 10.0**decade for decade in decades for factor in factors]
+    values = [factor * 10.0**decade for decade in decades for factor in factors]
     if axis.kind == "reverse_log":
-        found = [1 - (1 / value) for value in found]
-    inside = [v for v in found if axis.low <= (_scaled(v, axis.kind) or 0.0) <= axis.high]
+        values = [1 - (1 / value) for value in values]
+    inside = [v for v in values if axis.low <= (_scaled(v, axis.kind) or 0.0) <= axis.high]
     return inside if len(inside) > 1 else [axis.points[0], axis.points[-1]]
-
-
-def round_steps(low: float, high: float) -> list[float]:
-    """About five round numbers between two different ones."""
-    rough = (high - low) / 5
-    size = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * factor for factor in _STEPS if size * factor >= rough * 0.999)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(place * step, 12) for place in range(first, last + 1)]
 
 
 def _order(value: Any) -> tuple[int, float]:
     """Numbers by size, then everything else as it came."""
-    return (0, value) if _is_number(value) else (1, 0.0)
+    return (0, value) if is_number(value) else (1, 0.0)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number; booleans are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return math.isfinite(value)
@@ -190,6 +169,62 @@ def _is_number(value: Any) -> bool:
 
 def _identity(value: Any) -> Any:
     """What can be hashed and tells 1 from true and from "1"; 1 and 1.0 are the same."""
-    if _is_number(value):
+    if is_number(value):
         return ("number", float(value))
     return (type(value).__name__, words.value_text(value))
+
+
+# ---------------------------------------------------------------------- weights
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One hyperparameter, or two together: a share of the whole and its 95 % interval."""
+
+    names: tuple[str, ...]
+    title: str
+    share: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether its uncertainty is known."""
+        return self.low is not None and self.high is not None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Largest first. Without a `method`, shares are distances between means, in scores."""
+
+    weights: tuple[Weight, ...]
+    method: str
+    uncertainty: str
+
+    @property
+    def mains(self) -> tuple[Weight, ...]:
+        """Those of single hyperparameters."""
+        return tuple(weight for weight in self.weights if len(weight.names) == 1)
+
+    def in_order(self, axes: Sequence[ValueAxis]) -> list[ValueAxis]:
+        """The axes, those that weigh most first."""
+        order = {weight.names[0]: place for place, weight in enumerate(self.mains)}
+        return sorted(axes, key=lambda axis: order.get(axis.name, len(order)))
+
+
+def weights_of(source: PageSource, axes: Sequence[ValueAxis]) -> Weights:
+    """Importance where the trials allow it, else the distance between best and worst mean."""
+    from tuner.report.stats.importance import importance
+
+    names = [axis.name for axis in axes]
+    shares = importance(source.ranked, names, source.record.direction)
+    if not shares.effects:
+        by_mean = marginals(source.ranked, names)
+        distances = (Weight((m.name,), words.printable(m.title), m.effect) for m in by_mean)
+        return Weights(tuple(distances), "", "")
+    titles = {axis.name: words.printable(axis.title) for axis in axes}
+    weights = tuple(
+        Weight(e.names, " × ".join(titles[n] for n in e.names), e.share, e.low, e.high)
+        for e in shares.effects
+    )
+    return Weights(weights, shares.method, shares.uncertainty)

@@ -1,22 +1,37 @@
-"""What a comparison's page is made from: the sides with their colours, and every trial's place."""
+"""What a comparison's page is made from: sides with their colours, and every trial's place.
+
+And the comparison in sentences: who is ahead, whether that is real, and what it costs.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from tuner.experiment.objective import Objective
 from tuner.ledger.records import TrialRow
 from tuner.report import words
 from tuner.report.comparing import sides
-from tuner.report.comparing.compare import Comparison
-from tuner.report.comparing.reach import Configuration, configurations, sign_of
+from tuner.report.comparing.compare import Comparison, SideDifference, SideSummary
+from tuner.report.comparing.reach import Configuration, configurations
 from tuner.report.comparing.sides import Entry, Side
+from tuner.report.page.html import clean
+from tuner.report.page.overview import Answer
+from tuner.report.stats.statistics import Verdict
 
-_COLORS = 8
+COLORS = 8
+COST_NAMES = {
+    "parameters": "parameters",
+    "macs": "multiply-adds",
+    "epochs": "epochs",
+    "steps": "steps",
+    "seconds": "seconds",
+}
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "hexagon", "star", "pentagon")
 _DASHES = ("solid", "dash", "dot")
+_MOST_SIDES = 6  # in one sentence
 _ABSENT = object()
 
 
@@ -29,9 +44,14 @@ class Contestant:
     tried: tuple[Configuration, ...]
 
     @property
+    def name(self) -> str:
+        """As the comparison calls it."""
+        return self.side.name
+
+    @property
     def color(self) -> str:
         """Its colour on the page, whatever the theme."""
-        return f"@side{self.place % _COLORS}"
+        return f"@side{self.place % COLORS}"
 
     @property
     def symbol(self) -> str:
@@ -41,11 +61,11 @@ class Contestant:
     @property
     def dash(self) -> str:
         """Its lines' stroke."""
-        return _DASHES[self.place // _COLORS % len(_DASHES)]
+        return _DASHES[self.place // COLORS % len(_DASHES)]
 
 
 @dataclass(frozen=True)
-class Place:
+class ListedTrial:
     """A trial in the page's table. `side` is empty for one that is on none, `out` for one that
     takes part.
     """
@@ -60,43 +80,54 @@ class Place:
 class Contest:
     """The comparison and all that it was made from."""
 
-    found: Comparison
+    comparison: Comparison
     sources: tuple[sides.Source, ...]
     contestants: tuple[Contestant, ...]
 
     @property
-    def sign(self) -> float:
-        """What makes a larger score the better one."""
-        return sign_of(self.found.direction)
+    def objective(self) -> Objective:
+        """What the scores are, and which is better."""
+        return self.sources[0].record.objective
+
+    @property
+    def metric(self) -> str:
+        """The objective's name, safe to print."""
+        return words.printable(self.comparison.metric)
 
     @property
     def head(self) -> str:
         """What sides are called: the value that sets them apart."""
-        return words.printable(self.found.by.rpartition(".")[2]) if self.found.by else "side"
+        by = self.comparison.by
+        return words.printable(by.rpartition(".")[2]) if by else "side"
+
+    @property
+    def baseline(self) -> str:
+        """The baseline in a sentence."""
+        return self.named(self.comparison.baseline)
 
     def named(self, side: str) -> str:
         """A side in a sentence: `resnet-grid`, or `depth 20`."""
-        return f"{self.head} {side}" if self.found.by and self.head != "family" else side
+        return f"{self.head} {side}" if self.comparison.by and self.head != "family" else side
 
     @cached_property
-    def places(self) -> tuple[Place, ...]:
-        """Every trial: those with a score first and best first, ties to the earlier one."""
-        by_trial = {
-            (entry.experiment, entry.row.number): one.side.name
+    def trials(self) -> tuple[ListedTrial, ...]:
+        """Every trial: those that take part first and best first, ties to the earlier one."""
+        side_of = {
+            (entry.experiment, entry.row.number): one.name
             for one in self.contestants
             for entry in one.side.entries
         }
-        found = [
-            self._place(source, row, by_trial.get((source.record.name, row.number)))
+        listed = [
+            self._listed(source.record.name, row, side_of.get((source.record.name, row.number)))
             for source in self.sources
             for row in source.record.rows
         ]
-        return tuple(sorted(found, key=self._order))
+        return tuple(sorted(listed, key=self._order))
 
     @cached_property
     def numbers(self) -> dict[tuple[str, int], int]:
         """By experiment and trial: the place by which figures and table know a trial."""
-        return {(p.experiment, p.row.number): i for i, p in enumerate(self.places)}
+        return {(t.experiment, t.row.number): i for i, t in enumerate(self.trials)}
 
     def number_of(self, entry: Entry) -> int:
         """The same of a trial that takes part."""
@@ -106,39 +137,173 @@ class Contest:
         """A trial's name: with its experiment where there are several."""
         return f"{experiment}/{number}" if len(self.sources) > 1 else str(number)
 
-    def _order(self, place: Place) -> tuple[bool, bool, float]:
-        score = place.row.score
-        is_finite = score is not None and math.isfinite(score)
-        return bool(place.out), not is_finite, -self.sign * score if is_finite and score else 0.0
+    def _order(self, trial: ListedTrial) -> tuple[bool, float]:
+        score = trial.row.score
+        if score is None or not math.isfinite(score):
+            return bool(trial.out), math.inf
+        return bool(trial.out), -self.objective.gain(score)
 
-    def _place(self, source: sides.Source, row: TrialRow, side: str | None) -> Place:
-        name = source.record.name
+    def _listed(self, experiment: str, row: TrialRow, side: str | None) -> ListedTrial:
         if side is not None:
-            return Place(name, row, side, "")
-        return Place(name, row, self._side_of(name, row), self._why(row))
-
-    def _side_of(self, experiment: str, row: TrialRow) -> str:
-        if not self.found.by:
-            return words.printable(experiment)
-        value = row.value(self.found.by, _ABSENT)
-        return "" if value is _ABSENT else words.value_text(value)
-
-    def _why(self, row: TrialRow) -> str:
+            return ListedTrial(experiment, row, side, "")
+        by = self.comparison.by
+        value = row.value(by, _ABSENT) if by else experiment
         if row.score is None:
             state = words.state_word(row.state)
-            return state if state not in ("completed", "stopped") else "without a score"
-        if self.found.by and row.value(self.found.by, _ABSENT) is _ABSENT:
-            return f"without {words.printable(self.found.by)}"
-        if not math.isfinite(row.score):
-            return "with an infinite score"
-        return "counted in another experiment"
+            out = state if state not in ("completed", "stopped") else "without a score"
+        elif value is _ABSENT:
+            out = f"without {words.printable(by)}"
+        elif not math.isfinite(row.score):
+            out = "with an infinite score"
+        else:
+            out = "counted in another experiment"
+        on = "" if value is _ABSENT else words.value_text(value)
+        return ListedTrial(experiment, row, on, out)
 
 
-def contest_of(sources: Sequence[sides.Source], found: Comparison) -> Contest:
-    """The sides that `found` was computed from; their names are those of its summaries."""
-    made = sides.groups(sources, found.by) if found.by else sides.whole_experiments(sources)
+def contest_of(sources: Sequence[sides.Source], comparison: Comparison) -> Contest:
+    """The sides that `comparison` was computed from; their names are those of its summaries."""
+    by, direction = comparison.by, comparison.direction
+    grouped = sides.groups(sources, by) if by else sides.whole_experiments(sources)
     contestants = tuple(
-        Contestant(place, side, tuple(configurations(side.entries, found.direction)))
-        for place, side in enumerate(made.sides)
+        Contestant(place, side, tuple(configurations(side.entries, direction)))
+        for place, side in enumerate(grouped.sides)
     )
-    return Contest(found, tuple(sources), contestants)
+    return Contest(comparison, tuple(sources), contestants)
+
+
+# ---------------------------------------------------------------------- differences as text
+
+
+def verdict_text(one: SideDifference) -> str:
+    """The verdict with what it rests on: `better (n = 12, p = 0.004)`."""
+    d = one.difference
+    if d is None:
+        return one.how
+    if d.verdict is Verdict.UNDECIDABLE:
+        return d.told(one.unit)
+    return f"{d.told(one.unit)} (n = {d.n}, p = {d.p_adjusted:.2g})"
+
+
+def difference_text(one: SideDifference) -> str:
+    """`+0.0312 [+0.0101, +0.0523]`, or `–`."""
+    if one.difference is None:
+        return words.NOTHING
+    interval = one.difference.interval
+    if not interval.is_bounded:
+        return _signed(interval.mean)
+    return f"{_signed(interval.mean)} [{_signed(interval.low)}, {_signed(interval.high)}]"
+
+
+def mean_text(side: SideSummary) -> str:
+    """`0.9012 ± 0.0034`, or `–`."""
+    if side.mean is None:
+        return words.NOTHING
+    half = side.mean.high - side.mean.mean
+    around = f" ± {words.score_text(half)}" if side.mean.is_bounded else ""
+    return f"{words.score_text(side.mean.mean)}{around}"
+
+
+def _signed(value: float) -> str:
+    return f"+{words.score_text(value)}" if value > 0 else words.score_text(value)
+
+
+# ---------------------------------------------------------------------- findings
+
+
+def compare_findings(contest: Contest) -> list[Answer]:
+    """The questions that this comparison can answer."""
+    answers = {
+        "Who is ahead?": _ahead(contest),
+        "Is it real?": _real(contest),
+        "At what cost?": _cost(contest),
+        "What is left out?": _left_out(contest),
+        "Mind that": contest.comparison.notes,
+    }
+    return [Answer(question, tuple(map(clean, said))) for question, said in answers.items() if said]
+
+
+def _ahead(contest: Contest) -> list[str]:
+    gain = contest.objective.gain
+    known = [(s, s.mean.mean, s.best) for s in contest.comparison.sides if s.mean and s.best]
+    if not known:
+        return ["No trial of any side has a score."]
+    known.sort(key=lambda side: -gain(side[1]))
+    means = [
+        f"{contest.named(side.name)} {mean_text(side)} (n = {side.num_trials:,})"
+        for side, _, _ in known[:_MOST_SIDES]
+    ]
+    more = f"; and {len(known) - _MOST_SIDES} more" if len(known) > _MOST_SIDES else ""
+    side, _, best = max(known, key=lambda side: gain(side[2].score))
+    return [
+        f"Mean {contest.metric}: {'; '.join(means)}{more}.",
+        f"The best single trial is {contest.trial_text(best.experiment, best.row.number)} of "
+        f"{contest.named(side.name)} with {words.score_text(best.score)}; the best of many is "
+        "optimistic.",
+    ]
+
+
+def _real(contest: Contest) -> list[str]:
+    differences = contest.comparison.differences
+    said = [_difference(contest, one) for one in differences[:_MOST_SIDES]]
+    if (rest := len(differences) - _MOST_SIDES) > 0:
+        said.append(f"{rest} more differences stand below.")
+    if any(d.difference and d.difference.verdict is Verdict.UNDECIDABLE for d in differences):
+        said.append(
+            "Not decidable means that so few values could not show any difference, however large; "
+            "more seeds would."
+        )
+    return said
+
+
+def _difference(contest: Contest, one: SideDifference) -> str:
+    names = f"{contest.named(one.side)} against {contest.baseline}"
+    if one.difference is None:
+        return f"{names}: {one.how}."
+    alone = words.counted(one.without_partner, "trial")
+    without = f", {alone} without a partner left out" if one.without_partner else ""
+    return f"{names}: {difference_text(one)}, {verdict_text(one)}; {one.how}{without}."
+
+
+def _cost(contest: Contest) -> list[str]:
+    comparison = contest.comparison
+    if comparison.target is None:
+        return []
+    others = [side for side in comparison.sides if side.name != comparison.baseline]
+    priced = [side for side in others if any(side.ratios.values())]
+    score = f"{contest.metric} {words.score_text(comparison.target)}"
+    why = "" if comparison.target_is_given else ", the best that every side reaches,"
+    said = [
+        f"For {score}{why} {contest.named(side.name)} needs {_multiples(side)} of "
+        f"{contest.baseline}."
+        for side in priced[:_MOST_SIDES]
+    ]
+    missed = [s.name for s in comparison.sides if s.reached and not s.reached.count]
+    if missed:
+        names = words.joined([contest.named(name) for name in missed])
+        said.append(f"{names} never {'reaches' if len(missed) == 1 else 'reach'} {score}.")
+    return said
+
+
+def _multiples(side: SideSummary) -> str:
+    known = [(COST_NAMES[n], side.ratios[n]) for n in ("parameters", "macs", "epochs", "seconds")]
+    return words.joined([f"{ratio:.3g}× the {name}" for name, ratio in known if ratio])
+
+
+def _left_out(contest: Contest) -> list[str]:
+    comparison = contest.comparison
+    said = [
+        f"Of {contest.named(side.name)}: {_counts(side.left_out)}."
+        for side in comparison.sides
+        if side.left_out
+    ]
+    if comparison.left_out:
+        said.append(f"On no side: {_counts(comparison.left_out)}.")
+    stopped = [f"{s.stopped:,} of {contest.named(s.name)}" for s in comparison.sides if s.stopped]
+    if stopped:
+        said.append(f"Stopped early by a rule, and still counted: {words.joined(stopped)}.")
+    return said
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return words.joined([f"{count:,} {reason}" for reason, count in counts.items()])

@@ -1,17 +1,21 @@
-"""The head of an experiment's page: its facts, the big numbers, and what several have in common."""
+"""The head of an experiment's page: facts, big numbers, two small pictures, and findings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import re
+import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuner.experiment.trial import TrialState
-from tuner.ledger.records import TrialRow
 from tuner.report import words
-from tuner.report.page.clock import moment, stretches
-from tuner.report.page.source import Source
-from tuner.report.page.text import clean
+from tuner.report.marginals import Marginal
+from tuner.report.page.axes import Weights
+from tuner.report.page.html import clean
+from tuner.report.page.source import PageSource, moment
+from tuner.report.summary import summarize
 
 _STATES = (
     TrialState.COMPLETED,
@@ -21,6 +25,64 @@ _STATES = (
     TrialState.RUNNING,
     TrialState.WAITING,
 )
+_ENDED = _STATES[:4]
+_FEWEST_SCORES, _MOST_BINS = 4, 40
+_NORMAL_95 = 1.96
+_WON, _MARGIN, _REAL, _NEXT = "What won?", "By how much?", "Is it real?", "What next?"
+_CONFIRM = re.compile("(; )?`tuner confirm [^`]+` retrains the leaders on fresh seeds")
+_MARKS = {"Is it real? ": _REAL, "What next: ": _NEXT}  # how the summary begins such a sentence
+
+
+# ---------------------------------------------------------------------- facts
+
+
+def facts(source: PageSource) -> list[str]:
+    """Data, models, backend, machine and date on one line, each where it is known."""
+    document, environment = source.document, source.record.environment
+    data = document.get("data")
+    dataset = data.get("dataset") if isinstance(data, dict) else None
+    families = sorted({str(row.value("model.family", "")) for row in source.rows} - {""})
+    ended = max((stretch.row.finished_at or "" for stretch in source.stretches), default="")
+    texts = [
+        str(dataset or ""),
+        words.joined(families) if len(families) <= 4 else f"{len(families)} model families",
+        str(document.get("backend") or environment.get("backend") or ""),
+        str(environment.get("device") or ""),
+        ended[:10],
+    ]
+    return [clean(text) for text in texts if text]
+
+
+def best_values(source: PageSource) -> list[tuple[str, str]]:
+    """Names and values of the winning configuration."""
+    values = source.best.values if source.best else {}
+    short = words.short_names(values)
+    return [(clean(short[name]), clean(words.value_text(v))) for name, v in values.items()]
+
+
+def environment_rows(environment: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """A tree of facts as dotted names and texts."""
+    branches: Iterable[tuple[str, Any]] | None = None
+    if isinstance(environment, dict):
+        branches = ((f"{prefix}.{k}" if prefix else str(k), v) for k, v in environment.items())
+    elif isinstance(environment, list) and any(isinstance(item, dict) for item in environment):
+        branches = ((f"{prefix}[{place}]", item) for place, item in enumerate(environment))
+    if branches is not None:
+        return [row for name, value in branches for row in environment_rows(value, name)]
+    if environment in (None, "", []):
+        return []
+    text = words.bytes_text(environment) if prefix.endswith("_bytes") else str(environment)
+    return [(clean(prefix), clean(text))]
+
+
+def wall_seconds(source: PageSource) -> float | None:
+    """From the first start to the last end, pauses included."""
+    starts = [start for row in source.rows if (start := moment(row.started_at)) is not None]
+    ends = [stretch.end for stretch in source.stretches]
+    return max(ends) - min(starts) if ends and starts else None
+
+
+# ---------------------------------------------------------------------- big numbers
 
 
 @dataclass(frozen=True)
@@ -34,15 +96,6 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class StateCount:
-    """How many trials are in a state; `percent` is their share of the bar."""
-
-    state: str
-    count: int
-    percent: float
-
-
-@dataclass(frozen=True)
 class Failure:
     """A trial without a place: what it tried, and why it ended."""
 
@@ -53,116 +106,38 @@ class Failure:
     reason: str
 
 
-def tiles(source: Source) -> list[Tile]:
+def tiles(source: PageSource) -> list[Tile]:
     """Score, trials, time and size."""
     return [_best_tile(source), _trials_tile(source), _time_tile(source), *_size_tile(source)]
 
 
-def facts(source: Source) -> list[str]:
-    """Data, models, backend, machine and date on one line, each where it is known."""
-    document, environment = source.document, source.record.environment
-    data = document.get("data")
-    dataset = data.get("dataset") if isinstance(data, dict) else None
-    families = sorted({str(row.value("model.family", "")) for row in source.rows} - {""})
-    ended = max((stretch.row.finished_at or "" for stretch in stretches(source)), default="")
-    found = [
-        str(dataset or ""),
-        words.joined(families) if len(families) <= 4 else f"{len(families)} model families",
-        str(document.get("backend") or environment.get("backend") or ""),
-        str(environment.get("device") or ""),
-        ended[:10],
-    ]
-    return [clean(text) for text in found if text]
-
-
-def state_counts(source: Source) -> list[StateCount]:
-    """States that trials are in, and those that are still to run."""
-    counts = {words.state_word(s): source.record.counts.get(s, 0) for s in _STATES}
-    counts["waiting"] = source.record.missing or counts["waiting"]
-    total = sum(counts.values())
-    return [StateCount(s, n, round(100 * n / total, 2)) for s, n in counts.items() if n]
-
-
-def failures(source: Source) -> list[Failure]:
-    """Every trial that failed or diverged, or has no score for another reason."""
-    ranked = {row.number for row in source.ranked}
-    ended = (TrialState.FAILED, TrialState.DIVERGED, TrialState.COMPLETED, TrialState.STOPPED)
-    return [_failure(r) for r in source.rows if r.number not in ranked and r.state in ended]
-
-
-def best_values(source: Source) -> list[tuple[str, str]]:
-    """Names and values of the winning configuration."""
+def _best_tile(source: PageSource) -> Tile:
     best = source.best
-    if best is None:
-        return []
-    short = words.short_names(best.values)
-    found = [(short[name], words.value_text(value)) for name, value in best.values.items()]
-    return [(clean(name), clean(text)) for name, text in found]
-
-
-def environment_rows(environment: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """A tree of facts as dotted names and texts."""
-    if isinstance(environment, dict):
-        return [
-            row
-            for key, value in environment.items()
-            for row in environment_rows(value, f"{prefix}.{key}" if prefix else str(key))
-        ]
-    if isinstance(environment, list) and any(isinstance(item, dict) for item in environment):
-        return [
-            row
-            for place, item in enumerate(environment)
-            for row in environment_rows(item, f"{prefix}[{place}]")
-        ]
-    if environment in (None, "", []):
-        return []
-    text = words.bytes_text(environment) if prefix.endswith("_bytes") else str(environment)
-    return [(clean(prefix), clean(text))]
-
-
-def better_text(source: Source) -> str:
-    """Which scores are better."""
-    return "higher is better" if source.is_max else "lower is better"
-
-
-def wall_seconds(source: Source) -> float | None:
-    """From the first start to the last end, pauses included."""
-    ended = stretches(source)
-    starts = [moment(row.started_at) for row in source.rows]
-    begin = min((start for start in starts if start is not None), default=None)
-    return max(s.end for s in ended) - begin if ended and begin is not None else None
-
-
-def _best_tile(source: Source) -> Tile:
-    best = source.best
-    title = f"best {words.printable(source.record.metric)}"
+    title = f"best {words.printable(source.objective.metric)}"
     if best is None:
         return Tile(title, words.NOTHING, "no trial has a score")
-    at = f"trial {best.number}"
-    if best.best_epoch:
-        at += f", epoch {best.best_epoch} of {best.epochs}"
-    return Tile(title, words.score_text(best.score), at, "best")
+    epoch = f", epoch {best.best_epoch} of {best.epochs}" if best.best_epoch else ""
+    return Tile(title, words.score_text(best.score), f"trial {best.number}{epoch}", "best")
 
 
-def _trials_tile(source: Source) -> Tile:
-    counts = source.record.counts
+def _trials_tile(source: PageSource) -> Tile:
     ended = len(source.ranked) + len(failures(source))
-    total = max(sum(counts.values()), ended + source.record.missing)
+    total = max(sum(source.record.counts.values()), ended + source.record.missing)
     detail = f"{len(source.ranked):,} ranked" if ended else "none has ended yet"
     return Tile("trials", f"{ended:,}" + (f" / {total:,}" if total > ended else ""), detail)
 
 
-def _time_tile(source: Source) -> Tile:
+def _time_tile(source: PageSource) -> Tile:
     trained = sum(row.train_seconds or 0.0 for row in source.rows)
-    compiled = sum(row.compile_seconds or 0.0 for row in source.rows)
-    details = [f"{words.seconds_text(compiled)} of compiling"] if compiled else []
-    wall = wall_seconds(source)
-    if wall:
-        details.append(f"{words.seconds_text(wall)} on the clock")
+    parts = (
+        (sum(row.compile_seconds or 0.0 for row in source.rows), "of compiling"),
+        (wall_seconds(source), "on the clock"),
+    )
+    details = [f"{words.seconds_text(seconds)} {what}" for seconds, what in parts if seconds]
     return Tile("training", words.seconds_text(trained or None), ", ".join(details))
 
 
-def _size_tile(source: Source) -> list[Tile]:
+def _size_tile(source: PageSource) -> list[Tile]:
     best = source.best
     if best is None or not best.parameters:
         return []
@@ -170,13 +145,193 @@ def _size_tile(source: Source) -> list[Tile]:
     return [Tile("parameters of the best", words.count_text(best.parameters), macs)]
 
 
-def _failure(row: TrialRow) -> Failure:
-    reason = clean(row.reason).strip() or "ended without a score"
-    values = clean(words.values_text(row.values))
-    return Failure(row.number, words.state_word(row.state), values, row.epochs, reason)
+def state_counts(source: PageSource) -> list[dict[str, Any]]:
+    """States that trials are in, and those that are still to run, with their share of the bar."""
+    counts = {words.state_word(s): source.record.counts.get(s, 0) for s in _STATES}
+    counts["waiting"] = source.record.missing or counts["waiting"]
+    total = sum(counts.values())
+    shares = {state: round(100 * n / total, 2) for state, n in counts.items() if n}
+    return [{"state": s, "count": counts[s], "percent": share} for s, share in shares.items()]
 
 
-def shared_objective(sources: Sequence[Source]) -> tuple[str, str] | None:
-    """Metric and direction, where all experiments have the same."""
-    found = {(source.record.metric, source.record.direction) for source in sources}
-    return found.pop() if len(found) == 1 else None
+def failures(source: PageSource) -> list[Failure]:
+    """Every trial that failed or diverged, or has no score for another reason, and why."""
+    return [
+        Failure(
+            row.number,
+            words.state_word(row.state),
+            clean(words.values_text(row.values)),
+            row.epochs,
+            clean(row.reason).strip() or "ended without a score",
+        )
+        for row in source.unplaced
+        if row.state in _ENDED
+    ]
+
+
+# ---------------------------------------------------------------------- two small pictures
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Heights of equally wide bins as shares of the tallest; `best` is the bin of the best score.
+
+    `middle` is the place of the median, counted in bins from the left.
+    """
+
+    shares: tuple[float, ...]
+    best: int
+    middle: float
+    low: str
+    median: str
+    high: str
+    n: int
+
+
+@dataclass(frozen=True)
+class Sparkline:
+    """The winner's curve of the objective: places from 0 to 1, up is better."""
+
+    points: tuple[tuple[float, float], ...]
+    num_epochs: int
+
+
+def histogram_of(source: PageSource) -> Histogram | None:
+    """The spread of all ranked scores; None where too few differ."""
+    every = (row.score for row in source.ranked)
+    scores = sorted(score for score in every if score is not None and math.isfinite(score))
+    if len(scores) < _FEWEST_SCORES or not scores[-1] > scores[0]:
+        return None
+    count = min(_MOST_BINS, max(8, round(2 * math.sqrt(len(scores)))))
+    low, width = scores[0], (scores[-1] - scores[0]) / count
+    counts = [0] * count
+    for score in scores:
+        counts[min(count - 1, int((score - low) / width))] += 1
+    median = statistics.median(scores)
+    return Histogram(
+        tuple(round(number / max(counts), 3) for number in counts),
+        count - 1 if source.objective.direction == "max" else 0,
+        round((median - low) / width, 3),
+        words.score_text(scores[0]),
+        words.score_text(median),
+        words.score_text(scores[-1]),
+        len(scores),
+    )
+
+
+def sparkline_of(source: PageSource) -> Sparkline | None:
+    """How the best trial came to its score; None where there is no line to draw."""
+    epochs = source.epochs.get(source.best.number, ()) if source.best else ()
+    values = [epoch.metrics.get(source.objective.metric, math.nan) for epoch in epochs]
+    gains = [(i, source.objective.gain(v)) for i, v in enumerate(values) if math.isfinite(v)]
+    if len(gains) < 2:
+        return None
+    low, high = min(gain for _, gain in gains), max(gain for _, gain in gains)
+    last, span = len(values) - 1, high - low
+    # A level line lies where the worst would: at the bottom, or the top where lower is better.
+    level = 0.0 if source.objective.direction == "max" else 1.0
+    points = [(i / last, (gain - low) / span if span else level) for i, gain in gains]
+    return Sparkline(tuple((round(x, 4), round(y, 4)) for x, y in points), len(values))
+
+
+# ---------------------------------------------------------------------- findings
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question, and the sentences that answer it."""
+
+    question: str
+    sentences: tuple[str, ...]
+
+
+def findings(source: PageSource, weights: Weights) -> list[Answer]:
+    """The questions that this experiment can answer: the summary's sentences, and two more."""
+    summary = summarize(source.record)
+    said = _by_question([*summary.sentences, *filter(None, [summary.advice])], source)
+    confirmed = source.confirmed.sentences[:1] if source.confirmed else ()
+    answers = {
+        _WON: said[_WON],
+        _MARGIN: said[_MARGIN],
+        _REAL: [*said[_REAL], *_within_sampling_error(source), *confirmed],
+        "What mattered?": [*_shares(weights), *_means(summary.marginals, source)],
+        _NEXT: [*said[_NEXT], *_still_moving(source)],
+    }
+    return [Answer(question, tuple(map(clean, said))) for question, said in answers.items() if said]
+
+
+def sampling_error(share: float, images: int) -> float:
+    """Half the width of the 95 % interval of an accuracy that was measured on so many images."""
+    return _NORMAL_95 * math.sqrt(max(0.0, share * (1 - share)) / images)
+
+
+def _by_question(sentences: Sequence[str], source: PageSource) -> dict[str, list[str]]:
+    """The summary's sentences; advice to confirm goes where that has been done."""
+    said: dict[str, list[str]] = {_WON: [], _MARGIN: [], _REAL: [], _NEXT: []}
+    for place, sentence in enumerate(sentences):
+        mark = next((mark for mark in _MARKS if sentence.startswith(mark)), None)
+        if mark is None:
+            said[_WON if place == 0 or not source.ranked else _MARGIN].append(sentence)
+        else:
+            said[_MARKS[mark]].append(sentence.removeprefix(mark))
+    if source.confirmed is not None:
+        left = (_CONFIRM.sub("", sentence) for sentence in said[_NEXT])
+        said[_NEXT] = [sentence for sentence in left if sentence not in ("", ".")]
+    return said
+
+
+def _within_sampling_error(source: PageSource) -> list[str]:
+    """What even one seed tells: how sharp a measurement on so many images can be."""
+    images = _validation_images(source)
+    best = source.best.score if source.best else None
+    if source.objective.metric != "val_accuracy" or images is None or best is None:
+        return []
+    if len(source.ranked) < 2 or not 0 < best < 1:
+        return []
+    error = sampling_error(best, images)
+    close = sum(best - (row.score or 0.0) <= error for row in source.ranked) - 1
+    others = words.counted(close, "other trial is", "other trials are") if close else "no other is"
+    return [
+        f"On {images:,} validation images an accuracy of {words.score_text(best)} is known to "
+        f"± {words.score_text(error)} (95 %): {others} within that of the best."
+    ]
+
+
+def _validation_images(source: PageSource) -> int | None:
+    """How many images the scores were measured on, where the environment says so."""
+    data = source.record.environment.get("data")
+    text = str(data.get("validation_images", "")) if isinstance(data, dict) else ""
+    match = re.match(r"\d{1,12}", text)
+    return (int(match[0]) or None) if match else None
+
+
+def _shares(weights: Weights) -> list[str]:
+    """The largest shares, with their intervals."""
+    if not weights.method or not weights.mains:
+        return []
+    parts = []
+    for weight in weights.mains[:3]:
+        interval = f" ({weight.low:.0%} to {weight.high:.0%})" if weight.has_interval else ""
+        parts.append(f"{weight.title} {weight.share:.0%}{interval}")
+    return [f"By {weights.method}: {words.joined(parts)}."]
+
+
+def _means(marginals: Sequence[Marginal], source: PageSource) -> list[str]:
+    metric, said = words.printable(source.objective.metric), []
+    for marginal in marginals[:2]:
+        groups = sorted(marginal.groups, key=lambda group: -source.objective.gain(group.mean))
+        best, worst = groups[0], groups[-1]
+        said.append(
+            f"Mean {metric} is {words.score_text(best.mean)} at {marginal.title} {best.label} "
+            f"(n={best.n}), {words.score_text(worst.mean)} at {worst.label} (n={worst.n})."
+        )
+    return said
+
+
+def _still_moving(source: PageSource) -> list[str]:
+    best = source.best
+    if best is None or not best.best_epoch or best.best_epoch != best.epochs or best.epochs < 2:
+        return []
+    return [
+        f"Trial {best.number} was best in its last epoch, {best.epochs}: it may gain from more."
+    ]

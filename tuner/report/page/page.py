@@ -1,113 +1,246 @@
-"""The page as text: everything in one file, and nothing in it that a trial could execute."""
+"""The page of one or several experiments as text: everything in one file, and nothing in it that a
+trial could execute.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuner.report import words
-from tuner.report.page import overview
-from tuner.report.page.axes import axes_of
-from tuner.report.page.confirmed_view import ConfirmedView, confirmed_view
-from tuner.report.page.figures_experiments import scores_figure, scores_of
-from tuner.report.page.findings import Finding, findings
-from tuner.report.page.histogram import Histogram, Sparkline, histogram_of, sparkline_of
-from tuner.report.page.html import render_file
-from tuner.report.page.panels import Panel, Section, sections_of
-from tuner.report.page.source import Source
-from tuner.report.page.text import clean, embedded
-from tuner.report.page.trials import trial_columns
-from tuner.report.page.weights import weights_of
+from tuner.report.page import learning, networks, overview, search_space
+from tuner.report.page.axes import ValueAxis, Weights, axes_of, weights_of
+from tuner.report.page.confirmed import confirmed_figure, confirmed_heads, confirmed_rows
+from tuner.report.page.contest_figures import experiments_figure
+from tuner.report.page.drawing import Figure
+from tuner.report.page.html import clean, embedded, render_file
+from tuner.report.page.source import PageSource
+from tuner.report.page.trials import TrialColumn, trial_columns
+
+MAX_SLICES = 12
 
 
 @dataclass(frozen=True)
-class ExperimentView:
-    """What the template shows of one experiment; `data` is what its scripts read."""
+class Panel:
+    """A figure in its place: `kind` tells the page how to frame it, `span` how many of the twelve
+    columns it takes where there is room.
+    """
 
     id: str
-    name: str
-    description: str
-    objective: str
-    facts: list[str]
-    tiles: list[overview.Tile]
-    histogram: Histogram | None
-    states: list[overview.StateCount]
-    best_values: list[tuple[str, str]]
-    best_curve: Sparkline | None
-    findings: list[Finding]
-    confirmed: ConfirmedView | None
-    sections: list[Section]
-    failures: list[overview.Failure]
-    num_trials: int
-    yaml: str
-    environment: list[tuple[str, str]]
-    data: str
+    title: str
+    lead: str
+    figure: Figure
+    kind: str = ""
+    span: int = 12
 
 
-def render_page(sources: Sequence[Source]) -> str:
+@dataclass(frozen=True)
+class PageSection:
+    """Panels that answer one question."""
+
+    id: str
+    title: str
+    panels: tuple[Panel, ...]
+
+
+def render_page(sources: Sequence[PageSource]) -> str:
     """The whole file. Deterministic: the same ledgers give the same page."""
-    views = [_view(source, place) for place, source in enumerate(sources)]
+    views = [_view(source, f"e{place}") for place, source in enumerate(sources)]
     comparison = _comparison(sources) if len(sources) > 1 else None
-    context = {"title": _title(views), "experiments": views, "comparison": comparison}
+    title = words.joined([view["name"] for view in views]) or "tuner"
+    context = {"title": title, "experiments": views, "comparison": comparison}
     return render_file("page.html.j2", context)
 
 
-def _view(source: Source, place: int) -> ExperimentView:
-    record = source.record
-    axes = axes_of(source)
-    weights = weights_of(source, axes)
-    sections = sections_of(source, axes, weights)
-    confirmed = confirmed_view(source)
-    panels = [panel for section in sections for panel in section.panels]
-    return ExperimentView(
-        id=f"e{place}",
-        name=clean(record.name),
-        description=clean(str(source.document.get("description") or "")),
-        objective=f"{clean(record.metric)}, {overview.better_text(source)}",
-        facts=overview.facts(source),
-        tiles=overview.tiles(source),
-        histogram=histogram_of(source),
-        states=overview.state_counts(source),
-        best_values=overview.best_values(source),
-        best_curve=sparkline_of(source),
-        findings=[_cleaned(finding) for finding in findings(source, weights)],
-        confirmed=confirmed,
-        sections=sections,
-        failures=overview.failures(source),
-        num_trials=len(source.rows),
-        yaml=clean(source.yaml),
-        environment=overview.environment_rows(dict(record.environment)),
-        data=embedded(_data(source, [*([confirmed.panel] if confirmed else []), *panels])),
+def page_data(
+    metric: str, best: int | None, columns: Iterable[TrialColumn], panels: Iterable[Panel]
+) -> str:
+    """What the page's scripts read of an experiment or a comparison."""
+    return embedded(
+        {
+            "metric": clean(metric),
+            "best": best,
+            "columns": [column.to_json() for column in columns],
+            "figures": {panel.id: panel.figure.to_json() for panel in panels},
+        }
     )
 
 
-def _data(source: Source, panels: Sequence[Panel]) -> dict[str, Any]:
-    best = source.best
+def panel_of(
+    id: str, title: str, lead: str, figure: Figure | None, kind: str = "", span: int = 12
+) -> tuple[Panel, ...]:
+    """A figure in its place; none where there is no figure."""
+    return (Panel(id, title, lead, figure, kind, span),) if figure is not None else ()
+
+
+def _view(source: PageSource, id: str) -> dict[str, Any]:
+    """What the template shows of one experiment; `data` is what its scripts read."""
+    record, best = source.record, source.best
+    axes = axes_of(source)
+    weights = weights_of(source, axes)
+    sections = sections_of(source, axes, weights)
+    confirmed = _confirmed_view(source)
+    panels = [panel for section in sections for panel in section.panels]
+    if confirmed:
+        panels.insert(0, confirmed["panel"])
     return {
-        "metric": clean(source.record.metric),
-        "best": best.number if best else None,
-        "columns": [column.to_json() for column in trial_columns(source)],
-        "figures": {panel.id: panel.figure.to_json() for panel in panels},
+        "id": id,
+        "name": clean(record.name),
+        "description": clean(str(source.document.get("description") or "")),
+        "objective": f"{clean(record.metric)}, {source.objective.better} is better",
+        "facts": overview.facts(source),
+        "tiles": overview.tiles(source),
+        "histogram": overview.histogram_of(source),
+        "states": overview.state_counts(source),
+        "best_values": overview.best_values(source),
+        "best_curve": overview.sparkline_of(source),
+        "findings": overview.findings(source, weights),
+        "confirmed": confirmed,
+        "sections": sections,
+        "failures": overview.failures(source),
+        "num_trials": len(source.rows),
+        "yaml": clean(source.yaml),
+        "environment": overview.environment_rows(dict(record.environment)),
+        "data": page_data(
+            record.metric, best.number if best else None, trial_columns(source), panels
+        ),
     }
 
 
-def _comparison(sources: Sequence[Source]) -> dict[str, Any]:
-    """The overview of several experiments."""
-    shared = overview.shared_objective(sources)
-    figure = scores_figure([scores_of(s) for s in sources], shared[0]) if shared else None
-    panel = Panel("scores", "", "", figure, "") if figure else None
+def _confirmed_view(source: PageSource) -> dict[str, Any] | None:
+    """Where `tuner confirm` has been: it stands above all that the search alone can say."""
+    if source.confirmed is None:
+        return None
+    lead = "From the score in the search to the mean on the test set."
+    return {
+        "sentences": source.confirmed.sentences,
+        "panel": Panel("confirmed", "", lead, confirmed_figure(source.confirmed)),
+        "heads": confirmed_heads(source.confirmed),
+        "rows": confirmed_rows(source.confirmed),
+    }
+
+
+# ---------------------------------------------------------------------- sections
+
+
+def sections_of(
+    source: PageSource, axes: Sequence[ValueAxis], weights: Weights
+) -> list[PageSection]:
+    """All that can be drawn of an experiment, sections without a panel left out."""
+    metric = words.printable(source.objective.metric)
+    ordered = weights.in_order(axes)
+    sections = [
+        PageSection("curves", "Learning curves", _curves(source)),
+        PageSection("mattered", "What mattered", _mattered(source, ordered, weights, metric)),
+        PageSection("together", "Values together", _together(source, ordered, metric)),
+        PageSection("cost", "Progress and cost", _cost(source, metric)),
+        PageSection("inside", "Inside the network", _inside(source)),
+        PageSection("time", "Time line", _time(source)),
+    ]
+    return [section for section in sections if section.panels]
+
+
+def spans_of(count: int) -> list[int]:
+    """Columns for so many small figures, so that every row is full: three or four, or two."""
+    tail = {0: [], 1: [3] * 4, 2: [6] * 2}[count % 3] if count > 1 else [12] * count
+    return [4] * (count - len(tail)) + tail
+
+
+def _curves(source: PageSource) -> tuple[Panel, ...]:
+    lead = "One line a trial, in the colour of its rank; the best is on top."
+    figure = learning.curves_figure(source, learning.curves_of(source))
+    return panel_of("curves", "", lead, figure, "shaded")
+
+
+def _mattered(
+    source: PageSource, axes: Sequence[ValueAxis], weights: Weights, metric: str
+) -> tuple[Panel, ...]:
+    lead = f"How much each hyperparameter had to do with {metric}."
+    importance = search_space.importance_figure(source, weights)
+    slices = (search_space.slice_of(source, axis) for axis in axes[:MAX_SLICES])
+    drawn = [
+        (words.printable(one.axis.title), figure)
+        for one in slices
+        if (figure := search_space.slice_figure(source, one))
+    ]
+    return (
+        *panel_of("importance", "Importance", lead, importance),
+        *_small("slice", drawn, f"{metric} at each value"),
+    )
+
+
+def _small(name: str, drawn: Sequence[tuple[str, Figure]], lead: str) -> tuple[Panel, ...]:
+    """Small figures beside each other."""
+    return tuple(
+        Panel(f"{name}-{place}", title, lead, figure, "slice", span)
+        for place, (span, (title, figure)) in enumerate(
+            zip(spans_of(len(drawn)), drawn, strict=True)
+        )
+    )
+
+
+def _together(source: PageSource, axes: Sequence[ValueAxis], metric: str) -> tuple[Panel, ...]:
+    parallel = search_space.parallel_figure(source, search_space.parallel_of(source, axes))
+    brush = "Drag along an axis to keep only trials that pass there; the table follows."
+    means = f"Mean {metric} at each pair of values."
+    return (
+        *panel_of("parallel", "Parallel coordinates", brush, parallel, "parallel"),
+        *panel_of("pairs", "Pairs", means, search_space.pairs_figure(source, axes), "pairs"),
+    )
+
+
+def _cost(source: PageSource, metric: str) -> tuple[Panel, ...]:
+    progress = learning.progress_figure(source, learning.progress_of(source))
+    tradeoff = learning.tradeoff_figure(source, learning.tradeoffs_of(source))
+    rising = "How the best score came about."
+    return (
+        *panel_of("progress", "Best so far", rising, progress, span=6),
+        *panel_of("tradeoff", f"What {metric} costs", "Left is cheaper.", tradeoff, span=6),
+    )
+
+
+def _inside(source: PageSource) -> tuple[Panel, ...]:
+    """A panel for each dense block, and one for the gradients; most runs keep neither."""
+    reuse, gradients = source.inside.reuse, networks.gradients_figure(source.inside.watched)
+    blocks = [
+        (f"Feature reuse in {words.printable(block.name)}", networks.reuse_figure(reuse.row, block))
+        for block in (reuse.blocks if reuse else ())
+        if reuse
+    ]
+    return (
+        *_small("reuse", blocks, "Which earlier layers each layer reads."),
+        *panel_of("gradients", "Gradients", "Do they reach the first layers?", gradients),
+    )
+
+
+def _time(source: PageSource) -> tuple[Panel, ...]:
+    lead = "Which worker trained which trial when."
+    figure = learning.timeline_figure(source, learning.timeline_of(source))
+    return panel_of("timeline", "", lead, figure)
+
+
+# ---------------------------------------------------------------------- several experiments
+
+
+def _comparison(sources: Sequence[PageSource]) -> dict[str, Any]:
+    """The overview of several experiments; only scores of one meaning share a figure."""
+    objectives = {source.objective for source in sources}
+    figure = experiments_figure(sources, objectives.pop().metric) if len(objectives) == 1 else None
     data = {"figures": {"scores": figure.to_json()} if figure else {}, "columns": []}
-    rows = [_comparison_row(source, place) for place, source in enumerate(sources)]
-    return {"rows": rows, "panel": panel, "data": embedded(data)}
+    return {
+        "rows": [_comparison_row(source, f"e{place}") for place, source in enumerate(sources)],
+        "panel": Panel("scores", "", "", figure) if figure else None,
+        "data": embedded(data),
+    }
 
 
-def _comparison_row(source: Source, place: int) -> dict[str, Any]:
+def _comparison_row(source: PageSource, id: str) -> dict[str, Any]:
     best = source.best
     return {
-        "id": f"e{place}",
+        "id": id,
         "name": clean(source.record.name),
-        "objective": clean(source.record.metric),
+        "objective": clean(source.objective.metric),
         "score": words.score_text(best.score if best else None),
         "trial": best.number if best else None,
         "best_values": clean(words.values_text(best.values)) if best else "",
@@ -116,11 +249,3 @@ def _comparison_row(source: Source, place: int) -> dict[str, Any]:
         "parameters": words.count_text(best.parameters if best else None),
         "seconds": words.seconds_text(overview.wall_seconds(source)),
     }
-
-
-def _cleaned(finding: Finding) -> Finding:
-    return Finding(finding.question, tuple(clean(text) for text in finding.sentences))
-
-
-def _title(views: Sequence[ExperimentView]) -> str:
-    return words.joined([view.name for view in views]) or "tuner"

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuner.ledger.records import TrialRow
 from tuner.report import words
-from tuner.report.page.axes import ABSENT
-from tuner.report.page.source import Source
-from tuner.report.page.text import clean, number
+from tuner.report.page.axes import ABSENT, is_number
+from tuner.report.page.html import clean, number
+from tuner.report.page.source import PageSource
 
 _LONGEST_REASON = 2_000
+_ALWAYS_SHOWN = ("trial", "score")  # though they be the same everywhere
+# What a trial's row holds as a number: where it stands there, its title, and how it is written.
+_NUMBERS: dict[str, tuple[str, str, Callable[[Any], str]]] = {
+    "trial": ("number", "trial", str),
+    "score": ("score", "score", words.score_text),
+    "epochs": ("epochs", "epochs", str),
+    "best_epoch": ("best_epoch", "best epoch", str),
+    "parameters": ("parameters", "params", words.count_text),
+    "macs": ("macs", "MACs", words.count_text),
+    "train": ("train_seconds", "train", words.seconds_text),
+    "compile": ("compile_seconds", "compile", words.seconds_text),
+    "replicate": ("replicate", "replicate", str),
+    "seed": ("seed", "seed", str),
+}
+_RARE = ("best_epoch", "compile", "seed")  # of an experiment's table: shown on request only
 
 
 @dataclass(frozen=True)
@@ -43,107 +57,90 @@ class TrialColumn:
         }
 
 
-def trial_columns(source: Source) -> list[TrialColumn]:
+def trial_columns(source: PageSource) -> list[TrialColumn]:
     """Every column, ranked trials first and best first, then the others by their numbers."""
-    rows = ordered(source)
+    rows = [*source.ranked, *source.unplaced]
     ranks = {row.number: place for place, row in enumerate(source.ranked, start=1)}
-    facts = _Columns(rows)
+    ranked = [ranks.get(row.number) for row in rows]
+    origins = [source.origins.get(row.number, "") for row in rows]
+    facts = {name: row_column(name, rows, is_wanted=name not in _RARE) for name in _NUMBERS}
     return [
-        facts.numeric("trial", "trial", "trial", lambda row: row.number, str),
-        facts.numeric("rank", "rank", "fact", lambda row: ranks.get(row.number), _plain, False),
-        facts.text("state", "state", "state", lambda row: words.state_word(row.state)),
-        facts.numeric("score", "score", "score", lambda row: row.score, words.score_text),
+        facts["trial"],
+        _number_column("rank", "rank", ranked, str, is_wanted=False),
+        state_column(rows),
+        facts["score"],
         *value_columns(rows, source.record.value_names),
-        facts.numeric("epochs", "epochs", "fact", lambda row: row.epochs, str),
-        facts.numeric("best_epoch", "best epoch", "fact", lambda r: r.best_epoch, _plain, False),
-        *_metric_columns(source, facts),
-        facts.numeric("parameters", "params", "fact", lambda r: r.parameters, words.count_text),
-        facts.numeric("macs", "MACs", "fact", lambda row: row.macs, words.count_text),
-        facts.numeric("train", "train", "fact", lambda r: r.train_seconds, words.seconds_text),
-        facts.numeric(
-            "compile", "compile", "fact", lambda r: r.compile_seconds, words.seconds_text, False
-        ),
-        facts.numeric("replicate", "replicate", "fact", lambda row: row.replicate, str),
-        facts.numeric("seed", "seed", "fact", lambda row: row.seed, str, False),
-        facts.text(
-            "from", "taken over from", "fact", lambda row: clean(source.origins.get(row.number, ""))
-        ),
-        facts.text("reason", "reason", "reason", lambda row: clean(row.reason)[:_LONGEST_REASON]),
+        facts["epochs"],
+        facts["best_epoch"],
+        *_metric_columns(rows, source.record.metric_names),
+        *(facts[n] for n in ("parameters", "macs", "train", "compile", "replicate", "seed")),
+        text_column("from", "taken over from", "fact", origins, is_shown=any(origins)),
+        reason_column(rows),
     ]
 
 
-def ordered(source: Source) -> list[TrialRow]:
-    """Ranked trials, then all others."""
-    ranked = {row.number for row in source.ranked}
-    return [*source.ranked, *(row for row in source.rows if row.number not in ranked)]
+def row_column(name: str, rows: Sequence[TrialRow], is_wanted: bool = True) -> TrialColumn:
+    """A number that each row holds; one that never varies is not shown unless it must be."""
+    attribute, title, write = _NUMBERS[name]
+    return _number_column(name, title, [getattr(r, attribute) for r in rows], write, is_wanted)
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """Makes columns of some rows; one that never varies is not shown unless it must be."""
+def state_column(rows: Sequence[TrialRow]) -> TrialColumn:
+    """How each trial stands."""
+    return text_column("state", "state", "state", [words.state_word(row.state) for row in rows])
 
-    rows: Sequence[TrialRow]
 
-    def numeric(
-        self,
-        name: str,
-        title: str,
-        kind: str,
-        value: Callable[[TrialRow], Any],
-        text: Callable[[Any], str],
-        shown: bool = True,
-    ) -> TrialColumn:
-        values = [value(row) for row in self.rows]
-        texts = tuple(words.NOTHING if v is None else text(v) for v in values)
-        varies = kind in ("trial", "score") or len(set(texts)) > 1
-        return TrialColumn(name, title, kind, texts, sortable(values), shown and varies)
+def reason_column(rows: Sequence[TrialRow]) -> TrialColumn:
+    """Why trials ended, where any says so."""
+    reasons = [row.reason[:_LONGEST_REASON] for row in rows]
+    return text_column("reason", "reason", "reason", reasons, is_shown=any(reasons))
 
-    def text(
-        self, name: str, title: str, kind: str, value: Callable[[TrialRow], str]
-    ) -> TrialColumn:
-        texts = tuple(value(row) for row in self.rows)
-        return TrialColumn(name, title, kind, texts, None, kind == "state" or any(texts))
+
+def text_column(
+    name: str, title: str, kind: str, texts: Sequence[str], is_shown: bool = True
+) -> TrialColumn:
+    """A column of texts."""
+    return TrialColumn(name, title, kind, tuple(map(clean, texts)), None, is_shown)
+
+
+def _number_column(
+    name: str, title: str, values: Sequence[Any], write: Callable[[Any], str], is_wanted: bool
+) -> TrialColumn:
+    texts = tuple(words.NOTHING if value is None else write(value) for value in values)
+    kind = name if name in _ALWAYS_SHOWN else "fact"
+    varies = kind != "fact" or len(set(texts)) > 1
+    return TrialColumn(name, title, kind, texts, _sortable(values), is_wanted and varies)
 
 
 def value_columns(rows: Sequence[TrialRow], names: Sequence[str]) -> list[TrialColumn]:
     """A column for each hyperparameter; one that never varies is there, but not shown."""
     short = words.short_names(names)
-    found = []
+    columns = []
     for name in names:
         values = [row.value(name, ABSENT) for row in rows]
         texts = tuple("" if v is ABSENT else clean(words.value_text(v)) for v in values)
-        numeric = all(v is ABSENT or _is_number(v) for v in values)
-        sort = sortable([None if v is ABSENT else v for v in values]) if numeric else None
+        numeric = all(v is ABSENT or _is_sortable(v) for v in values)
         shown = len(set(texts)) > 1 or len(rows) == 1
-        found.append(TrialColumn(name, short[name], "value", texts, sort, shown))
-    return found
+        sort = _sortable(values) if numeric else None
+        columns.append(TrialColumn(name, short[name], "value", texts, sort, shown))
+    return columns
 
 
-def _metric_columns(source: Source, facts: _Columns) -> list[TrialColumn]:
-    """The last epoch's metrics; those of validation are shown."""
-    return [
-        TrialColumn(
-            f"metrics.{name}",
-            f"last {name}",
-            "metric",
-            tuple(words.score_text(row.metrics.get(name)) for row in facts.rows),
-            sortable([row.metrics.get(name) for row in facts.rows]),
-            name == "val_loss",
-        )
-        for name in source.record.metric_names
-    ]
+def _metric_columns(rows: Sequence[TrialRow], names: Sequence[str]) -> list[TrialColumn]:
+    """The last epoch's metrics; that of validation's loss is shown."""
+    columns = []
+    for name in names:
+        values = [row.metrics.get(name) for row in rows]
+        texts, sort = tuple(map(words.score_text, values)), _sortable(values)
+        shown = name == "val_loss"
+        columns.append(TrialColumn(f"metrics.{name}", f"last {name}", "metric", texts, sort, shown))
+    return columns
 
 
-def sortable(values: Sequence[Any]) -> tuple[float | int | None, ...]:
+def _sortable(values: Sequence[Any]) -> tuple[float | int | None, ...]:
     """Numbers in as many digits as tell trials apart; infinities and NaN have no place."""
-    return tuple(number(value, 10) if _is_number(value) else None for value in values)
+    return tuple(number(value, 10) if _is_sortable(value) else None for value in values)
 
 
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return math.isfinite(value) and abs(value) < 1e300
-
-
-def _plain(value: Any) -> str:
-    return str(value)
+def _is_sortable(value: Any) -> bool:
+    return is_number(value) and abs(value) < 1e300

@@ -1,0 +1,226 @@
+"""What networks look like inside, where a run has kept it: weights of dense blocks, gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tuner.errors import TunerError
+from tuner.experiment.trial import TrialState
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.records import TrialRow
+from tuner.ledger.trained import best_checkpoints, model_section
+from tuner.report import words
+from tuner.report.feature_reuse import BlockReuse, feature_reuse_of
+from tuner.report.gradients import Gradients, read_gradients
+from tuner.report.page import drawing as draw
+from tuner.report.page.drawing import Figure, Layout, Trace, View
+from tuner.report.page.html import clean, label, number, shortened, tick
+from tuner.report.record import RunRecord
+
+MAX_NETWORKS = 6
+MAX_DIVERGED = 2
+LONGEST_NAME = 44
+_DIGITS = 3
+_MOST_TICKS = 14
+_MOST_WRITTEN = 8  # targets, in whose cells there is room for a number
+_TICKS: Layout = {"tickformat": "", "dtick": None}  # what one view has, another must take back
+
+
+Cells = Sequence[Sequence[float | None]]
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """The dense blocks of a trial's network, as they were after its best epoch."""
+
+    row: TrialRow
+    blocks: tuple[BlockReuse, ...]
+
+
+@dataclass(frozen=True)
+class WatchedTrial:
+    """A trial and the norms of its gradients."""
+
+    row: TrialRow
+    gradients: Gradients
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What there is; nothing of it is needed for the rest of the page."""
+
+    reuse: Reuse | None = None
+    watched: tuple[WatchedTrial, ...] = ()
+
+
+def read_inside(folder: RunFolder, ledger: Ledger, record: RunRecord) -> Inside:
+    """The best densely connected network whose checkpoint is kept, and the watched trials."""
+    return Inside(_read_reuse(folder, ledger, record), _read_watched(ledger, record))
+
+
+def _read_reuse(folder: RunFolder, ledger: Ledger, record: RunRecord) -> Reuse | None:
+    """A checkpoint that is damaged or gone costs the page this figure alone."""
+    kept = best_checkpoints(ledger, record.ranking.ranked)
+    for row in record.ranking.ranked:
+        # Whether it may have dense blocks only its configuration has to say.
+        if row.number in kept and model_section(row).get("family") in ("densenet", "dual_path"):
+            try:
+                blocks = feature_reuse_of(folder, row)
+            except (TunerError, OSError, ValueError, KeyError):
+                return None
+            return Reuse(row, tuple(blocks)) if blocks else None
+    return None
+
+
+def _read_watched(ledger: Ledger, record: RunRecord) -> tuple[WatchedTrial, ...]:
+    """The best trial of each network, and some that diverged: there it may be seen why."""
+    best_of: dict[str, TrialRow] = {}
+    for row in record.ranking.ranked:
+        best_of.setdefault(row.structure, row)
+    diverged = [row for row in record.ranking.unranked if row.state is TrialState.DIVERGED]
+    chosen = [*list(best_of.values())[:MAX_NETWORKS], *diverged[:MAX_DIVERGED]]
+    norms = [(row, read_gradients(ledger, row)) for row in chosen]
+    return tuple(WatchedTrial(row, kept) for row, kept in norms if kept is not None)
+
+
+# ---------------------------------------------------------------------- feature reuse
+
+
+def reuse_figure(row: TrialRow, block: BlockReuse) -> Figure:
+    """Sources from top to bottom, targets from left to right: a light row is never read."""
+    sources, targets = list(map(clean, block.sources)), list(map(clean, block.targets))
+    layout: Layout = {
+        "width": 300 + 46 * len(targets),
+        "xaxis": draw.titled("read by", **_places(targets), side="bottom"),
+        "yaxis": draw.titled("made by", **_places(sources), autorange="reversed"),
+    }
+    of_largest = " in units of its target's largest"
+    views = [
+        View(name, [_reuse_map(sources, targets, cells, unit)], {}, _reuse_note(row, normalized))
+        for name, cells, unit, normalized in (
+            ("relative", block.relative(), "of the target's largest", of_largest),
+            ("absolute", block.weights, "mean |weight|", ""),
+        )
+    ]
+    return Figure.of_views(views, layout, "", max(260, min(560, 140 + 26 * len(sources))))
+
+
+def _reuse_note(row: TrialRow, normalized: str) -> str:
+    return (
+        f"Trial {row.number} after epoch {row.best_epoch}, its best. Colour: mean absolute weight "
+        f"of the target's first convolution on the channels of the source{normalized}. After "
+        "Huang et al. 2017, Figure 5."
+    )
+
+
+def _reuse_map(sources: Sequence[str], targets: Sequence[str], cells: Cells, unit: str) -> Trace:
+    few = len(targets) <= _MOST_WRITTEN
+    written = {"texttemplate": "%{z:.2g}", "textfont": {"size": 11}} if few else {}
+    largest = max((value for line in cells for value in line if value is not None), default=1.0)
+    return draw.heat_map(
+        [[number(value, _DIGITS) for value in line] for line in cells],
+        unit,
+        1,
+        zmin=0,
+        zmax=number(largest),
+        **written,
+        meta={"columns": targets, "rows": sources, "axes": ["read by", "made by"], "unit": unit},
+    )
+
+
+def _places(names: Sequence[str]) -> Layout:
+    """Every name, or so many of them that they can be read; the last one always."""
+    last, step = len(names) - 1, max(1, math.ceil(len(names) / _MOST_TICKS))
+    kept = [place for place in range(0, last, step) if last - place >= step] + [last]
+    return draw.ticked(((place, tick(names[place])) for place in kept), showgrid=False)
+
+
+# ---------------------------------------------------------------------- gradients
+
+
+def gradients_figure(watched: Sequence[WatchedTrial]) -> Figure | None:
+    """Before training dotted, after the last epoch solid; a name in the legend hides its trial."""
+    if not watched:
+        return None
+    deepest = max(len(one.gradients.layers) for one in watched)
+    by_layer = draw.epoch_axis("layer, counted from the image", deepest)
+    by_share = draw.titled("depth: 0 is the image, 1 the logits", dtick=0.2)
+    norm_axis = _size_axis("norm of the gradient", watched, "norm")
+    weight_axis = _size_axis("gradient of one weight (RMS)", watched, "root_mean_square")
+    views = [
+        View(name, _ends(watched, size, is_share), {"xaxis": {**_TICKS, **x_axis}, "yaxis": y_axis})
+        for name, size, is_share, x_axis, y_axis in (
+            ("norm", "norm", False, by_layer, norm_axis),
+            ("per weight", "root_mean_square", False, by_layer, weight_axis),
+            ("over depth", "norm", True, by_share, norm_axis),
+        )
+    ]
+    return Figure.of_views(views, {"showlegend": True}, _gradients_note(watched), 400)
+
+
+def _size_axis(text: str, watched: Iterable[WatchedTrial], size: str) -> Layout:
+    sizes = [getattr(layer, size) for one in watched for layer in one.gradients.rows()]
+    known = [value for value in sizes if value > 0 and math.isfinite(value)]
+    ticks = draw.decades(min(known), max(known)) if known else []
+    return draw.number_axis(text, ticks, lambda value: f"{value:g}")
+
+
+def _gradients_note(watched: Iterable[WatchedTrial]) -> str:
+    diverged = sum(one.row.state is TrialState.DIVERGED for one in watched)
+    more = f", and {words.counted(diverged, 'trial')} that diverged" if diverged else ""
+    return (
+        f"The best watched trial of each network{more}. Dotted: the first epoch that was watched "
+        "(0 is before training); solid: the last one. L2 norm of the mean gradient of the loss on "
+        "one fixed batch, for each kernel. Where it falls towards the first layers it vanishes "
+        "there. A click in the legend hides a trial, two clicks show it alone."
+    )
+
+
+def _ends(watched: Sequence[WatchedTrial], size: str, is_share: bool) -> list[Trace]:
+    """Of each trial the first and the last epoch that was watched."""
+    return [
+        _line(one, epoch, f"@side{place}", size, is_share)
+        for place, one in enumerate(watched)
+        for epoch in dict.fromkeys((one.gradients.epochs[0], one.gradients.epochs[-1]))
+    ]
+
+
+def _line(one: WatchedTrial, epoch: int, color: str, size: str, is_share: bool) -> Trace:
+    """`size` is an attribute of a layer; with `is_share` the depth goes from 0 to 1."""
+    layers = [layer for layer in one.gradients.rows() if layer.epoch == epoch]
+    sizes = [getattr(layer, size) for layer in layers]
+    deepest = max(1, len(layers) - 1)
+    is_last = epoch == one.gradients.epochs[-1]
+    when = "before training" if epoch == 0 else f"after epoch {epoch}"
+    return draw.lines(
+        ((layer.depth - 1) / deepest if is_share else layer.depth for layer in layers),
+        (value if value > 0 else None for value in sizes),
+        {"color": color, "width": 2, "dash": "solid" if is_last else "dot"},
+        mode="lines+markers" if is_last else "lines",
+        customdata=[one.row.number] * len(layers),
+        text=[
+            f"{clean(layer.layer)}, {when}: {value:.3g}"
+            for layer, value in zip(layers, sizes, strict=True)
+        ],
+        marker={"color": color, "size": 5},
+        opacity=1 if is_last else 0.75,
+        name=label(_name(one.row)),
+        legendgroup=str(one.row.number),
+        showlegend=is_last,
+    )
+
+
+def _name(row: TrialRow) -> str:
+    """The trial, and what of its network was searched."""
+    state = ", diverged" if row.state is TrialState.DIVERGED else ""
+    named = ", ".join(
+        words.value_text(value)
+        if name == "model.family"
+        else f"{words.short_names([name])[name]} {words.value_text(value)}"
+        for name, value in row.values.items()
+        if name.startswith("model.")
+    )
+    return shortened(f"trial {row.number}{state}" + (f": {named}" if named else ""), LONGEST_NAME)
