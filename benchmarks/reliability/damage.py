@@ -2,8 +2,9 @@
 
     python -m benchmarks.reliability.damage [-o FILE.md] [--quick]
 
-The law: the same contents, or an error that names the file; and a repair invents nothing, loses
-nothing without a copy, and leaves what it cannot mend as it was.
+The law: the same contents, or an error that names the file; and a repair never gives a wrong value,
+names every trial that is missing, keeps the damaged file, and leaves what it cannot mend as it was.
+Each repair is done with the copy from the start of the last run beside the ledger, and without.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from benchmarks.common import environment, table
 from tests.ledger import harm
+from tuner.ledger.backup import backup_of
 from tuner.ledger.folder import RunFolder
 
 FILES = (
@@ -49,9 +51,10 @@ def _report(scratch: Path, count: int) -> str:
         source = broken_off if file.endswith("-journal") else run
         reads.append(_reading(source, run, scratch / "x", file, count))
         if file in REPAIRED:
-            repairs.append(_repairing(source, run, scratch / "x", file, count // 5))
+            for has_copy in (True, False):
+                repairs.append(_repairing(source, run, scratch / "x", file, count // 5, has_copy))
     head = ("file", "bytes", "cuts + zeroed + changed", "same", "error", "against the law")
-    told = ("file", "repairs", "all trials saved", "some", "left as it was", "made worse")
+    told = ("file", "a copy", "repairs", "all trials there", "some", "left as it was", "wrong")
     return "\n".join(
         [
             table("Reading a harmed file (goal: 0 in the last column)", head, reads),
@@ -76,17 +79,23 @@ def _reading(source: RunFolder, run: RunFolder, where: Path, file: str, count: i
     return [file, size, tries, found["same"], found["error"], found["wrong"]]
 
 
-def _repairing(source: RunFolder, run: RunFolder, where: Path, file: str, count: int) -> list[Any]:
+def _repairing(
+    source: RunFolder, run: RunFolder, where: Path, file: str, count: int, has_copy: bool
+) -> list[Any]:
     whole = harm.contents(run)
     size = (source.path / file).stat().st_size
     found: Counter[str] = Counter()
     for change in harm.harms(size, count, seed=1):
-        said = harm.repaired(harm.harmed_copy(source, where, file, change), whole)
+        folder = harm.harmed_copy(source, where, file, change)
+        if not has_copy:
+            backup_of(folder.ledger).unlink()
+        said = harm.repaired(folder, whole)
         kind = "all" if said == f"sound: {harm.NUM_TRIALS}" else said.partition(":")[0]
         found[kind if kind in ("all", "sound", "given up") else "worse"] += 1
         if kind not in ("all", "sound", "given up"):
             print(file, change, said)
-    return [file, 3 * count, found["all"], found["sound"], found["given up"], found["worse"]]
+    copy = "yes" if has_copy else "no"
+    return [file, copy, 3 * count, found["all"], found["sound"], found["given up"], found["worse"]]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tuner.ledger.backup import keep_copy
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 
@@ -56,6 +57,7 @@ def test_repair_without_a_name_is_refused(tuner) -> None:
 
 def test_a_damaged_ledger_is_saved_row_by_row_after_a_copy(doctor, folder: RunFolder) -> None:
     doctor("--repair")
+    assert keep_copy(folder.ledger) == ""
     with Ledger.open_read_only(folder.ledger) as ledger:
         scores = [(row.number, row.score) for row in ledger.rows()]
     content = bytearray(folder.ledger.read_bytes())
@@ -68,7 +70,7 @@ def test_a_damaged_ledger_is_saved_row_by_row_after_a_copy(doctor, folder: RunFo
     assert folder.ledger.read_bytes() == bytes(content)
     said = doctor("--repair")
     assert said.status == 0
-    (backup,) = folder.path.glob("ledger-backup-*.sqlite")
+    (backup,) = folder.path.glob("ledger-before-repair-*.sqlite")
     assert backup.read_bytes() == bytes(content)
     assert backup.name in said.out
     with Ledger.open_read_only(folder.ledger) as ledger:
@@ -88,7 +90,7 @@ def test_a_second_repair_overwrites_no_copy(doctor, folder: RunFolder) -> None:
     for _ in range(2):
         folder.ledger.write_bytes(folder.ledger.read_bytes()[:-4096])
         doctor("--repair")
-    assert len(list(folder.path.glob("ledger-backup-*.sqlite"))) == 2
+    assert len(list(folder.path.glob("ledger-before-repair-*.sqlite"))) == 2
 
 
 def test_a_running_experiment_is_not_repaired(doctor, folder: RunFolder) -> None:
@@ -117,7 +119,7 @@ def test_files_beside_the_ledger_are_restored_and_rubbish_goes(doctor, folder: R
     assert folder.trials_csv.read_text().startswith("trial,state,score")
     assert list(folder.checkpoints.iterdir()) == []
     assert not (folder.path / ".trials.csv.1.tmp").exists()
-    assert len(list(folder.path.glob("trials-backup-*.csv"))) == 1
+    assert len(list(folder.path.glob("trials-before-repair-*.csv"))) == 1
 
 
 def test_a_newer_ledger_is_left_alone(doctor, folder: RunFolder) -> None:

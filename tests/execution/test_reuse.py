@@ -31,7 +31,7 @@ def wider(tmp_path):
 def reuse(bench, other, text=None):
     experiment = parse_experiment(text or bench.text, "x.yaml")
     with Ledger.create_or_open(bench.folder / "ledger.sqlite", "wider") as ledger:
-        ledger.set_objective(experiment.objective.metric, experiment.objective.direction)
+        ledger.set_objective(experiment.objective)
         folder = RunFolder(other.folder.parent, other.folder.name)
         return take_over(experiment, "data:1", ledger, folder)
 

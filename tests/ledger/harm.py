@@ -19,6 +19,7 @@ from tuner.errors import TunerError
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger import checkpoint
+from tuner.ledger.backup import backup_of, keep_copy
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import NewTrial, Outcome
@@ -29,6 +30,7 @@ from tuner.report.status import status_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NUM_TRIALS = 60
+NUM_COPIED = 40  # trials that had ended when the copy was made
 CURVE = (0.1, 0.3, 0.2)
 EXPERIMENT = "name: grid\nobjective:\n  metric: val_accuracy\n  direction: max\n"
 ENVIRONMENT = {"data": {"num_classes": 100}, "python": "3.11"}
@@ -63,7 +65,10 @@ def harms(size: int, count: int, seed: int = 0) -> Iterator[Harm]:
 
 
 def make(results: Path) -> RunFolder:
-    """A run that was interrupted: ended, failed, running and waiting trials; checkpoints."""
+    """A run that was interrupted: ended, failed, running and waiting trials; checkpoints.
+
+    The copy of the ledger is older: as if a second run had gone on after `NUM_COPIED` trials.
+    """
     folder = RunFolder(results, "grid")
     folder.prepare()
     write_atomically(folder.experiment, EXPERIMENT)
@@ -78,6 +83,8 @@ def make(results: Path) -> RunFolder:
         ledger.add([_trial(index) for index in range(NUM_TRIALS)])
         for number in range(1, NUM_TRIALS - 5):
             _train(ledger, folder, number)
+            if number == NUM_COPIED:
+                assert keep_copy(folder.ledger) == ""
         TrialsCsv(folder.trials_csv, ledger).write()
     return folder
 
@@ -194,8 +201,9 @@ def _named(error: TunerError, harmed: Path) -> str:
 
 
 def repaired(folder: RunFolder, whole: dict[str, Any]) -> str:
-    """`sound`, `given up` with the file as it was, or what a repair has made worse."""
+    """`sound: N` trials, `given up` with the file as it was, or what a repair has made worse."""
     before = folder.ledger.read_bytes()
+    copied = _copied_rows(folder)
     try:
         result = mend(folder, NOW)
     except Exception as error:
@@ -207,23 +215,38 @@ def repaired(folder: RunFolder, whole: dict[str, Any]) -> str:
     except Exception as error:
         return f"unreadable after the repair: {error!r}"
     trials = {row["number"]: row for row in whole["trials"]}
-    wrong = [row["number"] for row in found["trials"] if not _is_of(row, trials)]
+    wrong = [row["number"] for row in found["trials"] if not _is_of(row, trials, copied)]
     if wrong or not set(map(str, found["epochs"])) <= set(map(str, whole["epochs"])):
         return f"invented trials {wrong} or epochs"
-    kept = len(found["trials"])
-    backups = list(folder.path.glob("ledger-backup-*.sqlite"))
-    if kept < len(trials) and not any(b.read_bytes() == before for b in backups):
+    missing = set(trials) - {row["number"] for row in found["trials"]}
+    text = " ".join(result.done)
+    if missing != set(result.missing) and "whose numbers cannot be told" not in text:
+        return f"does not name {sorted(missing)}: {text}"
+    kept = folder.path.glob("ledger-before-repair-*.sqlite")
+    if found["trials"] != whole["trials"] and not any(k.read_bytes() == before for k in kept):
         return "lost trials without a copy"
-    return f"sound: {kept}"
+    return f"sound: {len(found['trials'])}"
 
 
-def _is_of(row: dict[str, Any], trials: dict[int, dict[str, Any]]) -> bool:
-    """The row as it was; an unfinished trial may have gone back some epochs."""
-    known = trials.get(row["number"])
-    if known is None:
-        return False
-    may_go_back = known["state"] in (TrialState.RUNNING, TrialState.WAITING)
-    return row == known or (may_go_back and row | {"epochs": 0} == known | {"epochs": 0})
+def _copied_rows(folder: RunFolder) -> dict[int, dict[str, Any]]:
+    """Trials as they were when the copy was made."""
+    try:
+        with Ledger.open_read_only(backup_of(folder.ledger)) as ledger:
+            return {row.number: plain(row) for row in ledger.rows()}
+    except TunerError:
+        return {}
+
+
+def _is_of(row: dict[str, Any], *known: dict[int, dict[str, Any]]) -> bool:
+    """The row as it was, now or in the copy; an unfinished trial may have gone back some epochs."""
+    for rows in known:
+        was = rows.get(row["number"])
+        if was is None:
+            continue
+        may_go_back = was["state"] in (TrialState.RUNNING, TrialState.WAITING)
+        if row == was or (may_go_back and row | {"epochs": 0} == was | {"epochs": 0}):
+            return True
+    return False
 
 
 def harmed_copy(

@@ -15,7 +15,6 @@ from tuner.cli.options import running_options
 from tuner.cli.run import exit_status, run_shown, say_how_it_ended, write_report
 from tuner.cli.run_options import RunOptions, refuse_unavailable
 from tuner.ledger.folder import RunFolder, write_atomically
-from tuner.ledger.kept import experiment_file
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import RANKED_STATES
 from tuner.report.page.confirmed import CONFIRMED
@@ -77,7 +76,7 @@ def command(
     from tuner.experiment.experiment import load_experiment
 
     folder = RunFolder.open(name, results_dir)
-    searched = load_experiment(experiment_file(folder))
+    searched = load_experiment(folder.experiment_file())
     with Ledger.open_read_only(folder.ledger) as ledger:
         chosen = leaders(searched, ledger, top, epochs)
         trials = sum(ledger.counts()[state] for state in RANKED_STATES)

@@ -11,7 +11,6 @@ import click
 from tuner.cli import terminal
 from tuner.cli.options import data_option, json_option, results_option
 from tuner.ledger.folder import RunFolder
-from tuner.ledger.kept import experiment_file
 from tuner.report import words
 from tuner.report.tabular.render import Style
 
@@ -46,7 +45,7 @@ def command(
     from tuner.experiment.experiment import load_experiment
 
     folder = RunFolder.open(name, results_dir)
-    experiment = load_experiment(experiment_file(folder))
+    experiment = load_experiment(folder.experiment_file())
 
     def on_member(number: int, done: int, count: int) -> None:
         if not quiet:

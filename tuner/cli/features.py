@@ -13,10 +13,10 @@ import click
 from tuner.cli import terminal
 from tuner.cli.which import wanted_trial
 from tuner.errors import InputError, Problem
+from tuner.ledger.checkpoint import best_checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
-from tuner.ledger.trained import best_checkpoint
 from tuner.report.tabular.render import finite
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from tuner.cli.run import run_with
 from tuner.cli.run_options import RunOptions, refuse_unavailable
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
-from tuner.ledger.kept import experiment_file
 from tuner.ledger.records import UNRANKED_STATES
 
 
@@ -29,7 +28,7 @@ def command(name: str, results_dir: Path, stopped: bool, **others: Any) -> int:
     """
     folder = RunFolder.open(name, results_dir)
     options = RunOptions(
-        experiment=experiment_file(folder),
+        experiment=folder.experiment_file(),
         overrides=(),
         results_dir=folder.results_dir,
         max_trials=None,

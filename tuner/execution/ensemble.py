@@ -16,10 +16,10 @@ from tuner.execution.export import restored
 from tuner.execution.framework import load_framework
 from tuner.execution.membership import trial_of
 from tuner.experiment.experiment import Experiment
+from tuner.ledger.checkpoint import best_checkpoints, model_section, read_checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import RANKED_STATES, CheckpointRow, TrialRow
-from tuner.ledger.trained import best_checkpoints, model_section, read_checkpoint
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,11 +12,10 @@ from tuner.errors import InputError, Problem, TunerError
 from tuner.execution.framework import load_framework
 from tuner.experiment.closing import closed, key_of
 from tuner.experiment.experiment import Experiment, load_experiment
+from tuner.ledger.checkpoint import best_checkpoint, model_section, read_checkpoint
 from tuner.ledger.folder import RunFolder
-from tuner.ledger.kept import experiment_file
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
-from tuner.ledger.trained import best_checkpoint, model_section, read_checkpoint
 
 if TYPE_CHECKING:
     from tuner.training.exported import ModelFile
@@ -83,7 +82,7 @@ def export(
         row = best_checkpoint(ledger, folder, trial)
         record, metric = ledger.data_record or {}, ledger.objective.metric
     arrays, notes = read_checkpoint(folder, row)
-    experiment = load_experiment(experiment_file(folder))
+    experiment = load_experiment(folder.experiment_file())
     recipe = _recipe(experiment, trial, metric)
     is_same = key_of(recipe, record.get(experiment.data.dataset, "")) == trial.key
     load_framework(experiment.backend)

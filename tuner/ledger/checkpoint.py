@@ -11,18 +11,23 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import TunerError
+from tuner.errors import InputError, Problem, TunerError
+from tuner.ledger.connection import sync
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.reader import LedgerReader
+from tuner.ledger.records import CheckpointRow, TrialRow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NOTES = "notes.json"
 _DRAFT = ".tmp"
+_MOST_LISTED = 10
 
 
 class CheckpointError(TunerError):
@@ -58,7 +63,7 @@ def save(
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    _sync(folder)
+    sync(folder)
     return SavedCheckpoint(name, hashlib.sha256(content).hexdigest(), len(content))
 
 
@@ -102,6 +107,55 @@ def rubbish(folder: Path, named: Collection[str]) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name not in named)
 
 
+def best_checkpoints(ledger: LedgerReader, rows: Iterable[TrialRow]) -> dict[int, CheckpointRow]:
+    """The checkpoint of the best epoch, by the trial's number; trials without one are absent."""
+    kept = {(row.number, row.epoch): row for row in ledger.checkpoints()}
+    wanted = ((row.number, row.best_epoch) for row in rows if row.best_epoch)
+    return {place[0]: kept[place] for place in wanted if place in kept}
+
+
+def best_checkpoint(ledger: LedgerReader, folder: RunFolder, trial: TrialRow) -> CheckpointRow:
+    """The checkpoint of a trial's best epoch.
+
+    Raises:
+        InputError: none is kept; the message says which trials have one.
+    """
+    found = best_checkpoints(ledger, [trial]).get(trial.number)
+    if found is not None:
+        return found
+    kept = list(best_checkpoints(ledger, ledger.rows()))
+    source = ledger.source(trial.number)
+    raise InputError(
+        Problem(
+            f"the network of trial {trial.number} is not kept",
+            where=folder.name,
+            received=f"taken over from {source}, where it was trained" if source else "",
+            expected=_listed(kept),
+            mend=f"name that folder instead of {folder.name}" if source else "",
+        )
+    )
+
+
+def read_checkpoint(
+    folder: RunFolder, row: CheckpointRow
+) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]:
+    """Arrays and notes of a checkpoint.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not the one that was written.
+    """
+    return load(folder.checkpoints, row.file, row.sha256)
+
+
+def model_section(trial: TrialRow) -> dict[str, Any]:
+    """The closed `model:` section of a trial."""
+    return {
+        name.removeprefix("model."): value
+        for name, value in trial.configuration.items()
+        if name.startswith("model.")
+    }
+
+
 def _packed(arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, Any]) -> bytes:
     import numpy as np
 
@@ -111,9 +165,9 @@ def _packed(arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, Any]) -> byt
     return buffer.getvalue()
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _listed(numbers: list[int]) -> str:
+    if not numbers:
+        return "a trial with a checkpoint; none of this experiment has one"
+    more = ", …" if len(numbers) > _MOST_LISTED else ""
+    listed = ", ".join(map(str, sorted(numbers)[:_MOST_LISTED]))
+    return f"one of the best finished trials, whose checkpoints are kept: {listed}{more}"

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from tuner.errors import InputError, TunerError
 from tuner.experiment.trial import TrialState
 from tuner.experiment.yaml import compose
 from tuner.ledger import connection as files
+from tuner.ledger.backup import backup_of
 from tuner.ledger.checkpoint import rubbish
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, CheckpointRow
-from tuner.ledger.salvage import UNREADABLE, Broken, salvaged
+from tuner.ledger.salvage import UNREADABLE, Broken, read_rows
 from tuner.ledger.sealed import COLUMNS
-from tuner.ledger.soundness import structural_problems, version_of
 from tuner.ledger.table import csv_text
 
 _MAX_NAMED = 5
@@ -118,9 +119,8 @@ def _ledger(folder: RunFolder, *, is_running: bool) -> Iterator[Finding]:
 def _walk(connection: sqlite3.Connection) -> _Seen:
     """Reads every row once."""
     seen = _Seen()
-    version = version_of(connection)
     for table in COLUMNS:
-        for row in salvaged(connection, table, version):
+        for row in read_rows(connection, table):
             if isinstance(row, Broken):
                 seen.broken.append(row)
             elif table == "trials":
@@ -132,7 +132,7 @@ def _walk(connection: sqlite3.Connection) -> _Seen:
 
 def _structure(connection: sqlite3.Connection) -> list[str]:
     try:
-        return structural_problems(connection, _MAX_NAMED)
+        return files.structural_problems(connection, _MAX_NAMED)
     except UNREADABLE as error:
         return [str(error)]
 
@@ -176,13 +176,22 @@ def _unopened(folder: RunFolder, error: InputError) -> Finding:
         folder.ledger.name,
         f"{problem.what.partition(';')[0]}: {problem.received}" if problem.received else str(error),
         "nothing in it can be used before it is repaired" if repairable else "it was left alone",
-        _repair_line(folder) if repairable else problem.mend,
+        _ledger_line(folder) if repairable else problem.mend,
         "ledger" if repairable else "none",
     )
 
 
 def _damage(folder: RunFolder, what: str, means: str) -> Finding:
-    return Finding(folder.ledger.name, what, means, _repair_line(folder), "ledger")
+    return Finding(folder.ledger.name, what, means, _ledger_line(folder), "ledger")
+
+
+def _ledger_line(folder: RunFolder) -> str:
+    """How to mend the ledger, and what there is for what cannot be read."""
+    copy = backup_of(folder.ledger)
+    if not copy.exists():
+        return f"{_repair_line(folder)} (there is no copy from the start of a run)"
+    when = datetime.fromtimestamp(copy.stat().st_mtime)
+    return f"{_repair_line(folder)} (takes what is lost from {copy.name} of {when:%Y-%m-%d %H:%M})"
 
 
 # ---------------------------------------------------------------------- the files beside it

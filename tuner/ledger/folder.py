@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from tuner.errors import InputError, Problem, TunerError, nearest
+from tuner.ledger.reader import LedgerReader
 
 _MAX_NAME_BYTES = 255  # of a file, on every common file system
 _LOCK_PATIENCE_SECONDS = 0.5  # `status` looks at the lock for a moment; that must refuse no run
@@ -137,6 +138,23 @@ class RunFolder:
             mend = "remove the link, or give the folder that it leads to with --results DIR"
             what = "this is a link; nothing was written"
             raise InputError(Problem(what, str(path), f"a link to {target}", "", mend))
+
+    def experiment_file(self) -> Path:
+        """The path of experiment.yaml, which is there afterwards, from the ledger if need be.
+
+        Raises:
+            InputError: neither the file nor the ledger has it.
+        """
+        if self.experiment.is_file():
+            return self.experiment
+        with LedgerReader.open_read_only(self.ledger) as ledger:
+            text = ledger.experiment_yaml
+        if not text:
+            what = "the experiment of these results is missing"
+            mend = "tuner run EXPERIMENT continues them"
+            raise InputError(Problem(what, str(self.experiment), mend=mend))
+        write_atomically(self.experiment, text)
+        return self.experiment
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger import connection as files
 from tuner.ledger import sealed
 from tuner.ledger.codec import decode
+from tuner.ledger.connection import version_of
 from tuner.ledger.damage import damaged, reading
 from tuner.ledger.names import Names
 from tuner.ledger.queries import Rows, Texts
@@ -24,7 +25,6 @@ from tuner.ledger.records import (
     TrialRow,
 )
 from tuner.ledger.rows import row_of
-from tuner.ledger.soundness import version_of
 
 
 class LedgerReader:

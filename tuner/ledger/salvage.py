@@ -1,27 +1,40 @@
-"""Every row that can still be read from a ledger, damaged or not, and what could not be."""
+"""Every row of a ledger that can still be read and is what was written, by ordinary SELECTs.
+
+SQLite goes through a table from either end up to the first page that it cannot read. What lies
+between two such pages is asked for by ever smaller ranges of keys. What no SELECT reaches is lost
+here: the copy made at the start of the last run (backup.py) may still have it.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.experiment.trial import TrialState
 from tuner.ledger.codec import decode
-from tuner.ledger.rows import row_of
-from tuner.ledger.sealed import COLUMNS, SINCE_VERSION, BrokenSealError, opened, selection
+from tuner.ledger.sealed import COLUMNS, digest_of
 
-_WINDOW = 2_000  # rows that are read at once
-_MAX_EMPTY_WINDOWS = 20  # damage in a row after which nothing more is expected
-_NUM_PROBES = 16  # keys of a window; where none can be read, its other keys are not tried
-_LEAST_ROW_BYTES = 20  # so a file holds no more keys than its size allows
-_MAX_GAP = 1_000_000  # keys are consecutive: one that is so far off is damage
-_FIRST_KEY = {"trials": "number", "epochs": "trial", "checkpoints": "trial", "events": "id"}
-_META = ("schema", "experiment", "objective", "names", "run", "experiment_yaml", "plan")
+KEYS: dict[str, tuple[str, ...]] = {
+    "meta": ("name",),
+    "trials": ("number",),
+    "epochs": ("trial", "epoch"),
+    "checkpoints": ("trial", "epoch"),
+    "events": ("id",),
+}
+# What SQLite raises on damaged pages; its messages may quote bytes that are no text.
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+_WINDOW = 2_000  # keys that are asked for at once
+# Windows in a row after which nothing more is expected: a lost page above the leaves has some
+# hundred of them below it, with a few dozen rows each.
+_MAX_EMPTY_WINDOWS = 10
+_LEAST_ROW_BYTES = 20  # so a file has no more keys than its size allows
+_MOST_NUMBERS = 1_000_000  # of a version 1 ledger
+_JSON = {"configuration", "searched", "metrics", "detail", "value"}
 
 Row = tuple[Any, ...]
-# What SQLite raises on damaged pages; its messages may quote bytes that are no text.
-UNREADABLE = (sqlite3.DatabaseError, OverflowError, UnicodeDecodeError)
 
 
 @dataclass(frozen=True)
@@ -32,172 +45,134 @@ class Broken:
     what: str
 
 
-def salvaged(connection: sqlite3.Connection, table: str, version: int) -> Iterator[Row | Broken]:
-    """Rows of a table (columns as in `COLUMNS`) in the order of their keys, and what is broken."""
-    columns = selection(table, version)
-    if columns is None:
-        return
-    query = f"SELECT {columns} FROM {table}"
-    found = _meta(connection, query) if table == "meta" else _windows(connection, table, query)
-    for row in found:
-        yield row if isinstance(row, Broken) else _checked(table, version, row)
-
-
-def _checked(table: str, version: int, row: Row) -> Row | Broken:
+def columns_of(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
+    """The table's columns in this file: those that the digest covers, the digest, any others."""
     try:
-        (fields,) = opened(table, version, [row])
-        _READERS[table](fields)
-    except BrokenSealError as error:
-        return Broken(table, str(error))
-    except (ValueError, KeyError, TypeError) as error:
-        return Broken(table, f"row {row[0]} of {table} makes no sense: {error}")
-    return fields
-
-
-def _windows(connection: sqlite3.Connection, table: str, query: str) -> Iterator[Row | Broken]:
-    """By key, so many rows at once; where that fails, by ever smaller ranges of keys."""
-    key = _FIRST_KEY[table]
-    order = ", ".join(COLUMNS[table][: 1 if table in ("trials", "events") else 2])
-    last, empty, most = 0, 0, _most_keys(connection)
-    while empty < _MAX_EMPTY_WINDOWS and last <= most:
-        where = f"NOT INDEXED WHERE {key} > ? ORDER BY {order} LIMIT {_WINDOW}"
-        rows = _tried(connection, f"{query} {where}", (last,))
-        if rows is None:
-            found = list(_damaged_window(connection, table, query, last + 1))
-            empty = 0 if any(not isinstance(row, Broken) for row in found) else empty + 1
-            yield from found
-            last += _WINDOW
-            continue
-        if not rows:
-            return
-        sane = [row for row in rows if isinstance(row[0], int) and row[0] <= last + _MAX_GAP]
-        if len(sane) < len(rows):
-            yield Broken(table, f"{len(rows) - len(sane)} rows of {table} have impossible numbers")
-        if not sane:
-            last, empty = last + _WINDOW, empty + 1
-            continue
-        yield from _whole_keys(connection, f"{query} WHERE {key} = ?", sane, len(rows) < _WINDOW)
-        last = max(last + 1, _last_whole_key(sane, len(rows) < _WINDOW))
-        if len(rows) < _WINDOW:
-            return
-
-
-def _whole_keys(
-    connection: sqlite3.Connection, query: str, rows: list[Row], is_last: bool
-) -> list[Row]:
-    """Rows without those of the last key, which may go on in the next window."""
-    if is_last:
-        return rows
-    whole = [row for row in rows if row[0] != rows[-1][0]]
-    return whole or _tried(connection, query, (rows[-1][0],)) or rows
-
-
-def _last_whole_key(rows: list[Row], is_last: bool) -> int:
-    keys = [row[0] for row in rows]
-    before = [key for key in keys if key != keys[-1]]
-    return int(keys[-1] if is_last or not before else before[-1])
-
-
-def _most_keys(connection: sqlite3.Connection) -> int:
-    try:
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        description = connection.execute(f"SELECT * FROM {table} LIMIT 0").description
     except UNREADABLE:
-        return 0
-    return int(pages * size // _LEAST_ROW_BYTES)
+        return ()
+    present = [column[0] for column in description]
+    known = [name for name in (*COLUMNS[table], "digest") if name in present]
+    return (*known, *(name for name in present if name not in known))
 
 
-def _damaged_window(
-    connection: sqlite3.Connection, table: str, query: str, low: int
-) -> Iterator[Row | Broken]:
-    """Rows around damaged pages, found by halving; but where all is damaged, not key by key."""
-    high = low + _WINDOW - 1
-    where = f"{query} NOT INDEXED WHERE {_FIRST_KEY[table]}"
-    probes = range(low, high + 1, _WINDOW // _NUM_PROBES)
-    if all(_tried(connection, f"{where} = ?", (key,)) is None for key in probes):
-        yield from _until_damage(connection, f"{where} BETWEEN ? AND ?", (low, high))
-        yield Broken(table, f"{_FIRST_KEY[table]} {low} and later of {table} cannot be read")
-        return
-    yield from _halved(connection, table, query, low, high)
-
-
-def _halved(
-    connection: sqlite3.Connection, table: str, query: str, low: int, high: int
-) -> Iterator[Row | Broken]:
-    key = _FIRST_KEY[table]
-    rows = _tried(connection, f"{query} NOT INDEXED WHERE {key} BETWEEN ? AND ?", (low, high))
-    if rows is not None:
-        yield from rows
-    elif low < high:
-        middle = (low + high) // 2
-        yield from _halved(connection, table, query, low, middle)
-        yield from _halved(connection, table, query, middle + 1, high)
-    else:
-        yield from _from_both_ends(connection, table, query, low)
-
-
-def _from_both_ends(
-    connection: sqlite3.Connection, table: str, query: str, key: int
-) -> Iterator[Row | Broken]:
-    """The rows of one key before and after the damage between them."""
-    found: dict[Row, None] = {}
-    for order in ("ASC", "DESC"):
-        where = f"WHERE {_FIRST_KEY[table]} = ? ORDER BY {COLUMNS[table][1]} {order}"
-        found.update(dict.fromkeys(_until_damage(connection, f"{query} {where}", (key,))))
-    yield from found
-    yield Broken(table, f"{_FIRST_KEY[table]} {key} of {table} cannot be read")
-
-
-def _meta(connection: sqlite3.Connection, query: str) -> Iterator[Row | Broken]:
-    rows = _tried(connection, query, ())
-    if rows is not None:
-        yield from rows
-        return
-    yield Broken("meta", "meta cannot be read whole")
-    for name in _META:
-        yield from _tried(connection, f"{query} WHERE name = ?", (name,)) or ()
-
-
-def _tried(connection: sqlite3.Connection, query: str, values: Row) -> list[Row] | None:
+def read_rows(connection: sqlite3.Connection, table: str) -> Iterator[Row | Broken]:
+    """Rows (columns as `columns_of` says) in the order of their keys, and what is broken."""
+    columns = columns_of(connection, table)
+    if not columns:
+        return  # of a later version, or lost with all its rows
+    connection.text_factory = _text
+    query, keys = f"SELECT {', '.join(columns)} FROM {table}", KEYS[table]
+    last: Row = ()
     try:
-        return connection.execute(query, values).fetchall()
+        for values in connection.execute(f"{query} ORDER BY {', '.join(keys)}"):
+            row = _checked(table, columns, values)
+            last = last if isinstance(row, Broken) else row[: len(keys)]
+            yield row
+        return
+    except UNREADABLE:
+        pass
+    backwards = f"{query} ORDER BY {', '.join(f'{key} DESC' for key in keys)}"
+    checked = (_checked(table, columns, row) for row in _until_damage(connection, backwards))
+    tail = [row for row in checked if not isinstance(row, Broken) and row[: len(keys)] > last]
+    first = tail[-1][: len(keys)] if tail else ()
+    yield Broken(table, _gap(table, last, first))
+    between = _between(connection, table, query, last, first) if table != "meta" else ()
+    for row in (_checked(table, columns, values) for values in between):
+        if isinstance(row, Broken) or _is_between(row[: len(keys)], last, first):
+            yield row
+    yield from reversed(tail)
+
+
+def count_trials(connection: sqlite3.Connection) -> int | None:
+    """How many trials there are, by an index on pages of its own; None if that is damaged."""
+    try:
+        query = "SELECT count(*) FROM trials INDEXED BY trials_by_state"
+        return int(connection.execute(query).fetchone()[0])
     except UNREADABLE:
         return None
 
 
-def _until_damage(connection: sqlite3.Connection, query: str, values: Row) -> Iterator[Row]:
+def _between(
+    connection: sqlite3.Connection, table: str, query: str, last: Row, first: Row
+) -> Iterator[Row]:
+    """Rows by ranges of the first key from `last` to `first`, or until nothing more is met."""
+    high = first[0] if first else _most_keys(connection)
+    empty = 0
+    for start in range(last[0] if last else 1, high + 1, _WINDOW):
+        end = min(start + _WINDOW - 1, high)
+        rows = _halved(connection, table, query, start, end)
+        yield from rows
+        empty = 0 if rows else empty + 1
+        if empty == _MAX_EMPTY_WINDOWS:
+            return
+
+
+def _most_keys(connection: sqlite3.Connection) -> int:
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+    return int(pages * page_bytes // _LEAST_ROW_BYTES)
+
+
+def _is_between(key: Row, last: Row, first: Row) -> bool:
+    return last < key and (not first or key < first)
+
+
+def _halved(
+    connection: sqlite3.Connection, table: str, query: str, low: int, high: int
+) -> list[Row]:
+    key, others = KEYS[table][0], KEYS[table][1:]
+    where = f"{query} WHERE {key} BETWEEN {low} AND {high}"
     try:
-        yield from connection.execute(query, values)
+        return connection.execute(where).fetchall()
     except UNREADABLE:
-        return
+        pass
+    if low < high:
+        middle = (low + high) // 2
+        lower = _halved(connection, table, query, low, middle)
+        return lower + _halved(connection, table, query, middle + 1, high)
+    if not others:
+        return []
+    found: dict[Row, None] = {}
+    for direction in ("ASC", "DESC"):  # the epochs of one trial before and after a lost page
+        query_in_order = f"{where} ORDER BY {others[0]} {direction}"
+        found.update(dict.fromkeys(_until_damage(connection, query_in_order)))
+    return list(found)
 
 
-def _read_meta(row: Row) -> None:
-    decode(row[1])
+def _until_damage(connection: sqlite3.Connection, query: str) -> list[Row]:
+    rows: list[Row] = []
+    with suppress(*UNREADABLE):
+        rows.extend(connection.execute(query))  # keeps what came before an error
+    return rows
 
 
-def _read_epoch(row: Row) -> None:
-    if not isinstance(decode(row[2]), dict):
-        raise ValueError("metrics are no mapping")
+def _checked(table: str, columns: tuple[str, ...], row: Row) -> Row | Broken:
+    """The row if it is what was written. One without a digest (version 1) must make sense."""
+    num_covered = len(COLUMNS[table])
+    if columns[num_covered : num_covered + 1] == ("digest",):
+        if digest_of(*row[:num_covered]) == row[num_covered]:
+            return row
+        return Broken(table, f"row {row[0]} of {table} is not what was written")
+    try:
+        for name, value in zip(columns, row, strict=True):
+            if name in ("number", "trial", "id") and not 0 < value <= _MOST_NUMBERS:
+                raise ValueError(f"{name} {value}")
+            if name in _JSON:
+                decode(value)
+            elif name == "state":
+                TrialState(value)
+    except (ValueError, TypeError) as error:
+        return Broken(table, f"row {row[0]} of {table} makes no sense: {error}")
+    return row
 
 
-def _read_event(row: Row) -> None:
-    decode(row[3])
+def _gap(table: str, last: Row, first: Row) -> str:
+    after = f" after {KEYS[table][0]} {last[0]}" if last else ""
+    before = f" before {KEYS[table][0]} {first[0]}" if first else ""
+    return f"{table} cannot be read whole{after}{' and' * bool(after and before)}{before}"
 
 
-def _read_trial(row: Row) -> None:
-    row_of(row, SINCE_VERSION - 1)
-
-
-def _read_checkpoint(row: Row) -> None:
-    if len(row[3]) != 64:
-        raise ValueError("no SHA-256")
-
-
-_READERS: dict[str, Callable[[Row], None]] = {
-    "meta": _read_meta,
-    "trials": _read_trial,
-    "epochs": _read_epoch,
-    "checkpoints": _read_checkpoint,
-    "events": _read_event,
-}
+def _text(content: bytes) -> str:
+    """Damaged text as well: its digest tells, and the rows after it are read."""
+    return content.decode("utf-8", "replace")

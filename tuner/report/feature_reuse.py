@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import TunerError
+from tuner.ledger.checkpoint import best_checkpoints, model_section, read_checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
-from tuner.ledger.trained import best_checkpoints, model_section, read_checkpoint
 from tuner.models.dense_kernels import DenseBlockKernels, dense_kernels
 
 Floats = NDArray[np.floating[Any]]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from tuner.errors import TunerError
 from tuner.experiment.trial import TrialState
+from tuner.ledger.checkpoint import best_checkpoints, model_section
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
-from tuner.ledger.trained import best_checkpoints, model_section
 from tuner.report import words
 from tuner.report.feature_reuse import BlockReuse, feature_reuse_of
 from tuner.report.gradients import Gradients, read_gradients
