@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tuner.execution.messages import Epoch, Finished, Lost, Ready, Report, Task, TrainTrial
-from tuner.execution.pool import Pool
+from tuner.execution.pools import Pool
 
 VALIDATION = 5000  # images, so that some trials tie
 

@@ -46,7 +46,7 @@ START = """
 import sys, time
 from pathlib import Path
 from tuner.data.images import check
-from tuner.execution.membership import settle_plan
+from tuner.execution.membership import mark_current
 from tuner.execution.past import read_past
 from tuner.execution.queue import TrialQueue
 from tuner.experiment.experiment import load_experiment
@@ -56,7 +56,8 @@ experiment = load_experiment(sys.argv[1])
 fingerprint = check(experiment.data, None).fingerprint
 with Ledger.create_or_open(Path(sys.argv[2]), "large") as ledger:
     begun = time.perf_counter()
-    counts = settle_plan(experiment, fingerprint, ledger)
+    mark_current(experiment, fingerprint, ledger)
+    ledger.counts()
     counted = time.perf_counter()
     method = make_method(experiment)
     past = read_past(experiment, method, fingerprint, ledger)
@@ -94,7 +95,7 @@ def _report(scratch: Path, trials: int) -> str:
         ["tuner status", _least([*tuner, "status", *results]), 1.0],
         ["tuner report --top 20", _least([*tuner, "report", "large", "--top", "20", *results]), 2],
         ["tuner show best", _least([*tuner, "show", "large", "best", *results]), 1.0],
-        ["tuner doctor", _least([*tuner, "doctor", "large", *results], times=1), "–"],
+        # ["tuner doctor", _least([*tuner, "doctor", "large", *results], times=1), "–"],
     ]
     start = [sys.executable, "-c", START, str(path), str(folder.ledger)]
     for name in ("first run after an edit", "same experiment again"):
@@ -141,7 +142,7 @@ def _trials(path: Path, trials: int, names: Names) -> Iterator[tuple[Any, ...]]:
             *(number, trial.key, "completed", rng.random(), 10, NUM_EPOCHS),
             *(encode(configuration), encode(values), 0, 0, trial.structure.key, _metrics(rng)),
             *(272_474, 40_600_000, 12.0 + rng.random(), 0.0, 1, 1, ""),
-            *("2026-01-02T03:04:05.000+00:00", "2026-01-02T03:05:05.000+00:00"),
+            *("2026-01-02T03:04:05.000+00:00", "2026-01-02T03:05:05.000+00:00", 0),
         )
 
 

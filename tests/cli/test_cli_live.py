@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from tests.cli import recorded_run
+from tests.report.rows import trial
 from tuner.cli.live import LiveView, panel
 from tuner.cli.plain import PlainLines
 from tuner.cli.progress import Best, RunProgress
@@ -105,7 +106,9 @@ def test_time_left_counts_the_running_trial() -> None:
 
 
 def test_the_best_follows_direction_ties_and_nan() -> None:
-    progress = RunProgress(Objective("val_loss", "min"), recorded_run.Clock(), Best(1, 0.5, {}))
+    progress = RunProgress(Objective("val_loss", "min"), recorded_run.Clock())
+    earlier = trial(1, 0.5, {})
+    progress.take(RunStarted("grid", 6, 1, 5, 1, "results/grid", 3, best=earlier))
     for number, score in ((2, 0.6), (3, 0.5), (4, math.nan)):
         progress.take(TrialEnded(number, 1, TrialState.COMPLETED, score, "", {}, 1))
         assert progress.best is not None

@@ -11,7 +11,7 @@ from threading import Event
 import pytest
 
 from tuner.execution.assembly import make_scheduler
-from tuner.execution.membership import settle_plan
+from tuner.execution.membership import mark_current
 from tuner.execution.messages import (
     Epoch,
     Finished,
@@ -22,7 +22,7 @@ from tuner.execution.messages import (
     Task,
     TrainTrial,
 )
-from tuner.execution.pool import Pool
+from tuner.execution.pools import Pool
 from tuner.experiment.experiment import parse_experiment
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.table import TrialsCsv
@@ -134,8 +134,8 @@ class Bench:
         with Ledger.create_or_open(self.folder / "ledger.sqlite", "grid") as ledger:
             ledger.interrupted()
             ledger.keep_data_record({experiment.data.dataset: "data:1"})
+            mark_current(experiment, "data:1", ledger)
             ledger.retry(retry)
-            settle_plan(experiment, "data:1", ledger)
             scheduler = make_scheduler(
                 experiment,
                 ledger,

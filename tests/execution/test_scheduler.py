@@ -19,7 +19,7 @@ from tuner.execution.messages import (
     TrialStarted,
     WorkerLost,
 )
-from tuner.execution.slot import Slot
+from tuner.execution.scheduler import Slot
 from tuner.experiment.trial import TrialState
 
 

@@ -127,7 +127,7 @@ def test_what_a_repair_could_not_save_is_named_and_proposed_again(tmp_path: Path
     folder = RunFolder(tmp_path, "grid")
     folder.prepare()
     with Ledger.create_or_open(folder.ledger, "grid") as ledger:
-        ledger.settle_plan("plan", ())
+        ledger.mark_current("plan", ())
         ledger.add([trial(n) for n in range(1, 6)], position=5)
     for number in (2, 3, 5):
         other = sqlite3.connect(folder.ledger)
@@ -138,5 +138,5 @@ def test_what_a_repair_could_not_save_is_named_and_proposed_again(tmp_path: Path
     assert result.missing == (2, 3, 5)
     assert "missing: trials 2 to 3, 5" in result.done
     with Ledger.open_read_only(folder.ledger) as ledger:
-        assert ledger.position("plan") == 0
+        assert ledger.position == 0
         assert [row.number for row in ledger.rows()] == [1, 4]

@@ -217,7 +217,7 @@ def test_what_a_run_sets_out_to_do_is_noted(ledger: Ledger) -> None:
     run_trial(ledger, "a", completed(0.5))
     ledger.begin_run(total=12, done=1, workers=1)
     run = ledger.last_run
-    assert (run["total"], run["done"], run["finished_before"]) == (12, 1, 1)
+    assert (run["total"], run["done"], run["epochs_before"]) == (12, 1, 0)
     ledger.event("worker_lost", {"worker": 0})
     assert [event.kind for event in ledger.events()] == ["run", "worker_lost"]
     assert ledger.events()[1].detail == {"worker": 0}

@@ -7,7 +7,7 @@ import pytest
 
 from tuner.errors import InputError, TunerError
 from tuner.experiment.trial import TrialState
-from tuner.ledger import migration
+from tuner.ledger import migration, sealed
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 
@@ -81,6 +81,44 @@ def old(path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def version_2(old: Path) -> Path:
+    """The same of version 2, where trial 1 is of an earlier version of the experiment."""
+    connection = sqlite3.connect(old, isolation_level=None)
+    sealed.teach(connection)
+    migration.STEPS[1](connection)
+    connection.execute("UPDATE meta SET value = '2' WHERE name = 'schema'")
+    names = '{"values":["a"],"metrics":["gone","val_accuracy"],"first":{"a":1,"name":"ü"}}'
+    plan = '{"plan":"p","strangers":[1]}'
+    connection.executemany(
+        "INSERT INTO meta (name, value) VALUES (?, ?)", [("names", names), ("plan", plan)]
+    )
+    sealed.seal(connection, "meta", "TRUE", version=2)
+    connection.close()
+    return old
+
+
+def test_version_2_keeps_apart_what_an_edit_had_left_behind(version_2: Path) -> None:
+    with Ledger.open_read_only(version_2) as ledger:
+        assert [row.number for row in ledger.rows()] == [2]
+        assert [row.is_current for row in ledger.rows(all_versions=True)] == [False, True]
+        assert ledger.top(2)[0].score == 0.25
+        assert ledger.plan == "p"
+        assert ledger.metric_names == ("val_accuracy",)
+        assert ledger.rows()[0].context == {}
+    with Ledger.create_or_open(version_2, "grid") as ledger:
+        assert [row.number for row in ledger.rows()] == [2]
+
+
+def test_a_harmed_row_of_version_2_gets_no_new_digest(version_2: Path) -> None:
+    connection = sqlite3.connect(version_2)
+    connection.execute("UPDATE trials SET score = 0.9 WHERE number = 2")
+    connection.commit()
+    connection.close()
+    with pytest.raises(InputError, match="row 2 of trials is not what was written"):
+        Ledger.open_read_only(version_2)
+
+
 def everything(ledger: Ledger) -> list[object]:
     rows = [(row.number, row.score, dict(row.values), row.value("name")) for row in ledger.rows()]
     return [rows, ledger.epochs(), ledger.events(), ledger.objective, ledger.counts()]
@@ -134,9 +172,10 @@ def test_a_migration_that_is_interrupted_leaves_the_old_version(
         raise KeyboardInterrupt
 
     before = old.read_bytes()
-    monkeypatch.setitem(migration.STEPS, 1, interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        Ledger.create_or_open(old, "grid")
+    with monkeypatch.context() as patch:
+        patch.setitem(migration.STEPS, 1, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Ledger.create_or_open(old, "grid")
     with Ledger.open_read_only(old) as ledger:
         assert len(ledger.events()) == 1
     assert old.read_bytes() == before
@@ -147,8 +186,10 @@ def test_an_old_ledger_with_a_damaged_row_is_refused_by_readers(old: Path) -> No
     connection.execute("UPDATE trials SET configuration = '{broken' WHERE number = 2")
     connection.commit()
     connection.close()
-    with Ledger.open_read_only(old) as ledger, pytest.raises(InputError, match="damaged"):
-        ledger.rows()
+    with pytest.raises(InputError, match="damaged"):
+        Ledger.open_read_only(old)
+    with pytest.raises(InputError, match="damaged"):
+        Ledger.create_or_open(old, "grid")
 
 
 def test_a_full_disk_stops_a_migration_and_loses_nothing(
@@ -161,8 +202,9 @@ def test_a_full_disk_stops_a_migration_and_loses_nothing(
         connection.execute(f"PRAGMA max_page_count = {pages}")
         step(connection)
 
-    monkeypatch.setitem(migration.STEPS, 1, on_a_full_disk)
-    with pytest.raises(TunerError, match="disk is full"):
-        Ledger.create_or_open(old, "grid")
+    with monkeypatch.context() as patch:
+        patch.setitem(migration.STEPS, 1, on_a_full_disk)
+        with pytest.raises(TunerError, match="disk is full"):
+            Ledger.create_or_open(old, "grid")
     with Ledger.open_read_only(old) as ledger:
         assert ledger.counts()[TrialState.COMPLETED] == 2

@@ -12,6 +12,7 @@ import pytest
 from tests.report import fixed_ledger
 from tests.report.rows import trial
 from tuner.errors import InputError
+from tuner.experiment.objective import Objective
 from tuner.ledger.records import EpochRow
 from tuner.report.comparing import difference, sheet
 from tuner.report.comparing.diff import Change, Diff, Subject, diff, read_subject
@@ -19,7 +20,7 @@ from tuner.report.comparing.diff import Change, Diff, Subject, diff, read_subjec
 
 def subject(values: dict[str, Any], *, epochs=(), environment=None, **more: Any) -> Subject:
     row = trial(1, 0.5, values, **more)
-    return Subject("x", row, tuple(epochs), environment or {}, "val_accuracy", "max")
+    return Subject("x", row, tuple(epochs), environment or {}, Objective())
 
 
 def names(changes: tuple[Change, ...]) -> list[str]:

@@ -201,7 +201,7 @@ def _trial_lines(experiment: Experiment, results_dir: Path, data_dir: Path | Non
     path = RunFolder(results_dir, experiment.name).ledger
     if path.is_file():
         with Ledger.open_read_only(path) as ledger:
-            known = ledger.by_key()
+            known = ledger.by_key(all_versions=True)
     trials = planned_trials(experiment, data_dir=data_dir)
     for place, trial in enumerate(trials, start=1):
         found = known.get(trial.key)

@@ -66,11 +66,9 @@ class Best:
 
 
 class RunProgress:
-    """The state of a run. Feed it every event, in order; `best` is that of earlier runs."""
+    """The state of a run. Feed it every event, in order."""
 
-    def __init__(
-        self, objective: Objective, clock: Callable[[], float], best: Best | None = None
-    ) -> None:
+    def __init__(self, objective: Objective, clock: Callable[[], float]) -> None:
         self.metric = objective.metric
         self._objective = objective
         self.clock = clock
@@ -86,7 +84,7 @@ class RunProgress:
         self.counts: dict[TrialState, int] = {}
         self.failures: list[TrialEnded] = []
         self.last_stopped: TrialEnded | None = None
-        self._best_ended = best
+        self._best_ended: Best | None = None
         self._pace = Pace()
         self.notes: list[str] = []
         self.compile_seconds = 0.0
@@ -175,6 +173,8 @@ class RunProgress:
         self.total, self.done, self.workers = event.total, event.done, event.workers
         self.notes += event.notes
         self._pace.begin(event)
+        if event.best is not None and event.best.score is not None:
+            self._compare(Best(event.best.number, event.best.score, event.best.values))
 
     def _start_trial(self, event: TrialStarted) -> None:
         now = self.clock()

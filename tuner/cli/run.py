@@ -18,18 +18,15 @@ import click
 from tuner.cli import terminal
 from tuner.cli.options import experiment_argument, running_options, set_option
 from tuner.cli.run_options import RunOptions, continue_line, refuse_unavailable
-from tuner.errors import TunerError
 from tuner.ledger.folder import RunFolder
-from tuner.ledger.ledger import Ledger
 from tuner.report import words
 
 if TYPE_CHECKING:
     from tuner.cli.live import LiveView
     from tuner.cli.plain import PlainLines
-    from tuner.cli.progress import Best, RunProgress
+    from tuner.cli.progress import RunProgress
     from tuner.execution.messages import Event, Listener, RunEnded
     from tuner.experiment.experiment import Experiment
-    from tuner.experiment.objective import Objective
     from tuner.experiment.trial import TrialState
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -124,7 +121,7 @@ def run_shown(
     from tuner.execution.scheduler import SILENCE_SECONDS
 
     stop = StopRequest()
-    progress = _progress(experiment, options.results_dir)
+    progress = _progress(experiment)
     with (
         _stopping(stop, progress, again, quiet=options.quiet),
         _tensorboard(RunFolder(options.results_dir, experiment.name), options) as board,
@@ -197,34 +194,10 @@ def _dry_run(options: RunOptions) -> int:
 # ---------------------------------------------------------------------- meanwhile
 
 
-def _progress(experiment: Experiment, results_dir: Path) -> RunProgress:
+def _progress(experiment: Experiment) -> RunProgress:
     from tuner.cli.progress import RunProgress
 
-    objective = experiment.objective
-    folder = RunFolder(results_dir, experiment.name)
-    best = _best_so_far(folder, objective)
-    return RunProgress(objective, time.monotonic, best)
-
-
-def _best_so_far(folder: RunFolder, objective: Objective) -> Best | None:
-    """The best trial of earlier runs under the same objective.
-
-    What is wrong with their ledger, the scheduler will say.
-    """
-    from tuner.cli.progress import Best
-
-    if not folder.ledger.is_file():
-        return None
-    try:
-        with Ledger.open_read_only(folder.ledger) as ledger:
-            if ledger.objective != objective:
-                return None
-            best = ledger.top(1)
-    except TunerError:
-        return None
-    if not best or best[0].score is None:
-        return None
-    return Best(best[0].number, best[0].score, best[0].values)
+    return RunProgress(experiment.objective, time.monotonic)
 
 
 def _view(progress: RunProgress, options: RunOptions) -> LiveView | PlainLines:

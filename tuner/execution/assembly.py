@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tuner.execution.book import TrialBook
 from tuner.execution.messages import Listener, Ready, not_finite
 from tuner.execution.past import read_past
-from tuner.execution.pool import Pool
+from tuner.execution.pools import Pool
 from tuner.execution.queue import TrialQueue
+from tuner.execution.recorder import Recorder
 from tuner.execution.scheduler import SILENCE_SECONDS, Scheduler
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.trial import Trial
@@ -39,13 +39,13 @@ def make_scheduler(
 ) -> Scheduler:
     """A scheduler for what is missing of an experiment; settle the plan before.
 
-    `fingerprint` is that of the data, `checkpoints` their folder; see `TrialBook` and `Scheduler`.
+    `fingerprint` is that of the data, `checkpoints` their folder; see `Recorder` and `Scheduler`.
     """
     method = make_method(experiment)
     queue = TrialQueue(
         experiment, method, read_past(experiment, method, fingerprint, ledger), fingerprint
     )
-    book = TrialBook(
+    book = Recorder(
         ledger,
         objective=experiment.objective,
         csv=csv,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
 from importlib.util import find_spec
 
+from tuner.data.config import DataConfig
 from tuner.data.dataset import DatasetInfo
 from tuner.data.splits import train_size
-from tuner.errors import InputError, Problem
-from tuner.execution.costs import cost_of
+from tuner.errors import InputError, Problem, TunerError
 from tuner.experiment.experiment import Experiment, check_batch_size
-from tuner.experiment.trial import canonical
-from tuner.models import is_own
+from tuner.experiment.trial import Configuration, Trial, canonical
+from tuner.models import Cost, family_of, is_own
 
 # Networks of a branch whose costs are worked out before anything starts; a person's own is built.
 MAX_NETWORKS = 200
@@ -79,3 +80,98 @@ def check_sizes(experiment: Experiment, info: DatasetInfo) -> None:
     """
     data = experiment.data
     check_batch_size(experiment, train_size(data.validation, data.train_images, info.num_train))
+
+
+# ---------------------------------------------------------------------- the same images for all
+
+DataRecord = Mapping[str, str]
+"""Name of each data set that an experiment has used → its fingerprint; kept by the ledger.
+
+The keys of trials hold the fingerprint. Without this guard a file that was replaced would make
+every finished trial look as if it had never run.
+"""
+
+
+def check_same_data(
+    recorded: DataRecord | None, config: DataConfig, info: DatasetInfo, where: str = "data.dataset"
+) -> dict[str, str]:
+    """The record to keep from now on; `recorded` is None for an experiment that begins.
+
+    An experiment that is edited to name another data set goes on with it; going back is allowed.
+    Raises:
+        InputError: a data set of the same name had another content before.
+    """
+    before = dict(recorded or {})
+    known = before.setdefault(config.dataset, info.fingerprint)
+    if known == info.fingerprint:
+        return before
+    raise InputError(
+        Problem(
+            f"the data set has changed since this experiment began: {config.dataset}",
+            where=where,
+            received=info.fingerprint,
+            expected=known,
+            mend="restore it, or give the experiment another name (-S name=NAME); "
+            "finished trials are kept as they are",
+        )
+    )
+
+
+def check_worker_data(
+    info: DatasetInfo, first: Mapping[str, str] | None, reported: Mapping[str, str]
+) -> None:
+    """Refuses a worker that has read other images than were checked, or than the `first` worker.
+
+    `first` and `reported` are the hashes of `Ready`; `first` is None for the first worker of a run.
+    Raises:
+        TunerError: they differ; the run must end, and nothing that it has finished is lost.
+    """
+    expected = {"dataset": info.fingerprint} if first is None else first
+    differs = [name for name in expected if reported.get(name) != expected[name]]
+    if not differs:
+        return
+    name = differs[0]
+    raise TunerError(
+        str(
+            Problem(
+                f"the data changed while the experiment ran: a worker has read another {name}",
+                received=str(reported.get(name, "nothing")),
+                expected=expected[name],
+                mend="restore the data and run again: finished trials are kept. "
+                "Data from a function must be the same at every call",
+            )
+        )
+    )
+
+
+# ---------------------------------------------------------------------- what networks cost
+
+
+def cost_of(configuration: Configuration, info: DatasetInfo) -> Cost:
+    """Parameters, multiply-adds and activations of a configuration's network on these images.
+
+    Raises:
+        InputError: it cannot take them.
+    """
+    model = configuration.model
+    family = family_of(model["family"])
+    cost: Cost = family.cost(family.config(**model), info.image_shape, info.num_classes)
+    return cost
+
+
+class TrialCosts:
+    """The cost of a trial's network, worked out once per structure."""
+
+    def __init__(self, info: DatasetInfo) -> None:
+        self._info = info
+        self._known: dict[str, Cost | None] = {}
+
+    def __call__(self, trial: Trial) -> Cost | None:
+        """None for a network that cannot be: its worker will say why."""
+        key = trial.structure.key
+        if key not in self._known:
+            try:
+                self._known[key] = cost_of(trial.configuration, self._info)
+            except InputError:
+                self._known[key] = None
+        return self._known[key]

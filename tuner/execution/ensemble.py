@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.data.config import FinalDataConfig
 from tuner.data.images import check, fetch, load_images
 from tuner.errors import InputError, Problem
-from tuner.execution.data_guard import check_same_data
+from tuner.execution.checks import check_same_data
 from tuner.execution.export import restored
 from tuner.execution.framework import load_framework
 from tuner.execution.membership import trial_of

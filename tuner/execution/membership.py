@@ -1,7 +1,6 @@
-"""Which trials of a ledger belong to an experiment as it stands now: an edit leaves others behind.
+"""Which trials of a ledger are of an experiment as it stands: an edit supersedes others.
 
-That is asked whenever a run is begun, continued, planned or counted, also of a hundred thousand
-trials. A run therefore settles it once (`settle_plan`); what it adds from then on is its own.
+A run works it out once and writes it into the ledger (`mark_current`), where everybody reads it.
 """
 
 from __future__ import annotations
@@ -10,13 +9,15 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import tuner
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.trial import OUTCOME_VERSION, Trial, TrialState, canonical
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import KnownTrial, TrialRow
+from tuner.ledger.reader import LedgerReader
+from tuner.ledger.records import TrialRow
 from tuner.models import family_of
 from tuner.search import make_method
 
@@ -51,39 +52,44 @@ def all_trials(experiment: Experiment, fingerprint: str) -> Iterator[Trial]:
 
 
 def count_planned(
-    experiment: Experiment, fingerprint: str, ledger: Ledger
+    experiment: Experiment, fingerprint: str, ledger: LedgerReader
 ) -> dict[TrialState, int]:
-    """The experiment's trials in the ledger by state, without those that an edit has left behind.
+    """The experiment's trials in the ledger by state; nothing is written.
 
-    Under the plan that a run has settled nothing is looked at but those that were left behind.
+    Of the plan that a run has marked the ledger knows them; of an edit that was not run yet they
+    are worked out.
     """
-    strangers = ledger.strangers(plan_key(experiment, fingerprint))
-    if strangers is None:
-        return _counted(experiment, fingerprint, ledger, ledger.by_key())
-    return _counts_without(ledger, strangers)
+    if ledger.plan == plan_key(experiment, fingerprint):
+        return ledger.counts()
+    rows = ledger.rows(all_versions=True)
+    states = {row.number: row.state for row in rows}
+    planned = planned_among(experiment, fingerprint, candidates_of(rows))
+    return dict.fromkeys(TrialState, 0) | Counter(states[c.number] for c in planned)
 
 
-def settle_plan(experiment: Experiment, fingerprint: str, ledger: Ledger) -> dict[TrialState, int]:
-    """What `count_planned` gives, and from now on it does so at once: for the ledger's writer."""
+def mark_current(experiment: Experiment, fingerprint: str, ledger: Ledger) -> None:
+    """Which trials of the ledger are of the experiment as it stands: said once, when a run begins.
+
+    What the run adds from then on is its own. Where nothing was edited since, nothing is looked at.
+    """
     key = plan_key(experiment, fingerprint)
-    strangers = ledger.strangers(key)
-    if strangers is None:
-        known = ledger.by_key()
-        planned = set(_planned_numbers(experiment, fingerprint, ledger, known))
-        strangers = frozenset(trial.number for trial in known.values()) - planned
-        ledger.settle_plan(key, strangers)
-    return _counts_without(ledger, strangers)
+    if ledger.plan != key:
+        candidates = candidates_of(ledger.rows(all_versions=True))
+        planned = planned_among(experiment, fingerprint, candidates)
+        ledger.mark_current(key, [candidate.number for candidate in planned])
 
 
 def plan_key(experiment: Experiment, fingerprint: str) -> str:
     """A hash of all that decides which trials a search proposes; the same in every process."""
     families = sorted({branch.model["family"] for branch in experiment.space.branches})
-    content = {
+    content: dict[str, Any] = {
         "version": (OUTCOME_VERSION, tuner.__version__),
         "experiment": experiment.document,
         "data": fingerprint,
         "code": [family_of(name).fingerprint for name in families],
     }
+    if experiment.search.method == "sobol":  # its points depend on how scipy scrambles them
+        content["scipy"] = metadata.version("scipy")
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
@@ -122,32 +128,6 @@ def trial_of(experiment: Experiment, found: Candidate | TrialRow, fingerprint: s
 def candidates_of(rows: Iterable[TrialRow]) -> dict[str, Candidate]:
     """The rows of a ledger as candidates, by key."""
     return {r.key: Candidate(r.number, r.key, r.configuration, r.seed) for r in rows}
-
-
-def _counts_without(ledger: Ledger, strangers: frozenset[int]) -> dict[TrialState, int]:
-    counts = ledger.counts()
-    if strangers:
-        left_behind = Counter(t.state for t in ledger.by_key().values() if t.number in strangers)
-        counts = {state: count - left_behind[state] for state, count in counts.items()}
-    return counts
-
-
-def _counted(
-    experiment: Experiment, fingerprint: str, ledger: Ledger, known: Mapping[str, KnownTrial]
-) -> dict[TrialState, int]:
-    states = {trial.number: trial.state for trial in known.values()}
-    planned = _planned_numbers(experiment, fingerprint, ledger, known)
-    return dict.fromkeys(TrialState, 0) | Counter(states[number] for number in planned)
-
-
-def _planned_numbers(
-    experiment: Experiment, fingerprint: str, ledger: Ledger, known: Mapping[str, KnownTrial]
-) -> list[int]:
-    """Numbers of the known trials that the experiment plans."""
-    if not known:
-        return []
-    candidates = candidates_of(ledger.rows())
-    return [c.number for c in planned_among(experiment, fingerprint, candidates)]
 
 
 def _is_in_grid(experiment: Experiment, found: Candidate, fingerprint: str, limit: int) -> bool:

@@ -204,7 +204,7 @@ class RunStarted:
     """Totals are None while the search cannot know them.
 
     `epochs` is the longest training; `epochs_to_run` is given by a search that shares epochs out
-    itself, beside those that its trials have had before.
+    itself, beside those that its trials have had before. `best` is the best trial of earlier runs.
     """
 
     name: str
@@ -217,6 +217,7 @@ class RunStarted:
     notes: tuple[str, ...] = ()
     epochs_to_run: int | None = None
     epochs_trained: int = 0
+    best: TrialRow | None = None
 
 
 @dataclass(frozen=True)

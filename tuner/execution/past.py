@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from tuner.execution.membership import plan_key, trial_of
+from tuner.execution.membership import trial_of
 from tuner.execution.messages import not_finite
 from tuner.execution.queue import Past
 from tuner.execution.replicates import Course
@@ -22,18 +22,17 @@ _OPEN = (TrialState.WAITING, TrialState.RUNNING)
 def read_past(
     experiment: Experiment, method: SearchMethod, fingerprint: str, ledger: Ledger
 ) -> Past:
-    """Where the search stands; call it once the plan is settled (`settle_plan`).
+    """Where the search stands; call it once the ledger knows what is current (`mark_current`).
 
-    A plan that was settled before goes on behind what it has recorded, without looking at it.
+    A plan that was begun before goes on behind what it has recorded, without looking at it.
     """
     known = ledger.by_key()
     if method.is_adaptive or experiment.search.racing:
         return _learnt(experiment, fingerprint, ledger, known)
-    key = plan_key(experiment, fingerprint)
-    position, strangers = ledger.position(key), ledger.strangers(key) or frozenset()
+    position = ledger.position
     if not position:
         return Past(known, {})
-    rows = (row for row in ledger.rows(_OPEN) if row.number not in strangers)
+    rows = ledger.rows(_OPEN)
     return Past(known, {}, position, tuple(_trials(experiment, fingerprint, rows)))
 
 

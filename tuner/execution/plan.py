@@ -12,7 +12,6 @@ from typing import Any
 from tuner.data.dataset import DatasetInfo
 from tuner.data.images import check
 from tuner.errors import InputError, Problem
-from tuner.execution.book import KEPT_BEST
 from tuner.execution.checks import check_networks, check_sizes
 from tuner.execution.estimate.estimating import (
     MAX_OWN_STRUCTURES,
@@ -26,6 +25,7 @@ from tuner.execution.estimate.estimating import (
 from tuner.execution.estimate.timing import TimeEstimate
 from tuner.execution.estimate.workload import Network, Workload, network_of, workload_of
 from tuner.execution.membership import all_trials, total_trials
+from tuner.execution.recorder import KEPT_BEST
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.schema import COMPILED, STRUCTURAL
 from tuner.experiment.space import Branch

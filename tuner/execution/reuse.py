@@ -38,11 +38,15 @@ def reusable(
         InputError: the other ledger is missing or damaged.
     """
     with Ledger.open_read_only(other.ledger) as ledger:
-        rows = {row.number: row for row in ledger.rows(_TAKEN) if row.key not in known}
+        rows = {
+            row.number: row
+            for row in ledger.rows(_TAKEN, all_versions=True)
+            if row.key not in known
+        }
         candidates = candidates_of(rows.values())
         planned = planned_among(experiment, fingerprint, candidates)
         curves = defaultdict(list)
-        for epoch in ledger.epochs() if planned else ():
+        for epoch in ledger.epochs(all_versions=True) if planned else ():
             curves[epoch.number].append(epoch)
     return [Found(rows[c.number], tuple(curves[c.number])) for c in planned]
 
@@ -52,7 +56,7 @@ def take_over(experiment: Experiment, fingerprint: str, ledger: Ledger, other: R
 
     The score is computed again under this experiment's objective. Checkpoints stay where they are.
     """
-    found = reusable(experiment, fingerprint, ledger.by_key(), other)
+    found = reusable(experiment, fingerprint, ledger.by_key(all_versions=True), other)
     copies = [
         (new, one.epochs, _outcome(experiment, one))
         for one in found
@@ -77,6 +81,7 @@ def _new_trial(experiment: Experiment, fingerprint: str, row: TrialRow) -> NewTr
         structure=trial.structure.key,
         parameters=row.parameters,
         macs=row.macs,
+        context=trial.context,
     )
 
 

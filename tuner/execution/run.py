@@ -14,14 +14,18 @@ from pathlib import Path
 from tuner.data.dataset import DatasetInfo, Progress
 from tuner.data.images import check, fetch
 from tuner.execution.assembly import make_scheduler
-from tuner.execution.checks import check_backend, check_networks, check_sizes
-from tuner.execution.costs import TrialCosts
-from tuner.execution.data_guard import check_same_data, check_worker_data
+from tuner.execution.checks import (
+    TrialCosts,
+    check_backend,
+    check_networks,
+    check_same_data,
+    check_sizes,
+    check_worker_data,
+)
 from tuner.execution.estimate.estimating import Here, estimate_begun, setting_of, with_estimate
 from tuner.execution.estimate.speeds import SpeedRecord
 from tuner.execution.estimate.stopwatch import Stopwatch
-from tuner.execution.local import LocalPool
-from tuner.execution.membership import count_planned, plan_key, settle_plan, total_trials
+from tuner.execution.membership import mark_current, total_trials
 from tuner.execution.messages import (
     Event,
     Listener,
@@ -32,16 +36,18 @@ from tuner.execution.messages import (
     WorkerSetup,
 )
 from tuner.execution.plan import notes
+from tuner.execution.pools import LocalPool
 from tuner.execution.reuse import take_over
 from tuner.execution.scheduler import SILENCE_SECONDS
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.trial import TrialState
 from tuner.ledger import checkpoint
+from tuner.ledger.backup import keep_copy
 from tuner.ledger.environment import environment_record
 from tuner.ledger.environment import gpus as installed_gpus
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import FINISHED_STATES, TrialRow
+from tuner.ledger.records import FINISHED_STATES
 from tuner.ledger.table import TrialsCsv
 from tuner.search import make_method
 from tuner.search.hyperband import Hyperband
@@ -84,6 +90,8 @@ def run_experiment(
     folder = RunFolder(results_dir, experiment.name)
     folder.prepare()
     with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
+        if notice := keep_copy(folder.ledger):
+            listener(Notice(notice))
         place = _Place(experiment, info, folder, ledger, listener, clock)
         _keep_what_it_is(place)
         _take_over(place, reuse)
@@ -104,8 +112,8 @@ def run_experiment(
         )
         ended = RunEnded(
             ending=ending,
-            counts=count_planned(experiment, info.fingerprint, ledger),
-            best=_best(place),
+            counts=ledger.counts(),
+            best=next(iter(ledger.top(1)), None),
             seconds=clock() - started,
             to_run=begun.to_run,
             estimate=estimate if ending == "done" else None,
@@ -198,10 +206,10 @@ def _begin(place: _Place, workers: int, *, retry: Sequence[TrialState]) -> RunSt
     ledger.interrupted()
     named = {row.file for row in ledger.checkpoints()}
     checkpoint.remove(folder.checkpoints, checkpoint.rubbish(folder.checkpoints, named))
-    outcomes = settle_plan(experiment, info.fingerprint, ledger)
+    mark_current(experiment, info.fingerprint, ledger)
     if retry:
-        ledger.retry(retry, _strangers(place))
-        outcomes = count_planned(experiment, info.fingerprint, ledger)
+        ledger.retry(retry)
+    outcomes = ledger.counts()
     done = sum(outcomes[state] for state in FINISHED_STATES)
     total = total_trials(experiment)
     epochs_to_run = _epochs_to_run(experiment, ledger)
@@ -214,30 +222,17 @@ def _begin(place: _Place, workers: int, *, retry: Sequence[TrialState]) -> RunSt
         workers=workers,
         folder=str(folder.path),
         epochs=_epochs(experiment),
-        notes=(*notes(experiment, total), *_left_behind(place)),
+        notes=(*notes(experiment, total), *_superseded(ledger)),
         epochs_to_run=epochs_to_run,
         epochs_trained=ledger.trained_epochs(),
+        best=next(iter(ledger.top(1)), None),
     )
 
 
-def _strangers(place: _Place) -> frozenset[int]:
-    """Trials that an edit has left behind."""
-    key = plan_key(place.experiment, place.info.fingerprint)
-    return place.ledger.strangers(key) or frozenset()
-
-
-def _best(place: _Place) -> TrialRow | None:
-    """The best trial of the experiment as it stands."""
-    strangers = _strangers(place)
-    best = place.ledger.top(len(strangers) + 1)
-    return next((row for row in best if row.number not in strangers), None)
-
-
-def _left_behind(place: _Place) -> Iterator[str]:
-    """What an edit leaves behind is never thrown away, nor counted where it does not belong."""
-    strangers = _strangers(place)
-    if strangers:
-        count = f"{len(strangers):,} trial{'s' * (len(strangers) > 1)}"
+def _superseded(ledger: Ledger) -> Iterator[str]:
+    """What an edit supersedes is never thrown away, nor counted where it does not belong."""
+    if number := ledger.num_superseded():
+        count = f"{number:,} trial{'s' * (number > 1)}"
         yield f"{count} of earlier versions of this experiment are kept, and count no more"
 
 

@@ -6,11 +6,12 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from threading import Event as StopEvent
 
 from tuner.errors import InputError, TunerError
-from tuner.execution.book import TrialBook
 from tuner.execution.messages import (
+    MAX_PROGRAMS,
     Compiled,
     Epoch,
     Finished,
@@ -28,11 +29,10 @@ from tuner.execution.messages import (
     WorkerLost,
     WorkerReady,
 )
-from tuner.execution.pool import Pool
+from tuner.execution.pools import Pool
 from tuner.execution.queue import Assignment, TrialQueue
+from tuner.execution.recorder import Recorder, RunningTrial
 from tuner.execution.replicates import Course
-from tuner.execution.running import RunningTrial
-from tuner.execution.slot import Slot
 from tuner.experiment.trial import Trial, TrialState
 from tuner.search.stopping import StoppingRule
 
@@ -40,6 +40,23 @@ WAIT_SECONDS = 0.2
 GRACE_SECONDS = 8.0  # for a checkpoint that is being written
 MAX_DEATHS = 2  # of a trial's workers, one after the other, without an epoch in between
 SILENCE_SECONDS = 1800.0  # after which a worker counts as hung; compiling takes minutes
+
+
+@dataclass
+class Slot:
+    """A worker as the scheduler sees it."""
+
+    ready: bool = False
+    running: RunningTrial | None = None
+    structures: list[str] = field(default_factory=list)  # of the programs it keeps, oldest first
+    failed_starts: int = 0
+    leaving: bool = False  # its process ends by its own decision
+    heard_at: float = 0.0
+
+    def use(self, structure: str) -> None:
+        """As the worker does with its programs."""
+        others = [held for held in self.structures if held != structure]
+        self.structures = [*others, structure][-MAX_PROGRAMS:]
 
 
 class Scheduler:
@@ -54,7 +71,7 @@ class Scheduler:
         self,
         queue: TrialQueue,
         pool: Pool,
-        book: TrialBook,
+        recorder: Recorder,
         *,
         on_ready: Callable[[Ready], None],
         rule: StoppingRule | None = None,
@@ -64,7 +81,7 @@ class Scheduler:
     ) -> None:
         self._queue = queue
         self._pool = pool
-        self._book = book
+        self._recorder = recorder
         self._on_ready = on_ready
         self._rule = rule
         self._exempt = frozenset(exempt)
@@ -114,19 +131,14 @@ class Scheduler:
             self._drain()
         finally:
             self._pool.close()
-            self._book.ledger.interrupted()
+            self._recorder.ledger.interrupted()
             self._note_position()
         return "done" if self._is_out_of_work() else "budget"
-
-    @property
-    def has_work(self) -> bool:
-        """Whether anything is to be given out, before it runs."""
-        return not self._queue.is_empty()
 
     def _note_position(self) -> None:
         position = self._queue.position
         if position is not None:
-            self._book.ledger.advance(position)
+            self._recorder.ledger.advance(position)
 
     # ------------------------------------------------------------ giving work
 
@@ -139,13 +151,13 @@ class Scheduler:
             held = slot.structures if len(self._slots) > 1 else ()
             while not slot.running and (assignment := self._queue.next(held)):
                 self._start(worker, slot, assignment)
-        self._take_given_up()
+        self._end_dropped()
         return self._anything_runs() or not (late or self._is_out_of_work())
 
     def _is_out_of_work(self) -> bool:
         """Nothing to give out; what the search let go on the way to that is written down."""
         is_empty = self._queue.is_empty()
-        self._take_given_up()
+        self._end_dropped()
         return is_empty
 
     def _anything_runs(self) -> bool:
@@ -153,7 +165,7 @@ class Scheduler:
 
     def _start(self, worker: int, slot: Slot, assignment: Assignment) -> None:
         trial = assignment.trial
-        running = self._taken_up(assignment)
+        running = self._resumed(assignment)
         if reason := self._stops(running):  # said before, but not written down any more
             self._end(None, running, TrialState.STOPPED, reason)
             return
@@ -162,7 +174,7 @@ class Scheduler:
             return
         structure = trial.structure.key
         slot.running = running
-        self._book.start(worker, running, first_of_structure=structure not in slot.structures)
+        self._recorder.start(worker, running, first_of_structure=structure not in slot.structures)
         slot.use(structure)
         slot.heard_at = self._clock()
         self._pool.send(
@@ -178,27 +190,27 @@ class Scheduler:
                 seed=trial.seed,
                 structure=structure,
                 until=running.until,
-                checkpoints=tuple(self._book.ledger.checkpoints(running.number)),
+                checkpoints=tuple(self._recorder.ledger.checkpoints(running.number)),
             ),
         )
 
-    def _taken_up(self, assignment: Assignment) -> RunningTrial:
+    def _resumed(self, assignment: Assignment) -> RunningTrial:
         trial = assignment.trial
         known = self._numbers.get(trial.key) or self._queue.number(trial)
         try:
-            number = self._book.number(trial, known, self._queue.position)
+            number = self._recorder.number(trial, known, self._queue.position)
         except BaseException:
             self._queue.put_back(assignment)  # so that no position passes it by
             raise
         self._attempts[trial.key] += 1
-        running = self._book.taken_up(number, assignment, self._attempts[trial.key])
+        running = self._recorder.resume_state(number, assignment, self._attempts[trial.key])
         self._furthest[trial.key] = max(self._furthest[trial.key], running.epochs)
         return running
 
-    def _take_given_up(self) -> None:
+    def _end_dropped(self) -> None:
         """Trials that the search lets go wherever they stand."""
         for trial, reason in self._queue.given_up():
-            running = self._taken_up(Assignment(trial))
+            running = self._resumed(Assignment(trial))
             self._end(None, running, TrialState.STOPPED, reason, is_news=False)
 
     # ------------------------------------------------------------ hearing of it
@@ -217,13 +229,13 @@ class Scheduler:
             self._too_late(slot, report)
         elif isinstance(report, Compiled):
             running.compile_seconds = report.seconds
-            self._book.tell(TrialCompiled(running.number, worker, report.seconds))
+            self._recorder.tell(TrialCompiled(running.number, worker, report.seconds))
         elif isinstance(report, Resumed):
-            slot.running = self._book.resume(running, report)
+            slot.running = self._recorder.resume(running, report)
         elif isinstance(report, Progress):
             self._progress(worker, running, report)
         elif isinstance(report, Watched):
-            self._book.watch(report)
+            self._recorder.watch(report)
         elif isinstance(report, Epoch):
             self._epoch(worker, slot, running, report)
         else:
@@ -234,12 +246,12 @@ class Scheduler:
     def _ready(self, worker: int, slot: Slot, report: Ready) -> None:
         slot.ready, slot.failed_starts = True, 0
         self._on_ready(report)
-        self._book.tell(WorkerReady(worker, report.device, report.seconds))
+        self._recorder.tell(WorkerReady(worker, report.device, report.seconds))
 
     def _too_late(self, slot: Slot, report: Report) -> None:
         """Of a trial that was stopped before its worker knew."""
         if isinstance(report, Epoch) and report.checkpoint is not None:
-            self._book.remove([report.checkpoint.file])
+            self._recorder.remove([report.checkpoint.file])
         if isinstance(report, Finished):
             self._leave_if_so(slot, report)
 
@@ -248,7 +260,7 @@ class Scheduler:
             slot.leaving, slot.ready = True, False
 
     def _progress(self, worker: int, running: RunningTrial, report: Progress) -> None:
-        self._book.tell(
+        self._recorder.tell(
             TrialProgress(
                 number=running.number,
                 worker=worker,
@@ -261,7 +273,7 @@ class Scheduler:
         )
 
     def _epoch(self, worker: int, slot: Slot, running: RunningTrial, report: Epoch) -> None:
-        self._book.epoch(worker, running, report)
+        self._recorder.epoch(worker, running, report)
         self._epochs_left -= 1
         key = running.trial.key
         if report.epoch <= self._furthest[key]:
@@ -287,7 +299,7 @@ class Scheduler:
         if report.reason:
             reason = report.reason
             if report.out_of_memory:
-                reason = self._book.out_of_memory(running.trial, reason)
+                reason = self._recorder.out_of_memory(running.trial, reason)
             self._end(worker, running, TrialState.FAILED, reason)
         else:
             self._arrived(worker, running)
@@ -304,11 +316,11 @@ class Scheduler:
 
     def _wait(self, worker: int | None, running: RunningTrial) -> None:
         """The trial has come to a rung."""
-        self._book.wait(worker, running)
+        self._recorder.wait(worker, running)
         self._numbers[running.trial.key] = running.number
         course = Course(running.score, tuple(running.curve), has_ended=False)
         self._queue.tell(running.trial, course)
-        self._take_given_up()
+        self._end_dropped()
 
     def _end(
         self,
@@ -320,7 +332,7 @@ class Scheduler:
         is_news: bool = True,
     ) -> None:
         """The trial's end; `is_news` if the search does not know it."""
-        self._book.end(worker, running, state, reason)
+        self._recorder.end(worker, running, state, reason)
         self._failed |= state in (TrialState.FAILED, TrialState.DIVERGED)
         self._forget(running.trial)
         if self._rule is not None:
@@ -328,7 +340,7 @@ class Scheduler:
         if is_news:
             score = running.score if state in (TrialState.COMPLETED, TrialState.STOPPED) else None
             self._queue.tell(running.trial, Course(score, tuple(running.curve)))
-            self._take_given_up()
+            self._end_dropped()
 
     def _forget(self, trial: Trial) -> None:
         """A search may have many trials."""
@@ -345,12 +357,12 @@ class Scheduler:
         self._slots[worker] = Slot(failed_starts=failed_starts, heard_at=self._clock())
         if not slot.leaving:
             number = running.number if running else None
-            self._book.tell(WorkerLost(worker, number, report.reason))
+            self._recorder.tell(WorkerLost(worker, number, report.reason))
             detail = {"worker": worker, "reason": report.reason}
-            self._book.ledger.event("worker lost", detail)
+            self._recorder.ledger.event("worker lost", detail)
         if running:
             self._deaths[running.trial.key] += not slot.leaving  # it had not begun this one
-            self._book.clear_away(running.number)
+            self._recorder.clear_away(running.number)
             self._put_back(worker, running, report.reason)
         self._pool.start(worker)
 
@@ -361,7 +373,7 @@ class Scheduler:
             reason = f"its worker died {deaths} times in the same epoch: {reason}"
             self._end(worker, running, TrialState.FAILED, reason)
             return
-        self._book.ledger.requeue(running.number)
+        self._recorder.ledger.requeue(running.number)
         self._numbers[running.trial.key] = running.number
         self._queue.put_back(running.assignment)
 

@@ -121,6 +121,21 @@ class Trial:
             content["code"] = family.fingerprint
         return _digest(content)
 
+    @property
+    def context(self) -> dict[str, Any]:
+        """What else decides the outcome, by dotted name: data, backend, precision, own code.
+
+        Trials whose contexts differ were not trained or validated on the same terms.
+        """
+        from tuner.models import family_of
+
+        data = self.data.model_dump(mode="json") | {"fingerprint": self.data_fingerprint}
+        context = {f"data.{name}": value for name, value in data.items()}
+        context |= {"backend": self.backend, "precision": self.precision}
+        if code := family_of(self.configuration.model["family"]).fingerprint:
+            context["code"] = code
+        return context
+
     @cached_property
     def structure(self) -> Structure:
         """The part of the configuration that shapes the graph."""

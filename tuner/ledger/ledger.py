@@ -20,7 +20,6 @@ from tuner.ledger.damage import writing
 from tuner.ledger.names import Names
 from tuner.ledger.reader import LedgerReader
 from tuner.ledger.records import (
-    FINISHED_STATES,
     RANKED_STATES,
     CheckpointRow,
     EpochRow,
@@ -77,19 +76,26 @@ class Ledger(LedgerReader):
             if previous is not None:
                 self._score_again(objective)
 
-    def settle_plan(self, plan: str, strangers: Collection[int]) -> None:
-        """Notes which of the present trials are not of a plan; those added from now on are.
+    def mark_current(self, plan: str, numbers: Collection[int]) -> None:
+        """Says which of the present trials are of the experiment as it stands, known by a plan.
 
-        A run calls it before it adds trials, so that what belongs to its plan is known without
-        looking at any trial again.
+        The rest is superseded: kept, and seen by nobody who does not ask for all versions. Those
+        that are added from now on are current. Their names are the columns of tables.
         """
+        current = frozenset(numbers)
+        flags = self._fetch("SELECT number, is_current FROM trials")
+        changed = [(int(n in current), n) for n, flag in flags if bool(flag) != (n in current)]
         with self._commit():
-            self._set_meta("plan", {"plan": plan, "strangers": sorted(strangers)})
+            statement = "UPDATE trials SET is_current = ? WHERE number = ?"
+            self._connection.executemany(statement, changed)
+            self._set_meta("plan", {"plan": plan})
             self._set_meta("position", 0)
+            if changed:
+                self._note_names_again()
 
     def advance(self, position: int) -> None:
-        """Every trial before this place of the settled plan is recorded."""
-        if position != self._meta("position", 0):
+        """Every trial before this place of the plan is recorded."""
+        if position != self.position:
             with self._commit():
                 self._set_meta("position", position)
 
@@ -112,7 +118,6 @@ class Ledger(LedgerReader):
 
         `epochs_to_run` is known of a search that shares epochs out itself.
         """
-        finished = sum(n for state, n in self.counts().items() if state in FINISHED_STATES)
         trained = self.trained_epochs()
         with self._commit():
             self._set_meta(
@@ -121,7 +126,6 @@ class Ledger(LedgerReader):
                     "total": total,
                     "done": done,
                     "workers": workers,
-                    "finished_before": finished,
                     "epochs_before": trained,
                     "epochs_to_run": epochs_to_run,
                     "started_at": self._time(),
@@ -228,7 +232,7 @@ class Ledger(LedgerReader):
 
     def interrupted(self) -> int:
         """Requeues every trial that an earlier run left RUNNING; returns how many."""
-        numbers = self._numbers(TrialState.RUNNING)
+        numbers = self._numbers(TrialState.RUNNING, all_versions=True)
         with self._commit():
             for number in numbers:
                 self._requeue(number)
@@ -244,7 +248,8 @@ class Ledger(LedgerReader):
         best = {row.number for row in self.top(top)}
         query = (
             "SELECT DISTINCT c.trial, t.state, t.best_epoch FROM checkpoints c "
-            "JOIN trials t ON t.number = c.trial WHERE c.trial = ? OR t.state = ?"
+            "JOIN trials t ON t.number = c.trial "
+            "WHERE c.trial = ? OR (t.is_current = 1 AND t.state = ?)"
         )
         files: list[str] = []
         found = self._fetch(query, (number, TrialState.COMPLETED.value))
@@ -267,13 +272,13 @@ class Ledger(LedgerReader):
                 statement = "DELETE FROM checkpoints WHERE trial = ? AND epoch = ?"
                 self._execute(statement, (row.number, row.epoch))
 
-    def retry(self, states: Sequence[TrialState], apart_from: Collection[int] = ()) -> int:
-        """Requeues every trial in these states, apart from some numbers; returns how many.
+    def retry(self, states: Sequence[TrialState]) -> int:
+        """Requeues every current trial in these states; returns how many.
 
         A failed or stopped one goes on from its newest checkpoint, a diverged one has none that is
         any good. What was stopped is `exempt` from now on: no rule stops it again.
         """
-        found = {state: set(self._numbers(state)) - set(apart_from) for state in states}
+        found = {state: set(self._numbers(state)) for state in states}
         stopped = found.get(TrialState.STOPPED, set())
         numbers = sorted(set().union(*found.values()))
         with self._commit():
@@ -312,7 +317,7 @@ class Ledger(LedgerReader):
         try:
             cursor = self._execute(
                 "INSERT INTO trials (key, state, configuration, searched, replicate, seed, "
-                "structure, parameters, macs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "structure, parameters, macs, context) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     trial.key,
                     TrialState.WAITING.value,
@@ -323,6 +328,7 @@ class Ledger(LedgerReader):
                     trial.structure,
                     trial.parameters,
                     trial.macs,
+                    self._context_number(trial.context),
                 ),
             )
         except sqlite3.IntegrityError as error:
@@ -330,6 +336,19 @@ class Ledger(LedgerReader):
         assert cursor.lastrowid is not None
         self._seal("trials", "number = ?", cursor.lastrowid)
         return cursor.lastrowid
+
+    def _context_number(self, context: Mapping[str, Any]) -> int:
+        """Of its row, which is made where there is none."""
+        if not context:
+            return 0
+        content = encode(dict(context))
+        query = "SELECT id FROM contexts WHERE content = ?"
+        if row := self._execute(query, (content,)).fetchone():
+            return int(row[0])
+        number = self._execute("INSERT INTO contexts (content) VALUES (?)", (content,)).lastrowid
+        self._seal("contexts", "id = ?", number)
+        assert number is not None
+        return number
 
     def _insert_epoch(
         self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float
@@ -386,7 +405,7 @@ class Ledger(LedgerReader):
         self._seal("events", "id = ?", cursor.lastrowid)
 
     def _score_again(self, objective: Objective) -> None:
-        for row in self.rows(RANKED_STATES):
+        for row in self.rows(RANKED_STATES, all_versions=True):
             epoch, score = best_of(self.epochs(row.number), objective)
             self._update(row.number, score=score, best_epoch=epoch)
 
@@ -394,6 +413,14 @@ class Ledger(LedgerReader):
         statement = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
         self._execute(statement, (name, encode(value)))
         self._seal("meta", "name = ?", name)
+
+    def _note_names_again(self) -> None:
+        names = Names()
+        for row in self.each_row():
+            names.note([row])
+            names.note_metrics(row.metrics)
+        self._names = names
+        self._set_meta("names", names.to_json())
 
     def _known_names(self) -> Names:
         if self._names is None:

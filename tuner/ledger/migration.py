@@ -1,19 +1,21 @@
 """Brings the ledger of an older tuner up to date, in the commit that says so.
 
-There is no copy of the old file: one file is the rule, and the whole migration is one transaction
-(SQLite's changes of tables included), so that whatever interrupts it leaves the old version as it
-was. Only a writer migrates; readers read old versions as they are.
+There is no copy of the old file: the whole migration is one transaction (SQLite's changes of tables
+included), so that whatever interrupts it leaves the old version as it was. Only a writer migrates
+the file; a reader migrates a copy in its memory, so that nothing else has to know old versions.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
+from types import SimpleNamespace
 
+from tuner.ledger.codec import decode, encode
+from tuner.ledger.names import Names
 from tuner.ledger.schema import SCHEMA_VERSION
-from tuner.ledger.sealed import seal
-
-_EVERY_ROW = "TRUE"
+from tuner.ledger.sealed import columns_of, seal, teach
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
@@ -24,12 +26,22 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
             STEPS[step](connection)
         statement = "UPDATE meta SET value = ? WHERE name = 'schema'"
         connection.execute(statement, (str(SCHEMA_VERSION),))
-        seal(connection, "meta", "name = 'schema'", ())
+        seal(connection, "meta", "name = 'schema'")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def migrated_copy(connection: sqlite3.Connection, version: int) -> sqlite3.Connection:
+    """The ledger in memory and up to date; its file stays what it is, its connection is closed."""
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    connection.backup(copy)
+    connection.close()
+    teach(copy)
+    migrate(copy, version)
+    return copy
 
 
 def _from_1(connection: sqlite3.Connection) -> None:
@@ -42,10 +54,69 @@ def _from_1(connection: sqlite3.Connection) -> None:
     connection.execute(
         "CREATE INDEX trials_by_score_down ON trials (score DESC) WHERE score IS NOT NULL"
     )
+    texts = connection.execute("SELECT configuration, searched, metrics FROM trials")
+    try:
+        for text in (text for row in texts for text in row):
+            decode(text)  # a digest will vouch for it from now on
+    except ValueError as error:
+        raise sqlite3.DatabaseError(str(error)) from error
     for table in ("meta", "trials", "epochs", "events"):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN digest INTEGER NOT NULL DEFAULT 0")
-        seal(connection, table, _EVERY_ROW, ())
+        seal(connection, table, "TRUE", version=2)
 
 
-# From each version to the next. Version 3 adds one function and one line.
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1}
+def _from_2(connection: sqlite3.Connection) -> None:
+    """Which trials are current, and what decides an outcome beside the configuration.
+
+    Version 2 kept the numbers of superseded trials in one list.
+    """
+    _check_digests(connection)
+    for column in ("context INTEGER NOT NULL DEFAULT 0", "is_current INTEGER NOT NULL DEFAULT 1"):
+        connection.execute(f"ALTER TABLE trials ADD COLUMN {column}")
+    connection.execute(
+        "CREATE TABLE contexts (id INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE, "
+        "digest INTEGER NOT NULL DEFAULT 0) STRICT"
+    )
+    for name, columns in (
+        ("trials_by_state", "is_current, state)"),
+        ("trials_by_score", "is_current, score) WHERE score IS NOT NULL"),
+        ("trials_by_score_down", "is_current, score DESC) WHERE score IS NOT NULL"),
+    ):
+        connection.execute(f"DROP INDEX {name}")
+        connection.execute(f"CREATE INDEX {name} ON trials ({columns}")
+    found = connection.execute("SELECT value FROM meta WHERE name = 'plan'").fetchone()
+    plan = json.loads(found[0]) if found else {}
+    superseded = plan.pop("strangers", [])
+    statement = "UPDATE trials SET is_current = 0 WHERE number = ?"
+    connection.executemany(statement, [(number,) for number in superseded])
+    seal(connection, "trials", "TRUE", version=3)
+    if superseded:
+        _note_names(connection)
+    if found:
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'plan'", (encode(plan),))
+        seal(connection, "meta", "name = 'plan'", version=3)
+
+
+def _check_digests(connection: sqlite3.Connection) -> None:
+    """New digests must vouch for no harmed row."""
+    columns = ", ".join(columns_of("trials", 2))
+    query = f"SELECT number FROM trials WHERE digest != row_digest({columns}) LIMIT 1"
+    if harmed := connection.execute(query).fetchone():
+        raise sqlite3.DatabaseError(f"row {harmed[0]} of trials is not what was written")
+
+
+def _note_names(connection: sqlite3.Connection) -> None:
+    """The names of columns, of current trials alone."""
+    names = Names()
+    query = "SELECT configuration, searched, metrics FROM trials WHERE is_current ORDER BY number"
+    for configuration, searched, metrics in connection.execute(query):
+        row = SimpleNamespace(configuration=decode(configuration), values=decode(searched))
+        names.note([row])
+        names.note_metrics(decode(metrics))
+    statement = "INSERT OR REPLACE INTO meta (name, value) VALUES ('names', ?)"
+    connection.execute(statement, (encode(names.to_json()),))
+    seal(connection, "meta", "name = 'names'", version=3)
+
+
+# From each version to the next. Version 4 adds one function and one line.
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2}

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from tuner.ledger.records import NewTrial
+
+class Named(Protocol):
+    """What names are taken from: a new trial or a recorded one."""
+
+    @property
+    def configuration(self) -> Mapping[str, Any]:
+        """Every value, by dotted name."""
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The searched ones."""
 
 
 class Names:
     """The dotted names that were searched or that differ between trials, and the final metrics.
 
-    An experiment that is edited opens and closes values; a name counts as soon as two trials
-    disagree on it, whichever edit made them.
+    A name counts as soon as two trials disagree on it, also where a branch or a list made them.
     """
 
     def __init__(
@@ -35,7 +44,7 @@ class Names:
         """Names of final metrics, oldest first."""
         return tuple(self._metrics)
 
-    def note(self, trials: Iterable[NewTrial]) -> bool:
+    def note(self, trials: Iterable[Named]) -> bool:
         """Takes new trials into account; whether anything changed."""
         before = len(self._values) + len(self._first)
         for trial in trials:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -12,11 +13,11 @@ from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger import connection as files
 from tuner.ledger import sealed
-from tuner.ledger.codec import decode
+from tuner.ledger.codec import Late, decode
 from tuner.ledger.connection import version_of
 from tuner.ledger.damage import damaged, reading
+from tuner.ledger.migration import migrated_copy
 from tuner.ledger.names import Names
-from tuner.ledger.queries import Rows, Texts
 from tuner.ledger.records import (
     CheckpointRow,
     EpochRow,
@@ -24,20 +25,28 @@ from tuner.ledger.records import (
     KnownTrial,
     TrialRow,
 )
-from tuner.ledger.rows import row_of
+from tuner.ledger.schema import SCHEMA_VERSION
+
+_STATES = {state.value: state for state in TrialState}
+_FIELDS = tuple(field.name for field in dataclasses.fields(TrialRow))
+_STATE, _CONFIGURATION, _SEARCHED, _METRICS, _CONTEXT = (
+    sealed.COLUMNS["trials"].index(name)
+    for name in ("state", "configuration", "searched", "metrics", "context")
+)
 
 
 class LedgerReader:
     """One SQLite file: trials, their epochs, and events.
 
-    A lock is held for the length of one query, and half a change is never seen.
+    Whatever reads several trials reads the current ones, those of the experiment as it stands,
+    unless it is asked for `all_versions`. A lock is held for the length of one query, and half a
+    change is never seen.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
-        with reading(path):
-            self._version = version_of(connection)
+        self._contexts: dict[int, Mapping[str, Any]] = {0: {}}
 
     @classmethod
     def open_read_only(cls, path: Path) -> Self:
@@ -46,7 +55,12 @@ class LedgerReader:
         Raises:
             InputError: the file is missing, damaged, foreign or of a newer version.
         """
-        return cls(path, files.open_for_reading(path))
+        connection = files.open_for_reading(path)
+        with reading(path), _decoding(path):
+            version = version_of(connection)
+            if version < SCHEMA_VERSION:
+                connection = migrated_copy(connection, version)
+        return cls(path, connection)
 
     def close(self) -> None:
         """Closes the file; nothing is pending."""
@@ -85,27 +99,24 @@ class LedgerReader:
     def environment(self) -> dict[str, Any]:
         """Versions, hardware and hashes of the last run, as its event keeps them; or nothing."""
         clauses = "WHERE kind = 'environment' ORDER BY id DESC LIMIT 1"
-        found = self._whole("events", clauses)
-        with self._decoding():
-            return dict(decode(found[0][3])) if found else {}
+        events = self._events(clauses)
+        return dict(events[0].detail) if events else {}
 
     @property
     def last_run(self) -> dict[str, Any]:
-        """What `begin_run` noted last: total, done, workers, started_at.
-
-        And what was there before it: `finished_before` (trials), `epochs_before`.
-        """
+        """What `begin_run` noted last: total, done, workers, started_at, epochs_before."""
         found: dict[str, Any] = self._meta("run", {})
         return found
 
-    def position(self, plan: str) -> int:
-        """The place in a settled plan before which every trial is recorded; 0 in another plan."""
-        return int(self._meta("position", 0)) if self.strangers(plan) is not None else 0
+    @property
+    def plan(self) -> str:
+        """The key of the plan of which trials are current; empty before the first run."""
+        return str(self._meta("plan", {}).get("plan", ""))
 
-    def strangers(self, plan: str) -> frozenset[int] | None:
-        """Trials that are not of the plan that was settled last; None if that was another."""
-        found = self._meta("plan", {})
-        return frozenset(found["strangers"]) if found.get("plan") == plan else None
+    @property
+    def position(self) -> int:
+        """The place in the plan before which every trial is recorded."""
+        return int(self._meta("position", 0))
 
     @property
     def exempt(self) -> frozenset[int]:
@@ -119,112 +130,116 @@ class LedgerReader:
 
     # ------------------------------------------------------------------ trials, epochs, events
 
-    def rows(self, states: Sequence[TrialState] | None = None) -> list[TrialRow]:
+    def rows(
+        self, states: Sequence[TrialState] | None = None, *, all_versions: bool = False
+    ) -> list[TrialRow]:
         """Trials in the order of their numbers, all or those in some states."""
+        clauses = f"WHERE {_current(all_versions)}"
         if states is None:
-            return self._rows("ORDER BY number")
-        marks = ", ".join("?" * len(states))
-        wanted = tuple(state.value for state in states)
-        return self._rows(f"WHERE state IN ({marks}) ORDER BY number", wanted)
+            return self._rows(f"{clauses} ORDER BY number")
+        clauses += f" AND state IN ({_marks(states)}) ORDER BY number"
+        return self._rows(clauses, [state.value for state in states])
 
     def each_row(self, at_once: int = 500) -> Iterator[TrialRow]:
-        """All trials in the order of their numbers, a few in memory at a time."""
+        """All current trials in the order of their numbers, a few in memory at a time."""
         number = 0
-        while rows := self._rows("WHERE number > ? ORDER BY number LIMIT ?", (number, at_once)):
+        clauses = "WHERE is_current = 1 AND number > ? ORDER BY number LIMIT ?"
+        while rows := self._rows(clauses, (number, at_once)):
             yield from rows
             number = rows[-1].number
 
-    def all_rows(self) -> Sequence[TrialRow]:
-        """All trials in the order of their numbers; their records are made when looked at."""
-        if self._version < sealed.SINCE_VERSION:
-            return self.rows()  # no digest vouches for the texts: decoded at once
-        return Rows(Texts(self._whole("trials", "ORDER BY number")))
-
     def row(self, number: int) -> TrialRow | None:
-        """One trial, or None."""
-        found = self._rows("WHERE number = ?", (number,))
-        return found[0] if found else None
+        """One trial of any version, or None."""
+        rows = self._rows("WHERE number = ?", (number,))
+        return rows[0] if rows else None
 
     def top(self, count: int) -> list[TrialRow]:
-        """The best trials by score, ties to the earlier; reads no more than it returns."""
+        """The best current trials by score, ties to the earlier; reads no more than it returns."""
         order = "DESC" if self.objective.sign > 0 else "ASC"
-        where = f"WHERE score IS NOT NULL ORDER BY score {order}, number LIMIT ?"
-        return self._rows(where, (count,))
+        where = "WHERE is_current = 1 AND score IS NOT NULL"
+        return self._rows(f"{where} ORDER BY score {order}, number LIMIT ?", (count,))
 
-    def epochs(self, number: int | None = None) -> list[EpochRow]:
+    def epochs(self, number: int | None = None, *, all_versions: bool = False) -> list[EpochRow]:
         """The epochs of one trial, or of all, in order."""
-        if number is None:
-            found = self._whole("epochs", "ORDER BY trial, epoch")
+        if number is not None:
+            rows = self._whole("epochs", "WHERE trial = ? ORDER BY epoch", (number,))
+        elif all_versions:
+            rows = self._whole("epochs", "ORDER BY trial, epoch")
         else:
-            found = self._whole("epochs", "WHERE trial = ? ORDER BY epoch", (number,))
-        with self._decoding():
-            return [EpochRow(n, epoch, decode(m), seconds) for n, epoch, m, seconds in found]
+            current = "SELECT number FROM trials WHERE is_current = 1"
+            rows = self._whole("epochs", f"WHERE trial IN ({current}) ORDER BY trial, epoch")
+        with _decoding(self.path):
+            return [EpochRow(n, epoch, decode(m), seconds) for n, epoch, m, seconds in rows]
 
     def checkpoints(self, number: int | None = None) -> list[CheckpointRow]:
-        """Checkpoints of a trial, newest first; or of all trials."""
+        """Checkpoints of a trial, newest first; or of all trials of all versions."""
         if number is None:
-            found = self._whole("checkpoints", "ORDER BY trial, epoch DESC")
+            rows = self._whole("checkpoints", "ORDER BY trial, epoch DESC")
         else:
-            found = self._whole("checkpoints", "WHERE trial = ? ORDER BY epoch DESC", (number,))
-        return [CheckpointRow(*row) for row in found]
+            rows = self._whole("checkpoints", "WHERE trial = ? ORDER BY epoch DESC", (number,))
+        return [CheckpointRow(*row) for row in rows]
 
-    def counts(self) -> dict[TrialState, int]:
+    def counts(self, *, all_versions: bool = False) -> dict[TrialState, int]:
         """How many trials are in each state; every state is present."""
-        found = dict(self._fetch("SELECT state, count(*) FROM trials GROUP BY state"))
-        return {state: int(found.get(state.value, 0)) for state in TrialState}
+        query = f"SELECT state, count(*) FROM trials WHERE {_current(all_versions)} GROUP BY state"
+        counts = dict(self._fetch(query))
+        return {state: int(counts.get(state.value, 0)) for state in TrialState}
+
+    def num_superseded(self) -> int:
+        """How many trials of earlier versions of the experiment are kept."""
+        return int(self._fetch("SELECT count(*) FROM trials WHERE is_current = 0")[0][0])
 
     def mean_seconds(self) -> float | None:
         """Mean seconds of a ranked trial, compiling included; None before there is one."""
         query = (
             "SELECT avg(train_seconds + coalesce(compile_seconds, 0)) FROM trials "
-            "WHERE score IS NOT NULL"
+            "WHERE is_current = 1 AND score IS NOT NULL"
         )
-        found: float | None = self._fetch(query)[0][0]
-        return found
+        mean: float | None = self._fetch(query)[0][0]
+        return mean
 
     def trained_epochs(self, states: Sequence[TrialState] = tuple(TrialState)) -> int:
-        """Epochs of all trials together, or of those in some states."""
-        marks = ", ".join("?" * len(states))
-        query = f"SELECT coalesce(sum(epochs), 0) FROM trials WHERE state IN ({marks})"
+        """Epochs of all current trials together, or of those in some states."""
+        query = (
+            "SELECT coalesce(sum(epochs), 0) FROM trials "
+            f"WHERE is_current = 1 AND state IN ({_marks(states)})"
+        )
         return int(self._fetch(query, [state.value for state in states])[0][0])
 
     def epochs_here(self) -> int:
-        """Epochs that were trained for this ledger, and not taken over from another."""
-        query = "SELECT coalesce(sum(epochs), 0) FROM trials WHERE worker IS NOT NULL"
+        """Epochs of current trials that were trained for this ledger, not taken over."""
+        query = (
+            "SELECT coalesce(sum(epochs), 0) FROM trials "
+            "WHERE is_current = 1 AND worker IS NOT NULL"
+        )
         return int(self._fetch(query)[0][0])
 
-    def by_key(self) -> dict[str, KnownTrial]:
+    def by_key(self, *, all_versions: bool = False) -> dict[str, KnownTrial]:
         """Every trial's number and state by its key: what continuing a run needs."""
-        found = self._fetch("SELECT key, number, state FROM trials")
-        states = {state.value: state for state in TrialState}
-        with self._decoding():
-            return {key: KnownTrial(number, states[state]) for key, number, state in found}
+        query = f"SELECT key, number, state FROM trials WHERE {_current(all_versions)}"
+        rows = self._fetch(query)
+        with _decoding(self.path):
+            return {key: KnownTrial(number, _STATES[state]) for key, number, state in rows}
 
     def events(self) -> list[EventRow]:
         """Everything that `event` kept, oldest first."""
-        found = self._whole("events", "ORDER BY id")
-        with self._decoding():
-            return [EventRow(at, kind, decode(detail)) for _, at, kind, detail in found]
+        return self._events("ORDER BY id")
 
     def events_of(self, kind: str, trial: int | None = None) -> list[EventRow]:
         """Events of one kind, oldest first; of one trial where their details name it."""
-        clauses = "WHERE kind = ?"
-        values: list[Any] = [kind]
-        if trial is not None:
-            clauses += " AND json_extract(detail, '$.trial') = ?"
-            values.append(trial)
-        found = self._whole("events", f"{clauses} ORDER BY id", values)
-        with self._decoding():
-            return [EventRow(at, kind, decode(detail)) for _, at, kind, detail in found]
+        if trial is None:
+            return self._events("WHERE kind = ? ORDER BY id", (kind,))
+        clauses = "WHERE kind = ? AND json_extract(detail, '$.trial') = ? ORDER BY id"
+        return self._events(clauses, (kind, trial))
 
     @property
     def value_names(self) -> tuple[str, ...]:
-        """Dotted names that were searched or that differ between trials, oldest first."""
+        """Dotted names that were searched or that differ between current trials, oldest first."""
         return self._read_names().values
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """Names of all final metrics, oldest first."""
+        """Names of all final metrics of current trials, oldest first."""
         return self._read_names().metrics
 
     # ------------------------------------------------------------------ inside
@@ -233,37 +248,70 @@ class LedgerReader:
         with reading(self.path):
             return self._connection.execute(query, values).fetchall()
 
-    def _whole(self, table: str, clauses: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Rows that are what was written; a table that an older version lacks has none."""
-        columns = sealed.selection(table, self._version)
-        if columns is None:
-            return []
-        found = self._fetch(f"SELECT {columns} FROM {table} {clauses}", values)
-        with self._decoding():
-            return list(sealed.opened(table, self._version, found))
-
-    @contextmanager
-    def _decoding(self) -> Iterator[None]:
-        try:
-            yield
-        except (ValueError, KeyError, TypeError) as error:
-            raise damaged(self.path, f"an unreadable row: {error}") from error
+    def _whole(
+        self, table: str, clauses: str, values: Sequence[Any] = (), more: str = ""
+    ) -> Iterable[tuple[Any, ...]]:
+        """Rows that are what was written, with `more` columns that no digest covers."""
+        columns = ", ".join((*sealed.COLUMNS[table], "digest"))
+        rows = self._fetch(f"SELECT {columns}{more} FROM {table} {clauses}", values)
+        with _decoding(self.path):
+            return list(sealed.opened(table, rows))
 
     def _rows(self, clauses: str, values: Sequence[Any] = ()) -> list[TrialRow]:
-        found = self._whole("trials", clauses, values)
-        with self._decoding():
-            return [row_of(fields, self._version) for fields in found]
+        rows = self._whole("trials", clauses, values, ", is_current")
+        with _decoding(self.path):
+            return [self._row(fields) for fields in rows]
 
-    def _numbers(self, state: TrialState) -> list[int]:
-        found = self._fetch("SELECT number FROM trials WHERE state = ?", (state.value,))
-        return [row[0] for row in found]
+    def _row(self, fields: tuple[Any, ...]) -> TrialRow:
+        """The record of a line; its texts, for which a digest vouches, are decoded when read."""
+        values = list(fields)
+        values[_STATE] = _STATES[fields[_STATE]]
+        for place in (_CONFIGURATION, _SEARCHED, _METRICS):
+            values[place] = Late(fields[place])
+        values[_CONTEXT] = self._context(fields[_CONTEXT])
+        values[-1] = bool(fields[-1])
+        row = object.__new__(TrialRow)
+        # A frozen record's own __init__ sets field by field: three times as long, for 100,000 rows.
+        row.__dict__.update(zip(_FIELDS, values, strict=True))
+        return row
+
+    def _context(self, number: int) -> Mapping[str, Any]:
+        if number not in self._contexts:
+            rows = self._whole("contexts", "")
+            self._contexts |= {number: decode(content) for number, content in rows}
+        return self._contexts[number]
+
+    def _events(self, clauses: str, values: Sequence[Any] = ()) -> list[EventRow]:
+        rows = self._whole("events", clauses, values)
+        with _decoding(self.path):
+            return [EventRow(at, kind, decode(detail)) for _, at, kind, detail in rows]
+
+    def _numbers(self, state: TrialState, *, all_versions: bool = False) -> list[int]:
+        query = f"SELECT number FROM trials WHERE {_current(all_versions)} AND state = ?"
+        return [row[0] for row in self._fetch(query, (state.value,))]
 
     def _meta(self, name: str, default: Any) -> Any:
-        found = self._whole("meta", "WHERE name = ?", (name,))
-        with self._decoding():
-            return decode(found[0][1]) if found else default
+        rows = list(self._whole("meta", "WHERE name = ?", (name,)))
+        with _decoding(self.path):
+            return decode(rows[0][1]) if rows else default
 
     def _read_names(self) -> Names:
         stored = self._meta("names", {})
-        with self._decoding():
+        with _decoding(self.path):
             return Names.from_json(stored)
+
+
+def _current(all_versions: bool) -> str:
+    return "TRUE" if all_versions else "is_current = 1"
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(path, f"an unreadable row: {error}") from error

@@ -21,7 +21,8 @@ class NewTrial:
     """A trial that the search has proposed and nobody has started.
 
     `configuration` is closed and flat (dotted names); `values` holds the searched ones only.
-    `macs` are multiply-adds per image.
+    `context` is what else decides its outcome, see `Trial.context`. `macs` are multiply-adds per
+    image.
     """
 
     key: str
@@ -32,6 +33,7 @@ class NewTrial:
     structure: str
     parameters: int | None = None
     macs: int | None = None
+    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class TrialRow:
-    """All that the ledger knows of one trial, but its epochs. Times are ISO 8601 in UTC."""
+    """All that the ledger knows of one trial, but its epochs. Times are ISO 8601 in UTC.
+
+    One that is not current is superseded: of an earlier version of the experiment. `context` is
+    empty where an older tuner recorded the trial.
+    """
 
     number: int
     key: str
@@ -72,6 +78,8 @@ class TrialRow:
     reason: str
     started_at: str | None
     finished_at: str | None
+    context: Mapping[str, Any] = field(default_factory=dict)
+    is_current: bool = True
 
     def value(self, name: str, default: Any = None) -> Any:
         """The trial's value of a dotted name, whether it was searched or fixed; or the default."""

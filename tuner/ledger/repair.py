@@ -221,8 +221,8 @@ def _insert_readable(old: Path, new: sqlite3.Connection) -> tuple[list[Broken], 
                     except sqlite3.IntegrityError as error:  # possible in version 1 only
                         what = f"row {row[0]} of {table} makes no sense: {error}"
                         broken.append(Broken(table, what))
-            if "digest" not in columns:  # version 1
-                seal(new, table, "TRUE", ())
+            if {*COLUMNS[table], "digest"} - set(columns):  # of an older version
+                seal(new, table, "TRUE")
         counted = count_trials(source)
         is_whole = bool(columns_of(source, "trials")) and all(b.table != "trials" for b in broken)
     return broken, counted or 0, is_whole or counted is not None
@@ -332,7 +332,11 @@ def _put_in_order(new: sqlite3.Connection) -> tuple[dict[int, list[int]], list[i
         new.execute(
             f"DELETE FROM {table} WHERE epoch > (SELECT epochs FROM trials WHERE number = trial)"
         )
-    new.execute("DELETE FROM meta WHERE name = 'position'")  # trials before it may be missing now
+    # Trials before the position may be missing now, and the next run says again which are current.
+    new.execute("DELETE FROM meta WHERE name IN ('position', 'plan')")
+    lost = "context != 0 AND context NOT IN (SELECT id FROM contexts)"
+    new.execute(f"UPDATE trials SET context = 0 WHERE {lost}")
+    seal(new, "trials", "context = 0")
     wrong = new.execute(
         "SELECT number, state, epochs FROM trials "
         "WHERE epochs != (SELECT count(*) FROM epochs WHERE trial = number) ORDER BY number"

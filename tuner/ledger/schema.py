@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x74756E65  # "tune": what `file` and SQLite call the kind of a database
 MAGIC = b"SQLite format 3\x00"
 
-# `digest` is the CRC-32 of the rest of its row (sealed.py).
+# `digest` is the CRC-32 of the rest of its row (sealed.py). `context` names what else than the
+# configuration decides an outcome, which few rows share. A trial that is not `is_current` is of an
+# earlier version of the experiment; the indices put those apart.
 # Only a ranked trial has a score, so that the indices hold nothing else and find the best at once:
 # one for each direction, since equal scores go to the earlier trial in both.
 TABLES = """
@@ -37,7 +39,9 @@ CREATE TABLE trials (
     reason TEXT NOT NULL DEFAULT '',
     started_at TEXT,
     finished_at TEXT,
-    digest INTEGER NOT NULL DEFAULT 0
+    digest INTEGER NOT NULL DEFAULT 0,
+    context INTEGER NOT NULL DEFAULT 0,
+    is_current INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 CREATE TABLE epochs (
     trial INTEGER NOT NULL REFERENCES trials (number),
@@ -63,7 +67,12 @@ CREATE TABLE events (
     detail TEXT NOT NULL,
     digest INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX trials_by_state ON trials (state);
-CREATE INDEX trials_by_score ON trials (score) WHERE score IS NOT NULL;
-CREATE INDEX trials_by_score_down ON trials (score DESC) WHERE score IS NOT NULL;
+CREATE TABLE contexts (
+    id INTEGER PRIMARY KEY,
+    content TEXT NOT NULL UNIQUE,
+    digest INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX trials_by_state ON trials (is_current, state);
+CREATE INDEX trials_by_score ON trials (is_current, score) WHERE score IS NOT NULL;
+CREATE INDEX trials_by_score_down ON trials (is_current, score DESC) WHERE score IS NOT NULL;
 """

@@ -12,21 +12,27 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-# What the digest covers, in this order. A column that is added later goes to the end.
+from tuner.ledger.schema import SCHEMA_VERSION
+
+# What the digest covers, in this order. A column that is added later goes to the end. Not in it is
+# `trials.is_current`: it follows from the rest, and one edit changes it in every row.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "meta": ("name", "value"),
     "trials": (
         *("number", "key", "state", "score", "best_epoch", "epochs", "configuration", "searched"),
         *("replicate", "seed", "structure", "metrics", "parameters", "macs", "train_seconds"),
         *("compile_seconds", "worker", "attempt", "reason", "started_at", "finished_at"),
+        "context",
     ),
     "epochs": ("trial", "epoch", "metrics", "seconds"),
     "checkpoints": ("trial", "epoch", "file", "sha256", "bytes"),
     "events": ("id", "at", "kind", "detail"),
+    "contexts": ("id", "content"),
 }
 SINCE_VERSION = 2
-_NEW_IN_2 = ("checkpoints",)
-_FORMATS = {len(c): "\x1f".join(["%s"] * len(c)) for c in COLUMNS.values()}
+# The version that brought a table or a column.
+_NEW = {"checkpoints": 2, "contexts": 3, "trials.context": 3}
+_FORMATS = {n: "\x1f".join(["%s"] * n) for n in range(2, 23)}
 
 
 class BrokenSealError(ValueError):
@@ -43,34 +49,39 @@ def teach(connection: sqlite3.Connection) -> None:
     connection.create_function("row_digest", -1, digest_of, deterministic=True)
 
 
-def seal(connection: sqlite3.Connection, table: str, where: str, key: Sequence[Any]) -> None:
+def seal(
+    connection: sqlite3.Connection,
+    table: str,
+    where: str,
+    key: Sequence[Any] = (),
+    version: int = SCHEMA_VERSION,
+) -> None:
     """Writes the digest of rows that were just written, within the same commit.
 
     SQLite computes it from the stored values: an integer in a REAL column has become a float.
     """
-    statement = f"UPDATE {table} SET digest = row_digest({', '.join(COLUMNS[table])}) WHERE {where}"
+    columns = ", ".join(columns_of(table, version))
+    statement = f"UPDATE {table} SET digest = row_digest({columns}) WHERE {where}"
     connection.execute(statement, key)
 
 
-def selection(table: str, version: int) -> str | None:
-    """What to read of a ledger of some version; None where the table was not there yet."""
-    if version >= SINCE_VERSION:
-        return ", ".join((*COLUMNS[table], "digest"))
-    return None if table in _NEW_IN_2 else ", ".join(COLUMNS[table])
+def columns_of(table: str, version: int = SCHEMA_VERSION) -> tuple[str, ...]:
+    """The sealed columns of a table in a ledger of some version; none where it was not there."""
+    if _NEW.get(table, 1) > version:
+        return ()
+    return tuple(c for c in COLUMNS[table] if _NEW.get(f"{table}.{c}", 1) <= version)
 
 
-def opened(table: str, version: int, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """Rows without their digest.
+def opened(table: str, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Rows without their digest, which stands behind the sealed columns; others follow it.
 
     Raises:
         BrokenSealError: a row is not what was written.
     """
-    if version < SINCE_VERSION:
-        yield from rows
-        return
-    layout, crc32 = _FORMATS[len(COLUMNS[table])], zlib.crc32
+    count = len(COLUMNS[table])
+    layout, crc32 = _FORMATS[count], zlib.crc32
     for row in rows:
-        fields = row[:-1]
-        if crc32((layout % fields).encode("utf-8", "replace")) != row[-1]:
+        fields = row[:count]
+        if crc32((layout % fields).encode("utf-8", "replace")) != row[count]:
             raise BrokenSealError(f"row {fields[0]} of {table} is not what was written")
-        yield fields
+        yield fields + row[count + 1 :]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.ledger.queries import Rows, by_number, field_of, value_of
+from tuner.ledger.queries import by_number, field_of, value_of
 from tuner.ledger.records import TrialRow
 from tuner.report import words
 from tuner.report.tabular.groups import Group, group_of
@@ -58,8 +58,6 @@ def _values(
 ) -> tuple[Sequence[Any], Sequence[float]]:
     """Values and scores of the trials that have the hyperparameter."""
     values = value_of(ranked, name, _ABSENT)
-    if isinstance(ranked, Rows) and ranked.has_everywhere(name):
-        return values, scores
     there = [value is not _ABSENT for value in values]
     return list(itertools.compress(values, there)), list(itertools.compress(scores, there))
 

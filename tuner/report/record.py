@@ -65,7 +65,7 @@ def read_record(folder: RunFolder) -> RunRecord:
         InputError: the ledger is missing, damaged, foreign or of a newer version.
     """
     with Ledger.open_read_only(folder.ledger) as ledger, many_objects():
-        rows = ledger.all_rows()
+        rows, counts = ledger.rows(), ledger.counts()
         total = ledger.last_run.get("total")
         environment = ledger.environment or read_environment(folder.environment)
         return RunRecord(
@@ -74,8 +74,8 @@ def read_record(folder: RunFolder) -> RunRecord:
             rows=rows,
             value_names=ledger.value_names,
             metric_names=ledger.metric_names,
-            counts=ledger.counts(),
-            missing=_missing(ledger, total) if isinstance(total, int) else 0,
+            counts=counts,
+            missing=_missing(counts, total) if isinstance(total, int) else 0,
             num_classes=_num_classes(environment),
             environment=environment,
         )
@@ -93,19 +93,9 @@ def many_objects() -> Iterator[None]:
             gc.enable()
 
 
-def planned_done(run: Mapping[str, Any], ended: int, total: int | None) -> int:
-    """Ended trials of the experiment as it stands; an edited file leaves others in the ledger."""
-    if not run:
-        return ended
-    done = int(run["done"]) + ended - int(run["finished_before"])
-    return min(done, total) if total is not None else done
-
-
-def _missing(ledger: Ledger, total: int) -> int:
-    counts = ledger.counts()
-    ended = sum(counts[state] for state in FINISHED_STATES)
-    running = counts[TrialState.RUNNING]
-    return max(0, total - planned_done(ledger.last_run, ended, total) - running)
+def _missing(counts: Mapping[TrialState, int], total: int) -> int:
+    begun = sum(counts[state] for state in (*FINISHED_STATES, TrialState.RUNNING))
+    return max(0, total - begun)
 
 
 def read_environment(path: Path) -> dict[str, Any]:

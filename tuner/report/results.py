@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BuildModel = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any], str], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialResult(TrialRow):
     """A trial, and its network where a checkpoint is kept."""
 

@@ -11,7 +11,6 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, UNRANKED_STATES, TrialRow
-from tuner.report.record import planned_done
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def _status(folder: RunFolder, ledger: Ledger, now: datetime) -> Status:
     counts, run = ledger.counts(), ledger.last_run
     ended = sum(counts[state] for state in FINISHED_STATES)
     total = run.get("total")
-    done = planned_done(run, ended, total)
+    done = ended if total is None else min(ended, total)
     best = ledger.top(1)
     holder = folder.holder()
     running = ledger.rows([TrialState.RUNNING]) if holder is not None else []

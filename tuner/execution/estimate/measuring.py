@@ -17,7 +17,6 @@ from tuner.execution.estimate.estimating import Here, networks_of, past_in, sett
 from tuner.execution.estimate.speeds import SpeedRecord, this_machine
 from tuner.execution.estimate.stopwatch import Stopwatch
 from tuner.execution.estimate.workload import Network, Workload, workload_of
-from tuner.execution.local import LocalPool
 from tuner.execution.messages import (
     Compiled,
     Finished,
@@ -28,7 +27,7 @@ from tuner.execution.messages import (
     SetupFailed,
     WorkerSetup,
 )
-from tuner.execution.pool import Pool
+from tuner.execution.pools import LocalPool, Pool
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.trial import Configuration
 

@@ -24,7 +24,7 @@ from tuner.execution.messages import (
     TrainTrial,
     not_finite,
 )
-from tuner.execution.pool import Pool
+from tuner.execution.pools import Pool
 from tuner.experiment.trial import Configuration
 
 _MAX_SAMPLES = 500  # of each kind and structure

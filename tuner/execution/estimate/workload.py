@@ -10,7 +10,7 @@ from typing import Any
 
 from tuner.data.dataset import DatasetInfo
 from tuner.data.splits import train_size, validation_size
-from tuner.execution.costs import cost_of
+from tuner.execution.checks import cost_of
 from tuner.execution.membership import all_trials, total_trials
 from tuner.execution.queue import LOOK_AHEAD
 from tuner.experiment.experiment import Experiment
@@ -89,9 +89,9 @@ class Workload:
 
 def past_of(ledger: Ledger, done: int) -> Past:
     """What is behind; `done` of the planned trials have ended."""
-    begun = {row.key: row.epochs for row in ledger.rows(_OPEN) if row.epochs}
+    begun = {row.key: row.epochs for row in ledger.rows(_OPEN, all_versions=True) if row.epochs}
     trained, mean = ledger.trained_epochs(), ledger.mean_seconds()
-    return Past(ledger.by_key(), begun, trained, done, mean)
+    return Past(ledger.by_key(all_versions=True), begun, trained, done, mean)
 
 
 def workload_of(experiment: Experiment, fingerprint: str, past: Past) -> Workload:

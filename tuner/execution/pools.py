@@ -1,4 +1,4 @@
-"""Workers as processes of this machine, each pinned to its device before it imports anything."""
+"""Pools: where workers live, and how a scheduler reaches them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,41 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from tuner.execution.messages import Lost, Report, Shutdown, Task, WorkerSetup
-from tuner.execution.pool import Pool
+
+
+class Pool(ABC):
+    """Workers by number, here or elsewhere. One that is lost is reported as `Lost`, once."""
+
+    @abstractmethod
+    def start(self, worker: int) -> None:
+        """Start a worker; it reports `Ready` or `SetupFailed`."""
+
+    @abstractmethod
+    def send(self, worker: int, task: Task) -> None:
+        """Give a worker something to do; a worker that is gone is reported as `Lost`."""
+
+    @abstractmethod
+    def receive(self, timeout_seconds: float) -> list[tuple[int, Report]]:
+        """Reports that have arrived, after at most so long; oldest first for each worker."""
+
+    @abstractmethod
+    def kill(self, worker: int, reason: str) -> None:
+        """End a worker by force; it is reported as `Lost` with this reason."""
+
+    @abstractmethod
+    def dismiss(self) -> bool:
+        """Ask all workers to give up their trials and leave; whether any is still there."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers by force."""
 
 
 @dataclass
@@ -25,7 +53,10 @@ class _Process:
 
 
 class LocalPool(Pool):
-    """One process per worker; what it prints goes to `logs/worker-N.log`."""
+    """One process of this machine per worker, pinned to its device before it imports anything.
+
+    What it prints goes to `logs/worker-N.log`.
+    """
 
     def __init__(
         self,

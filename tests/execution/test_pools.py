@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tuner.data.config import DataConfig
-from tuner.execution.local import LocalPool
 from tuner.execution.messages import WorkerSetup
+from tuner.execution.pools import LocalPool
 from tuner.execution.run import visible_gpus
 
 

@@ -9,7 +9,7 @@ import pytest
 from tuner.data.config import DataConfig
 from tuner.data.dataset import DatasetInfo
 from tuner.errors import InputError, TunerError
-from tuner.execution.data_guard import check_same_data, check_worker_data
+from tuner.execution.checks import check_same_data, check_worker_data
 
 CONFIG = DataConfig(dataset="mine.npz")
 INFO = DatasetInfo((8, 8, 3), 5, 100, 0, "npz:sha256:aa")

@@ -1,9 +1,10 @@
-"""What happens to trials, written into the ledger and told to whoever listens."""
+"""The recorder writes what happens to trials into the ledger, and tells whoever listens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from tuner.execution.messages import (
     TrialStarted,
     TrialWaits,
     Watched,
+    not_finite,
 )
 from tuner.execution.queue import Assignment
-from tuner.execution.running import RunningTrial
+from tuner.execution.replicates import Course
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import Trial, TrialState
 from tuner.ledger import checkpoint
@@ -31,7 +33,58 @@ from tuner.models import Cost
 KEPT_BEST = 5  # finished trials whose best state is kept: to load, to export, to average
 
 
-class TrialBook:
+@dataclass
+class RunningTrial:
+    """A trial of an attempt, epoch by epoch; `diverged` says why its end has come."""
+
+    number: int
+    assignment: Assignment
+    attempt: int
+    objective: Objective
+    epochs: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    score: float | None = None
+    best_epoch: int | None = None
+    diverged: str = ""
+    curve: list[float] = field(default_factory=list)
+
+    @property
+    def trial(self) -> Trial:
+        """What is trained."""
+        return self.assignment.trial
+
+    @property
+    def epochs_planned(self) -> int:
+        """Of the whole trial."""
+        return int(self.trial.configuration.training["epochs"])
+
+    @property
+    def until(self) -> int:
+        """The epoch after which the worker is done with it, for now or for good."""
+        return min(self.assignment.until or self.epochs_planned, self.epochs_planned)
+
+    @property
+    def course(self) -> Course:
+        """What a search is told, at the end."""
+        return Course(None if self.diverged else self.score, tuple(self.curve))
+
+    def note(self, epoch: int, metrics: Mapping[str, float], seconds: float) -> None:
+        """One epoch more; the best one counts, the earliest in a tie."""
+        self.epochs, self.metrics, self.seconds = epoch, dict(metrics), self.seconds + seconds
+        if bad := not_finite(metrics):
+            self.diverged = f"{bad} is {metrics[bad]} in epoch {epoch}"
+            return
+        value = metrics.get(self.objective.metric)
+        if value is None:
+            return  # of the test set, which only the last epoch sees
+        self.curve.append(value)
+        if self.objective.is_better(value, self.score):
+            self.score, self.best_epoch = value, epoch
+
+
+class Recorder:
     """The only writer of the ledger while trials run.
 
     `cost` gives parameters and multiply-adds of a trial; `checkpoints` is their folder.
@@ -73,10 +126,11 @@ class TrialBook:
             structure=trial.structure.key,
             parameters=cost.parameters if cost else None,
             macs=cost.macs if cost else None,
+            context=trial.context,
         )
         return self.ledger.add([new], position)[0]
 
-    def taken_up(self, number: int, assignment: Assignment, attempt: int) -> RunningTrial:
+    def resume_state(self, number: int, assignment: Assignment, attempt: int) -> RunningTrial:
         """The trial with the epochs that it has."""
         running = RunningTrial(number, assignment, attempt, self._objective)
         for row in self.ledger.epochs(number):
@@ -108,7 +162,7 @@ class TrialBook:
         if report.epoch == running.epochs:
             return running
         self.ledger.go_back(running.number, report.epoch)
-        return self.taken_up(running.number, running.assignment, running.attempt)
+        return self.resume_state(running.number, running.assignment, running.attempt)
 
     def watch(self, report: Watched) -> None:
         """What the trial's layers were seen doing after an epoch."""
