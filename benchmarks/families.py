@@ -61,7 +61,7 @@ def document(names: Iterable[str], epochs: int) -> dict[str, Any]:
 def train(names: Iterable[str], epochs: int, data_dir: Path | None, folder: Path) -> Any:
     """Results of a run, in `folder`."""
     import tuner
-    from tuner.experiment.scalars import write_document
+    from tuner.experiment.yaml import write_document
 
     path = folder / "families.yaml"
     path.write_text(write_document(document(names, epochs)))

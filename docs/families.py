@@ -12,8 +12,8 @@ from docs.published import CIFAR_IMAGE, IMAGENET, PUBLISHED, Published
 from docs.sections import field_table
 from tuner.errors import InputError
 from tuner.experiment.experiment import parse_experiment
-from tuner.experiment.scalars import write_document
 from tuner.experiment.validation import json_schema_of
+from tuner.experiment.yaml import write_document
 from tuner.models import FAMILIES, Cost, Family, FamilyConfig, runtime_fields
 
 Values = dict[str, Any]

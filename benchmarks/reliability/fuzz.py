@@ -157,8 +157,8 @@ def own_functions_refused() -> Iterator[None]:
         raise InputError(Problem("an own function", received=name))
 
     with (
-        mock.patch("tuner.experiment.declared.own_family", refuse),
-        mock.patch("tuner.experiment.fields.own_family", refuse),
+        mock.patch("tuner.experiment.shapes.own_family", refuse),
+        mock.patch("tuner.models.own_family", refuse),
     ):
         yield
 

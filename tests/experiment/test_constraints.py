@@ -82,6 +82,11 @@ def test_what_is_no_arithmetic_comparison_is_refused(text: str, words: str) -> N
         ("optimizer + 3 > 3", "cannot be computed"),
         ("depth and growth_rate", "cannot be computed"),
         ("depth in growth_rate", "cannot be computed"),
+        ("'%1000000000d' % depth == 'a'", "arithmetic needs numbers"),
+        ("optimizer * 1000000000 == 'a'", "arithmetic needs numbers"),
+        ("optimizer + optimizer == 'a'", "arithmetic needs numbers"),
+        ("-optimizer == 'a'", "arithmetic needs numbers"),
+        ("null * 2 > 1", "arithmetic needs numbers"),
         ("depth > " + "9" * 400, "cannot be computed"),
     ],
 )
@@ -125,6 +130,8 @@ def test_options_of_mixed_kinds_are_judged_too() -> None:
     assert constraint({"m.a": as_array([None, "x", "y", 2, 3, True, [1, 2], [2, 1]])}).tolist() == [
         True, True, False, True, False, False, False, False,
     ]  # fmt: skip
+    numbers = parse_constraint("a * 2 > 2", ["m.a"])
+    assert numbers({"m.a": as_array([True, 2, 0.5])}).tolist() == [False, True, False]
 
 
 def test_a_constraint_lists_its_dotted_names() -> None:

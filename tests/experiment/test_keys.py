@@ -44,24 +44,16 @@ def test_a_known_key_stays_what_it_is(parse) -> None:
 @pytest.mark.parametrize(
     "override",
     [
-        "training.l2={choice: [1e-4, 1]}",
-        "training.epochs={min: 3, max: 5}",
-        "training.epochs=0x3",
-        "training.beta_1=0.9",
-        "training.warmup_epochs=0",
-        "training.watch=[gradients]",
-        "model.shortcut=identity",
-        "data.augment=[flip, crop]",
-        "data.validation=5000",
-        "description=another",
-        "objective={metric: val_loss}",
-        "search={method: random, max_trials: 1}",
-        "search.replicates=3",
+        "training.l2={choice: [1e-4, 1]}", "training.epochs={min: 3, max: 5}",
+        "training.epochs=0x3", "training.beta_1=0.9", "training.warmup_epochs=0",
+        "training.watch=[gradients]", "model.shortcut=identity", "data.augment=[flip, crop]",
+        "data.validation=5000", "description=another", "objective={metric: val_loss}",
+        "search={method: random, max_trials: 1}", "search.replicates=3",
         "model.dropout={choice: [0.2, 0]}",
         "model={choice: [{depth: 20, dropout: 0.2, family: resnet}, {family: plain}]}",
         "name=other",
     ],
-)
+)  # fmt: skip
 def test_what_does_not_decide_the_outcome_does_not_change_the_key(parse, override) -> None:
     experiment = parse(BASE, [override])
     keys = {experiment.trial(point).key for point in experiment.space}
@@ -71,25 +63,13 @@ def test_what_does_not_decide_the_outcome_does_not_change_the_key(parse, overrid
 @pytest.mark.parametrize(
     "override",
     [
-        "training.l2=1e-3",
-        "training.epochs=4",
-        "training.beta_1=0.8",
-        "training.optimizer=sgd",
-        "training.schedule=cosine",
-        "training.batch_size=32",
-        "model.depth=32",
-        "model.dropout=0",
-        "model.shortcut=projection",
-        "data.augment=[flip]",
-        "data.validation=500",
-        "data.train_images=1000",
-        "data.seed=1",
-        "data.dataset=cifar10",
-        "backend=jax",
-        "precision=mixed_bfloat16",
-        "search.seed=1",
+        "training.l2=1e-3", "training.epochs=4", "training.beta_1=0.8", "training.optimizer=sgd",
+        "training.schedule=cosine", "training.batch_size=32", "model.depth=32", "model.dropout=0",
+        "model.shortcut=projection", "data.augment=[flip]", "data.validation=500",
+        "data.train_images=1000", "data.seed=1", "data.dataset=cifar10", "backend=jax",
+        "precision=mixed_bfloat16", "search.seed=1",
     ],
-)
+)  # fmt: skip
 def test_what_decides_the_outcome_changes_the_key(parse, override) -> None:
     assert key(parse, BASE, (override,)) != key(parse, BASE)
 
@@ -157,6 +137,14 @@ def test_the_structure_is_what_shapes_the_graph(parse) -> None:
         assert structure(shape).key != structure().key
     both = "model.dropout={choice: [0, 0.2]}"
     assert structure(both, index=0) == structure(both, index=1) == structure()
+
+
+def test_what_is_watched_reaches_the_worker_and_neither_structure_nor_record(parse) -> None:
+    watched, other = (parse(BASE, [f"training.watch={w}"]) for w in ("[gradients]", "[]"))
+    trial, same = (each.trial(each.space[0]) for each in (watched, other))
+    assert list(trial.configuration.training["watch"]) == ["gradients"]
+    assert trial.structure.key == same.structure.key
+    assert trial.configuration.flat() == same.configuration.flat()
 
 
 def test_trials_travel_between_processes(parse) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tuner.errors import InputError
+from tuner.experiment import parse_experiment
 from tuner.experiment.experiment import check_batch_size
 
 RESNET = "model: {family: resnet}\n"
@@ -15,7 +16,6 @@ CASES = [
     ("name:x\n" + RESNET, "not readable", 2, ""),
     (RESNET + "name: ../x", 'name: "../x" is not allowed', 2, ""),
     (RESNET + "name: .hidden", "is not allowed", 2, ""),
-    (RESNET + "name: a/b", "is not allowed", 2, ""),
     (RESNET + "name: 2024", "2024 has the wrong type", 2, 'put it in quotes: "2024"'),
     (RESNET + "backend: tensorfow", "tensorfow is not known", 2, "tensorflow?"),
     (RESNET + "data: [1]", "data: is no mapping", 2, ""),
@@ -28,14 +28,12 @@ CASES = [
     (RESNET + "search: {budget: 90}", "90 is not allowed", 2, ""),
     (RESNET + "search: {method: hyperband, max_trials: 9, racing: true}", "does not go", 2, ""),
     (RESNET + "search: {stop: {rule: ahsa}}", "ahsa is not known", 2, "asha?"),
-    (RESNET + "search: {stop: 3}", "search.stop: 3 has the wrong type", 2, ""),
     (RESNET + "search: {stop: asha}", "search.stop: asha has the wrong type", 2, ""),
     (RESNET + "search: {stop: {min_epochs: 2}}", "search.stop: rule is missing", 2, ""),
     (RESNET + "search: {stop: {rule: asha, min_epoch: 2}}", "stop.min_epoch: is not known", 2,
      "min_epochs?"),
     (RESNET + "search: {stop: {rule: patience}}", "search.stop.epochs: is missing", 2, ""),
     (RESNET + "search: {stop: {rule: asha, reduction: 1}}", "reduction: 1 is too small", 2, ""),
-    (RESNET + "search: {stop: {rule: divergence, factor: 1}}", "factor: 1 is too small", 2, ""),
     (RESNET + "search: {min_epochs: 3}", "min_epochs has no effect: the method is grid", 2, ""),
     (RESNET + "search: {sed: 1}", "search.sed: is not known", 2, "seed?"),
     (RESNET + "search:\n  constraints:\n    - depth < 30\n    - dpth > 3",
@@ -79,12 +77,6 @@ CASES = [
      "{min: 0, max: 1, count: 5}, or search.method: random"),
     (RESNET + "training:\n  batch_size: {min: 1, max: 64, scale: log}", "no end of points", 3,
      "{min: 1, max: 64, scale: log, count: 5}, or search.method: random"),
-    (RESNET + "training:\n  l2: {min: 0, max: 1, count: 3, step: 0.5}", "both count and step", 3,
-     "keep one of them"),
-    (RESNET + "training:\n  l2: {min: 0, max: 1, count: 1}", "count is too small", 3, ""),
-    (RESNET + "training:\n  l2: {min: 0, max: 1, scale: log, count: 3}", "reaches 0", 3, ""),
-    (RESNET + "training:\n  beta_1: {min: 0, max: 1, scale: reverse_log, count: 3}", "reaches 1", 3,
-     ""),
     (RESNET + "training:\n  beta_1: {min: 0, max: 1, count: 3}", "1 is too large", 3, ""),
     (RESNET + "training:\n  l2: {min:0, max:1}", "wrong type", 3, "a space after each colon"),
     (RESNET + "training:\n  l2: {choices: [1]}", "wrong type", 3,
@@ -101,24 +93,35 @@ CASES = [
      "4 warm-up epochs do not fit in 3", 4, ""),
     (RESNET + "training:\n  batch_size: {choice: [64, 128]}\ndata: {train_images: 100}",
      "128 is more than the training images", 3, ""),
+    (RESNET + "training: {epochs: {min: 0, max: 9223372036854775807}}",
+     "more integers than can be counted", 2, ""),
+    (RESNET + "training: {l2: {min: -1e308, max: 1e308}}", "too wide", 2, ""),
+    (RESNET + "training: {watch: {choice: [[gradients], []]}}",
+     "watch: cannot be left open: it changes no outcome", 2, "one value for all trials"),
+    (RESNET + "training: {choice: [{watch: [gradients], epochs: 3}, {epochs: 4}]}",
+     "watch: cannot be left open: it changes no outcome", 2, "one value for all trials"),
+    (RESNET + "search: {constraints: ['watch == 1']}", "watch does not exist", 2, ""),
+    (RESNET + "search: {method: list, configurations: [{depth: 8, watch: [gradients]}]}",
+     "watch does not exist", 2, ""),
+    (RESNET + "search:\n  constraints:\n    - \"family * 2 == 'a'\"", "arithmetic needs numbers", 4,
+     ""),
+    ("model: {family: resnet, depth: .nan}", "not a finite number", 1, ""),
+    (RESNET + "training: {learning_rate: {choice: [0.1, -1]}}\n"
+     "search: {constraints: ['depth < 50']}", "-1 is too small", 2, ""),
     ("", "the file is empty", 1, ""),
     ("- 1", "the file is no mapping", 1, ""),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "words", "line", "mend"), CASES)
-def test_a_mistake_has_a_message_with_its_line_and_mend(refuse, text, words, line, mend) -> None:
-    problem = refuse(text)[0]
+def test_one_mistake_has_one_message_with_its_line_and_mend(
+    refuse, text, words, line, mend
+) -> None:
+    problem, *others = refuse(text)
     assert words in problem.what
-    place = problem.where.split(":")
-    assert place[:2] == ["x.yaml", str(line)]
+    assert problem.where.split(":")[:2] == ["x.yaml", str(line)]
     assert problem.mend == mend or not mend
-
-
-@pytest.mark.parametrize(("text", "words", "line", "mend"), CASES)
-def test_one_mistake_has_one_message(refuse, text, words, line, mend) -> None:
-    several = {"an open value in a list": 2, "21 is not possible here": 1}
-    assert len(refuse(text)) <= several.get(words, 1)
+    assert len(others) == (words == "an open value in a list")
 
 
 def test_a_message_reads_like_this(refuse) -> None:
@@ -177,12 +180,6 @@ def test_all_mistakes_of_a_file_are_told_at_once_in_the_order_of_its_lines(refus
     assert lines == [3, 4, 5, 8, 9, 10, 12, 13, 14, 15, 17]
 
 
-def test_nothing_is_added_where_the_reader_has_found_a_mistake(refuse) -> None:
-    problems = refuse("model: {family: resnet, depth: .nan}\n")
-    assert len(problems) == 1
-    assert "not a finite number" in problems[0].what
-
-
 def test_a_combination_that_a_constraint_excludes_is_no_mistake(parse, refuse) -> None:
     text = """
         model: {family: densenet, bottleneck: {choice: [true, false]},
@@ -205,15 +202,6 @@ def test_a_constraint_that_some_option_makes_senseless_is_found_before_it_is_dra
     """)
     assert "search.constraints[1]: cannot be computed" in problems[0].what
     assert problems[0].where == "x.yaml:7:27"
-
-
-def test_a_value_that_is_wrong_alone_is_told_even_beside_a_constraint(refuse) -> None:
-    problems = refuse("""
-        model: {family: resnet, depth: {choice: [20, 56]}}
-        training: {learning_rate: {choice: [0.1, -1]}}
-        search: {constraints: ["depth < 50"]}
-    """)
-    assert "-1 is too small" in problems[0].what
 
 
 def test_depths_that_do_not_fit_their_bottleneck_are_found_in_any_combination(refuse) -> None:
@@ -244,8 +232,6 @@ def test_a_batch_larger_than_the_training_set_is_named_when_the_set_is_known(par
 
 
 def test_the_files_own_name_must_do_if_none_is_written(refuse) -> None:
-    from tuner.experiment import parse_experiment
-
     with pytest.raises(InputError, match="the file's name"):
         parse_experiment(RESNET, "my file.yaml")
     assert parse_experiment(RESNET + "name: fine", "my file.yaml").name == "fine"

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.errors import InputError
-from tuner.experiment.scalars import resolve, write, write_document
-from tuner.experiment.yaml import read_yaml
+from tuner.experiment.yaml import read_yaml, resolve, write, write_document
 
 
 def value(text: str) -> object:
@@ -46,6 +45,7 @@ def test_a_plain_word_means_what_yaml_1_2_core_says(text: str, expected: object)
         ("%YAML 1.1\n---\na: 1\n", "directive", "x.yaml:1:1"),
         ("a:\n  1: b\n", "the key 1 is no string", "x.yaml:2:3"),
         ("? [a]\n: b\n", "a key that is no string", "x.yaml:1:3"),
+        ("? [a]\n: b\n? [c]\n: d\n", "a key that is no string", "x.yaml:1:3"),
         ("null: b\n", "the key null is no string", "x.yaml:1:1"),
         ("a: .nan\n", ".nan is not a finite number", "x.yaml:1:4"),
         ("a: -.Inf\n", "is not a finite number", "x.yaml:1:4"),

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import InputError, Problem, TunerError
 from tuner.execution.framework import load_framework
-from tuner.experiment.closing import closed, key_of
-from tuner.experiment.experiment import Experiment, load_experiment
+from tuner.experiment.experiment import Experiment, key_of, load_experiment
 from tuner.ledger.checkpoint import best_checkpoint, model_section, read_checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
@@ -143,7 +142,7 @@ def _recipe(experiment: Experiment, trial: TrialRow, metric: str) -> str:
         "# `tuner run` on this file trains it again.\n"
     )
     suffix = f"-trial-{trial.number}"
-    return head + closed(experiment, trial.configuration, seed=trial.seed, suffix=suffix)
+    return head + experiment.closed(trial.configuration, seed=trial.seed, suffix=suffix)
 
 
 def _draft(path: Path) -> Path:

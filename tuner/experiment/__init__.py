@@ -35,21 +35,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Configuration": "trial",
-    "Experiment": "experiment",
-    "SearchSpace": "space",
-    "Structure": "trial",
-    "Trial": "trial",
-    "TrialState": "trial",
-    "check_batch_size": "experiment",
-    "from_keras_tuner": "hyperparameters",
-    "load_experiment": "experiment",
-    "parse_experiment": "experiment",
-    "to_keras_tuner": "hyperparameters",
+    "experiment": ("Experiment", "check_batch_size", "load_experiment", "parse_experiment"),
+    "hyperparameters": ("from_keras_tuner", "to_keras_tuner"),
+    "space": ("SearchSpace",),
+    "trial": ("Configuration", "Structure", "Trial", "TrialState"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

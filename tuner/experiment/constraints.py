@@ -11,10 +11,11 @@ import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
-from tuner.errors import Problem, nearest
+from tuner.errors import Problem
+from tuner.experiment.document import mend_name
 
 MAX_CHARACTERS = 1_000
 MAX_NODES = 200
@@ -157,7 +158,7 @@ def _names(tree: ast.AST) -> Iterable[str]:
 
 
 def _matches(name: str, known: Iterable[str]) -> list[str]:
-    return [one for one in known if one == name or one.endswith(f".{name}")]
+    return [dotted for dotted in known if dotted == name or dotted.endswith(f".{name}")]
 
 
 def resolve_name(name: str, known: list[str]) -> str:
@@ -170,25 +171,23 @@ def resolve_name(name: str, known: list[str]) -> str:
     if matches:
         what = f"{name} is ambiguous"
         raise ConstraintError(Problem(what, received=name, expected=" or ".join(matches)))
-    bare = {one.partition(".")[2]: one for one in known}
-    near = nearest(name, known if "." in name else bare)
-    mend = f"{near}?" if near else ""
+    bare = [dotted.partition(".")[2] for dotted in known]
+    mend = mend_name(name, known if "." in name else bare)
     raise ConstraintError(Problem(f"{name} does not exist", received=name, mend=mend))
 
 
 def _array(value: Any) -> Any:
-    """Numbers as floats, so that no product overflows; booleans stay; all else as objects."""
+    """A value without dimensions, unless it is an array already."""
     import numpy as np
 
-    if isinstance(value, np.ndarray):
-        return value
-    if isinstance(value, int | float):
-        return np.array(value, dtype=bool if isinstance(value, bool) else np.float64)
-    return as_array([value]).reshape(())
+    return value if isinstance(value, np.ndarray) else as_array([value]).reshape(())
 
 
 def as_array(values: Iterable[Any]) -> Any:
-    """One-dimensional array of an axis' values for `Constraint`."""
+    """One-dimensional array of an axis' values for `Constraint`.
+
+    Numbers as floats, so that no product overflows; booleans stay; all else as objects.
+    """
     import numpy as np
 
     listed = list(values)
@@ -211,7 +210,8 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
         case ast.Attribute():
             return values[ast.unparse(node)]
         case ast.BoolOp(op=op, values=parts):
-            return _all_or_any([_boolean(_evaluate(part, values)) for part in parts], op)
+            combine = operator.and_ if isinstance(op, ast.And) else operator.or_
+            return reduce(combine, (_boolean(_evaluate(part, values)) for part in parts))
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return ~_boolean(_evaluate(operand, values))
         case ast.UnaryOp(op=op, operand=operand):
@@ -244,20 +244,10 @@ def _pair(left: Any, op: ast.cmpop, right: Any) -> Any:
     if not isinstance(op, ast.Eq | ast.NotEq | ast.Is | ast.IsNot):
         return np.asarray(_COMPARISONS[type(op)](left, right)).astype(bool)
     if np.asarray(left).dtype.kind != "f" or np.asarray(right).dtype.kind != "f":
-        left, right = _objects(left), _objects(right)
+        # Objects compare as Python's do.
+        left, right = np.asarray(left).astype(object), np.asarray(right).astype(object)
     equal = np.asarray(np.equal(left, right)).astype(bool)
     return equal if isinstance(op, ast.Eq | ast.Is) else ~equal
-
-
-def _objects(value: Any) -> Any:
-    """Any value as an array of objects that compare as Python's do."""
-    import numpy as np
-
-    if isinstance(value, np.ndarray):
-        return value.astype(object)
-    array = np.empty((), dtype=object)
-    array[()] = value.item() if isinstance(value, np.generic) else value
-    return array
 
 
 def _inside(left: Any, right: ast.expr, values: Any) -> Any:
@@ -268,13 +258,6 @@ def _inside(left: Any, right: ast.expr, values: Any) -> Any:
     held = np.zeros(np.shape(left), dtype=bool)
     for item in right.elts:
         held = held | _pair(left, ast.Eq(), _evaluate(item, values))
-    return held
-
-
-def _all_or_any(parts: list[Any], op: ast.boolop) -> Any:
-    held = parts[0]
-    for part in parts[1:]:
-        held = held & part if isinstance(op, ast.And) else held | part
     return held
 
 

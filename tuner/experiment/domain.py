@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from tuner.errors import Problem, nearest
+from tuner.experiment.document import mend_name
 from tuner.experiment.trial import canonical
 from tuner.experiment.yaml import to_text
 
@@ -87,18 +88,14 @@ class Range:
 
     def listed(self) -> Sequence[Any]:
         """The points of a finite range, worked out anew."""
-        if self.count is None and self.integer and isinstance(self.step or 1, int):
-            return self._every_integer(int(self.step or 1))
+        if self.count is None and self.integer and isinstance(step := self.step or 1, int):
+            low, high = int(self.minimum), int(self.maximum)
+            whole = (high - low) % step == 0
+            return range(low, high + 1, step) if whole else (*range(low, high, step), high)
         inner = self._counted(self.count) if self.count else self._stepped()
-        low, high = (self._close(Fraction(end)) for end in (self.minimum, self.maximum))
+        first, last = (self._close(Fraction(end)) for end in (self.minimum, self.maximum))
         rounded = (self._close(value) for value in inner)
-        return tuple(dict.fromkeys([low, *(x for x in rounded if low < x < high), high]))
-
-    def _every_integer(self, step: int) -> Sequence[int]:
-        low, high = int(self.minimum), int(self.maximum)
-        if (high - low) % step == 0:
-            return range(low, high + 1, step)
-        return (*range(low, high, step), high)
+        return tuple(dict.fromkeys([first, *(x for x in rounded if first < x < last), last]))
 
     def _stepped(self) -> list[Fraction]:
         low, high, step = (exact(x) for x in (self.minimum, self.maximum, self.step or 1))
@@ -226,7 +223,8 @@ def _range(node: Mapping[str, Any], integer: bool | None) -> Range | Problem:
 def _range_problem(node: Mapping[str, Any]) -> Problem | None:
     for key in node:
         if key not in _RANGE_KEYS:
-            return _unknown_key(key)
+            expected, mend = ", ".join(_RANGE_KEYS), mend_name(key, _RANGE_KEYS)
+            return Problem(f"unknown key {key}", received=key, expected=expected, mend=mend)
     for key in ("min", "max"):
         if key not in node:
             return Problem(f"has no {key}", received=to_text(node), expected="{min: a, max: b}")
@@ -247,7 +245,8 @@ def _ends_problem(node: Mapping[str, Any]) -> Problem | None:
         return Problem("the range is too wide for numbers of 64 bits", received=received)
     if scale not in SCALES:
         near = nearest(str(scale), SCALES) or ""
-        return Problem("unknown scale", received=to_text(scale), expected=_or(SCALES), mend=near)
+        expected = ", ".join(SCALES)
+        return Problem("unknown scale", received=to_text(scale), expected=expected, mend=near)
     if scale == "log" and low <= 0:
         return Problem("a log scale reaches 0 or below", received=received, expected="min above 0")
     if scale == "reverse_log" and high >= 1:
@@ -290,17 +289,5 @@ def choice_problem(node: Mapping[str, Any]) -> Problem | None:
     return None
 
 
-def _unknown_key(key: str) -> Problem:
-    near = nearest(key.partition(":")[0], _RANGE_KEYS)
-    mend = f"{near}?" if near else ""
-    if ":" in key:
-        mend = "a space after the colon"
-    return Problem(f"unknown key {key}", received=key, expected=_or(_RANGE_KEYS), mend=mend)
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _or(words: Sequence[str]) -> str:
-    return ", ".join(words)

@@ -4,23 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from tuner.data.config import DataConfig
 from tuner.errors import InputError, Problem
-from tuner.experiment.files import read_text
-from tuner.experiment.findings import Findings
-from tuner.experiment.listed import with_entries
+from tuner.experiment.check import BranchCheck, Efforts, find_overlap
+from tuner.experiment.constraints import Constraint, ConstraintError, parse_constraint
+from tuner.experiment.document import Document, Findings, mend_name, read_text, value_at
+from tuner.experiment.domain import Choice, is_open
+from tuner.experiment.listed import ListedSpace, with_list
 from tuner.experiment.objective import Objective
 from tuner.experiment.overrides import apply_overrides
-from tuner.experiment.reading import Reading, report_batch_sizes
-from tuner.experiment.scalars import write_document
-from tuner.experiment.schema import SearchConfig
-from tuner.experiment.space import SearchSpace
-from tuner.experiment.trial import Configuration, Trial
-from tuner.experiment.yaml import MAX_LISTED_CHARACTERS, Document, compose
+from tuner.experiment.schema import Head, ObjectiveConfig, SearchConfig, TrainingConfig
+from tuner.experiment.shapes import (
+    SECTIONS,
+    expand,
+    report_senseless,
+    section_classes,
+    with_declared,
+)
+from tuner.experiment.space import Branch, SearchSpace
+from tuner.experiment.trial import Configuration, Trial, sections_of
+from tuner.experiment.validation import plain, validate
+from tuner.experiment.yaml import MAX_LISTED_CHARACTERS, compose, to_text, write_document
+from tuner.models import FAMILIES
+
+TOP_LEVEL = (*Head.model_fields, "data", *SECTIONS, "objective", "search")
+"""The names at the top of an experiment, in the order in which they are written."""
+
+MAX_CONSTRAINTS = 100
+"""Most constraints of one search."""
+
+_LONGEST_NAME = 80
+
+_Section = TypeVar("_Section", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -63,6 +85,17 @@ class Experiment:
         """The experiment as it was resolved; loads back as an equal one."""
         return write_document(self.document)
 
+    def closed(self, flat: Mapping[str, Any], *, seed: int, suffix: str) -> str:
+        """YAML of an experiment with one trial: the dotted values `flat` under `seed`.
+
+        It is named after this one and `suffix`.
+        """
+        # Of a network of one's own, null is a hyperparameter that this configuration has not.
+        held = {n: v for n, v in flat.items() if v is not None or not n.startswith("model.")}
+        name = self.name[: _LONGEST_NAME - len(suffix)] + suffix
+        search = {"method": "grid", "seed": seed}
+        return write_document(self.document | sections_of(held) | {"name": name, "search": search})
+
     def where(self, name: str) -> str:
         """`file:line` (or the override) of a dotted name, for a message."""
         return self.written.where(tuple(name.split(".")))
@@ -92,21 +125,220 @@ def parse_experiment(text: str, source: str, overrides: Sequence[str] = ()) -> E
         expected = "name: value lines; model: is required"
         raise InputError(Problem(what, document.where(()), expected=expected))
     document = apply_overrides(document, overrides)
-    document, misread = with_entries(document)
-    sections = Reading(document, Findings(document, [*problems, *misread])).sections()
-    return Experiment(
-        name=sections.head.name,
-        description=sections.head.description,
-        backend=sections.head.backend,
-        precision=sections.head.precision,
-        data=sections.data,
-        objective=Objective(sections.objective.metric, sections.objective.direction),
-        search=sections.search,
-        space=sections.space,
-        document=sections.document,
-        source=source,
-        written=document,
+    document, misread = with_list(document)
+    return _Reading(document, Findings(document, [*problems, *misread])).experiment()
+
+
+class _Reading:
+    """One pass from a document to an experiment, with everything that is wrong on the way."""
+
+    def __init__(self, document: Document, findings: Findings) -> None:
+        self._document = document
+        self._tree: dict[str, Any] = document.value
+        self._findings = findings
+
+    def experiment(self) -> Experiment:
+        """The validated experiment; raises InputError with all findings."""
+        self._check_names()
+        head = self._head()
+        data = self._closed_section("data", DataConfig, self._tree.get("data"))
+        objective = self._closed_section("objective", ObjectiveConfig, self._tree.get("objective"))
+        written: Any = self._tree.get("search")
+        if self._is_listed:  # Explicit configurations are not the section's own to check.
+            written = {**written, "configurations": []}
+        search = self._closed_section("search", SearchConfig, written)
+        space, listed = self._space(search, head.backend if head else "")
+        self._findings.raise_if_any()
+        if head is None or data is None or objective is None or search is None:
+            raise AssertionError("a section was refused without a word")
+        self._check_space(space, data, search)
+        self._findings.raise_if_any()
+        if listed:
+            search = search.model_copy(update={"configurations": listed})
+        document = {
+            **plain(head),
+            "data": plain(data),
+            **{name: self._tree[name] for name in SECTIONS if name in self._tree},
+            "objective": plain(objective),
+            "search": plain(search),
+        }
+        return Experiment(
+            name=head.name,
+            description=head.description,
+            backend=head.backend,
+            precision=head.precision,
+            data=data,
+            objective=Objective(objective.metric, objective.direction),
+            search=search,
+            space=space,
+            document=document,
+            source=self._document.source,
+            written=self._document,
+        )
+
+    def _check_names(self) -> None:
+        for name in self._tree:
+            if name in TOP_LEVEL:
+                continue
+            sections = [f"training.{name}"] if name in TrainingConfig.model_fields else []
+            if any(name in family.config.model_fields for family in FAMILIES.values()):
+                sections.append(f"model.{name}")
+            mend = f"{' or '.join(sections)}?" if sections else mend_name(name, TOP_LEVEL)
+            expected = ", ".join(TOP_LEVEL)
+            self._findings.report(
+                (name,), name, "is not known", received=name, expected=expected, mend=mend
+            )
+
+    def _head(self) -> Head | None:
+        """The values at the top; the name is the file's unless it is written."""
+        values = {name: self._tree[name] for name in Head.model_fields if name in self._tree}
+        if values.get("name") is None:
+            values["name"] = self._name_of_file()
+        return self._validated((), Head, values)
+
+    def _name_of_file(self) -> str:
+        stem = pathlib.PurePath(self._document.source).stem
+        if isinstance(validate(Head, {"name": stem}), BaseModel):
+            return stem
+        what = f"{to_text(stem)}, the file's name, cannot be the experiment's"
+        expected, mend = "letters, digits, . _ - ; at most 80", "write a line name: …"
+        self._findings.report((), "name", what, received=stem, expected=expected, mend=mend)
+        return "unnamed"
+
+    def _closed_section(self, section: str, config: type[_Section], node: Any) -> _Section | None:
+        node = {} if node is None else node
+        if isinstance(node, Mapping):
+            return self._validated((section,), config, node)
+        received = to_text(node)
+        self._findings.report(
+            (section,), section, "is no mapping", received=received, expected="a mapping"
+        )
+        return None
+
+    @property
+    def _is_listed(self) -> bool:
+        """Whether there is a list of configurations, read or not."""
+        listed = value_at(self._tree, ("search", "configurations"))
+        return value_at(self._tree, ("search", "method")) == "list" and isinstance(listed, list)
+
+    def _validated(
+        self, path: tuple[str, ...], config: type[_Section], values: Mapping[str, Any]
+    ) -> _Section | None:
+        opened = [name for name, value in values.items() if is_open(value)]
+        for name in opened:
+            self._findings.report(
+                (*path, name),
+                ".".join((*path, name)),
+                "cannot be left open",
+                received=to_text(values[name]),
+                expected="one value",
+                mend="only values under model and training may be open",
+            )
+        if opened:
+            return None
+        checked = validate(config, values)
+        if isinstance(checked, BaseModel):
+            return checked  # type: ignore[return-value]
+        for fault in checked:
+            name = ".".join(str(part) for part in (*path, *fault.path))
+            self._findings.add((*path, *fault.path), name, fault.problem)
+        return None
+
+    def _space(
+        self, search: SearchConfig | None, backend: str
+    ) -> tuple[SearchSpace, tuple[dict[str, Any], ...]]:
+        """The space, and the explicit configurations that make it, if any do."""
+        entries = self._tree["search"]["configurations"] if self._is_listed else ()
+        if all(entry is None for entry in entries):
+            return self._opened(search, backend), ()
+        listed = ListedSpace(self._tree, backend, self._findings)
+        constraints = list(self._constraints(listed.names()))
+        return SearchSpace(listed.branches(constraints)), listed.resolved()
+
+    def _opened(self, search: SearchConfig | None, backend: str) -> SearchSpace:
+        """The space of the values that are left open."""
+        shapes = with_declared(expand(self._tree, self._findings), backend, self._findings)
+        report_senseless(shapes, self._findings)
+        classes = [section_classes(shape, self._findings) for shape in shapes]
+        pairs = list(zip(shapes, classes, strict=True))
+        names = (name for shape, cls in pairs for name in sorted(shape.names(cls)))
+        constraints = list(self._constraints(dict.fromkeys(names)))
+        grid = search is not None and search.method == "grid"
+        efforts = Efforts.shared_by(len(pairs))
+        checks = [BranchCheck(*pair, constraints, self._findings, efforts) for pair in pairs]
+        branches = [check.branch(grid) for check in checks]
+        named = _named([branch for branch in branches if branch is not None])
+        if not named and not self._findings:
+            self._exclude_all()
+        return SearchSpace(named)
+
+    def _constraints(self, names: Iterable[str]) -> Iterator[Constraint]:
+        """The constraints that can be read, whatever else is wrong in `search:`."""
+        where, name = ("search", "constraints"), "search.constraints"
+        texts = value_at(self._tree, where)
+        if not isinstance(texts, list):
+            return
+        if len(texts) > MAX_CONSTRAINTS:
+            received, expected = str(len(texts)), f"at most {MAX_CONSTRAINTS}"
+            self._findings.report(where, name, "too many", received=received, expected=expected)
+            return
+        known = list(names)
+        for index, text in enumerate(texts):
+            try:
+                if isinstance(text, str):
+                    yield parse_constraint(text, known)
+            except ConstraintError as error:
+                self._findings.add((*where, index), f"{name}[{index}]", error.problem)
+
+    def _check_space(self, space: SearchSpace, data: DataConfig, search: SearchConfig) -> None:
+        if data.train_images is not None:
+            _report_batch_sizes(space.branches, data.train_images, self._findings)
+        listed = search.method == "list"  # Equal configurations were looked for by value.
+        if not listed and (branch := find_overlap(space.branches)) is not None:
+            name = branch.names[0] if branch.names else "model.family"
+            what = "two options of a choice admit the same configuration"
+            received = to_text(branch.first.values or branch.model)
+            mend = "keep one of them, or make them differ"
+            self._findings.report(branch.sources[name], name, what, received=received, mend=mend)
+        if search.constraints:
+            self._check_admits(space, search)
+
+    def _check_admits(self, space: SearchSpace, search: SearchConfig) -> None:
+        """Some configuration must be left, and every constraint computable."""
+        where = ("search", "constraints")
+        try:
+            if not (space.size if space.is_finite else _admits_something(space)):
+                self._exclude_all()
+        except ConstraintError as error:
+            index = search.constraints.index(error.problem.received)
+            self._findings.add((*where, index), f"search.constraints[{index}]", error.problem)
+        except InputError as error:
+            for problem in error.problems:
+                self._findings.add(where, "", problem)
+
+    def _exclude_all(self) -> None:
+        name, what = "search.constraints", "no configuration is left"
+        mend = "loosen or remove a constraint"
+        self._findings.report(("search", "constraints"), name, what, mend=mend)
+
+
+def _named(branches: list[Branch]) -> tuple[Branch, ...]:
+    """The branches without names whose fixed value is the same in all: those are not searched."""
+    fixed = [{n: to_text(b.first.values[n]) for n in b.fixed_names} for b in branches]
+    same = {name for name in (fixed[0] if fixed else {}) if len({f.get(name) for f in fixed}) == 1}
+    return tuple(
+        dataclasses.replace(b, names=tuple(n for n in b.names if n not in same)) for b in branches
     )
+
+
+def _admits_something(space: SearchSpace) -> bool:
+    for branch in space.branches:
+        branch.probe()
+    try:
+        space.sample(random.Random(0))
+    except InputError:
+        return False
+    return True
 
 
 def check_batch_size(experiment: Experiment, num_train_images: int) -> None:
@@ -116,5 +348,34 @@ def check_batch_size(experiment: Experiment, num_train_images: int) -> None:
         InputError: it is, somewhere in the search space.
     """
     findings = Findings(experiment.written)
-    report_batch_sizes(experiment.space.branches, num_train_images, findings)
+    _report_batch_sizes(experiment.space.branches, num_train_images, findings)
     findings.raise_if_any()
+
+
+def _report_batch_sizes(
+    branches: Sequence[Branch], num_train_images: int, findings: Findings
+) -> None:
+    name = "training.batch_size"
+    for branch in branches:
+        sizes: Sequence[Any] = [branch.training["batch_size"]]
+        for axis in branch.axes:
+            if axis.name == name:
+                is_choice = isinstance(axis.domain, Choice)
+                sizes = axis.points if is_choice else [axis.support[-1]]
+        for size in sizes:
+            if isinstance(size, int) and size > num_train_images:
+                what = f"{size} is more than the training images"
+                source = branch.sources.get(name, ("training",))
+                expected = f"at most {num_train_images}"
+                findings.report(source, name, what, received=str(size), expected=expected)
+
+
+def key_of(text: str, fingerprint: str) -> str:
+    """The key of the one trial of a closed experiment; `fingerprint` is of its data.
+
+    Raises:
+        InputError: the experiment is no longer one: a network of the person's own is not found.
+    """
+    experiment = parse_experiment(text, "closed.yaml")
+    configuration = next(iter(experiment.space))
+    return experiment.trial(configuration, 0, fingerprint).key

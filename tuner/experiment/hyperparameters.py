@@ -66,10 +66,10 @@ def _register_branch(hp: Any, space: SearchSpace, number: int) -> None:
         elif isinstance(axis.points, range):
             points = axis.points
             hp.Int(name, points.start, points[-1], step=points.step)
-        elif _is_numeric(axis):
-            hp.Choice(name, list(axis.points), ordered=True)
-        else:
+        elif _is_by_index(axis):
             hp.Choice(name, list(range(len(axis.points))), ordered=False)
+        else:
+            hp.Choice(name, list(axis.points), ordered=True)
 
 
 def _register_range(hp: Any, name: str, axis: Axis) -> None:
@@ -95,16 +95,17 @@ def _is_complement(axis: Axis) -> bool:
     return isinstance(domain, Range) and not domain.is_finite and domain.scale == "reverse_log"
 
 
-def _is_numeric(axis: Axis) -> bool:
-    """Whether the points are numbers of one kind, all that a keras-tuner Choice can order."""
-    return {type(point) for point in axis.points} in ({int}, {float})
+def _is_by_index(axis: Axis) -> bool:
+    """Whether the points are no numbers of one kind, all that a keras-tuner Choice can order."""
+    if not axis.domain.is_finite or isinstance(axis.points, range):
+        return False
+    return {type(point) for point in axis.points} not in ({int}, {float})
 
 
 def _decode(axis: Axis, value: Any) -> Any:
     domain = axis.domain
     if domain.is_finite:
-        encoded = not isinstance(axis.points, range) and not _is_numeric(axis)
-        return axis.points[value] if encoded else value
+        return axis.points[value] if _is_by_index(axis) else value
     assert isinstance(domain, Range)
     number = float(1 - exact(value)) if _is_complement(axis) else value
     number = min(max(number, domain.minimum), domain.maximum)
@@ -114,6 +115,4 @@ def _decode(axis: Axis, value: Any) -> Any:
 def _encode(axis: Axis, value: Any) -> Any:
     if _is_complement(axis):
         return float(1 - exact(value))
-    if axis.domain.is_finite and not isinstance(axis.points, range) and not _is_numeric(axis):
-        return axis.digit(value)
-    return value
+    return axis.digit(value) if _is_by_index(axis) else value

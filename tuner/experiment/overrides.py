@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tuner.errors import InputError, Problem
-from tuner.experiment.yaml import MAX_DEPTH, MAX_NAME, Document, Path, read_yaml, short, to_text
+from tuner.experiment.document import Document, Path
+from tuner.experiment.yaml import MAX_DEPTH, MAX_NAME, read_yaml, short, to_text
 
 _QUOTING = "put the whole override in single quotes, as -S 'model.depth={choice: [20, 32]}'"
 

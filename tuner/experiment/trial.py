@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property
@@ -55,6 +56,15 @@ class Configuration:
         model = {f"model.{name}": value for name, value in self.model.items()}
         training = {f"training.{n}": value for n, value in self.training.items() if n in used}
         return model | training
+
+
+def sections_of(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of `Configuration.flat` as the sections of a file."""
+    sections: dict[str, Any] = {"model": {}, "training": {}}
+    for name, value in flat.items():
+        section, _, field = name.partition(".")
+        sections.setdefault(section, {})[field] = value
+    return sections
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tuner.errors import Problem, nearest
-from tuner.experiment.yaml import Path, to_text
+from tuner.experiment.document import Path, holds, mend_name, value_at
+from tuner.experiment.yaml import to_text
 
 _MAX_FAULTS = 50  # of one section; what is left shows when these are mended
 
@@ -60,12 +61,11 @@ def schema_at(
     Where a field's class depends on a tag (the rule of a stop), `data` says which.
     """
     root = json_schema_of(config)
-    found: dict[str, Any] | None = root
-    value: Any = data
-    for part in path:
-        found = found and _below(_tagged(_resolve(found, root), value, root), part, root)
-        value = value[part] if _holds(value, part) else None
-    return _resolve(found, root) if found else None
+    schema: dict[str, Any] | None = root
+    for depth, part in enumerate(path):
+        tagged = schema and _tagged(_resolve(schema, root), value_at(data, path[:depth]), root)
+        schema = tagged and _below(tagged, part, root)
+    return _resolve(schema, root) if schema else None
 
 
 def describe(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
@@ -133,12 +133,12 @@ def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, An
 
 def _below(schema: dict[str, Any], part: str | int, root: dict[str, Any]) -> dict[str, Any] | None:
     for option in schema.get("anyOf") or schema.get("oneOf") or ():
-        if (found := _below(_resolve(option, root), part, root)) is not None:
-            return found
+        if (below := _below(_resolve(option, root), part, root)) is not None:
+            return below
     if isinstance(part, int) and "items" in schema:
         return dict(schema["items"])
-    found = schema.get("properties", {}).get(part)
-    return dict(found) if found is not None else None
+    field = schema.get("properties", {}).get(part)
+    return None if field is None else dict(field)
 
 
 def _tagged(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> dict[str, Any]:
@@ -155,12 +155,12 @@ def _faults(
     config: type[BaseModel], data: Mapping[str, Any], error: ValidationError
 ) -> list[Fault]:
     """One fault per value: of the errors of a union's members, those that lie deepest."""
-    found: dict[Path, list[Any]] = {}
+    details: dict[Path, list[Any]] = {}
     for detail in error.errors(include_url=False):
-        found.setdefault(_path_in(data, detail), []).append(detail)
-    above = {path[:length] for path in found for length in range(1, len(path))}
-    deepest = (path for path in found if path not in above)
-    return [_fault(config, data, path, _best(found[path])) for path in islice(deepest, _MAX_FAULTS)]
+        details.setdefault(_path_in(data, detail), []).append(detail)
+    above = {path[:length] for path in details for length in range(1, len(path))}
+    deepest = islice((path for path in details if path not in above), _MAX_FAULTS)
+    return [_fault(config, data, path, min(details[path], key=_rank)) for path in deepest]
 
 
 def _path_in(data: Any, detail: Mapping[str, Any]) -> Path:
@@ -168,7 +168,7 @@ def _path_in(data: Any, detail: Mapping[str, Any]) -> Path:
     path: Path = ()
     loc: Sequence[str | int] = detail["loc"]
     for part in loc:
-        if _holds(data, part):
+        if holds(data, part):
             data = data[part]
         elif not (detail["type"] == "missing" and part == loc[-1]) and len(path):
             continue
@@ -176,24 +176,21 @@ def _path_in(data: Any, detail: Mapping[str, Any]) -> Path:
     return path
 
 
-def _best(details: list[Any]) -> Any:
-    def rank(detail: Any) -> int:
-        return next(i for i, word in enumerate(_RANKS) if word in detail["type"])
-
-    return min(details, key=rank)
+def _rank(detail: Mapping[str, Any]) -> int:
+    return next(i for i, word in enumerate(_RANKS) if word in detail["type"])
 
 
 def _fault(config: type[BaseModel], data: Any, path: Path, detail: Mapping[str, Any]) -> Fault:
     root = json_schema_of(config)
     if detail["type"] == "extra_forbidden":
         parent = schema_at(config, path[:-1], data) or {}
-        known = _tagged(parent, _value_at(data, path[:-1]), root).get("properties", {})
+        known = _tagged(parent, value_at(data, path[:-1]), root).get("properties", {})
         return Fault(path, unknown_name(config, path, tuple(known)), unknown=True)
     schema = schema_at(config, path, data)
     expected = describe(schema, root) if schema and path else ""
     if detail["type"] == "missing":
         return Fault(path, Problem("is missing", expected=expected))
-    received = _value_at(data, path)
+    received = value_at(data, path)
     what, specific, mend = _words(detail, received)
     text = to_text(received) if path and received is not None else ""
     told = detail["type"] == "value_error"
@@ -262,23 +259,5 @@ def unknown_name(config: type[BaseModel], path: Path, fields: tuple[str, ...] = 
     """
     known = fields or tuple(config.model_fields)
     name = str(path[-1])
-    near = nearest(name.partition(":")[0], known)
-    mend = f"{near}?" if near else ""
-    if ":" in name:
-        mend = "a space after the colon"
-    return Problem("is not known", received=name, expected=", ".join(known), mend=mend)
-
-
-def _value_at(data: Any, path: Path) -> Any:
-    """The value that a fault is about; None where it is a default."""
-    for part in path:
-        if not _holds(data, part):
-            return None
-        data = data[part]
-    return data
-
-
-def _holds(data: Any, part: str | int) -> bool:
-    if isinstance(data, list):
-        return isinstance(part, int) and part < len(data)
-    return isinstance(data, dict) and part in data
+    expected = ", ".join(known)
+    return Problem("is not known", received=name, expected=expected, mend=mend_name(name, known))

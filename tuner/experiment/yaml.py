@@ -1,4 +1,4 @@
-"""Reads a file strictly as YAML 1.2 core, and remembers where each value stood.
+"""Reads a file strictly as YAML 1.2 core, remembers where each value stood, and writes values.
 
 What makes an experiment mean something else than it says is refused: duplicate keys, anchors and
 aliases, tags, several documents, keys that are no strings, numbers that are not finite.
@@ -6,18 +6,17 @@ aliases, tags, several documents, keys that are no strings, numbers that are not
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml as pyyaml
 
 from tuner.errors import InputError, Problem
-from tuner.experiment.scalars import resolve, write
-
-Path = tuple[str | int, ...]
-"""Names and list indices from the top of a file down to a value."""
+from tuner.experiment.document import MAX_PROBLEMS, Document, Located, Path
 
 # What a person writes by hand lies far below; above, reading and checking would take seconds.
 MAX_CHARACTERS = 250_000
@@ -39,9 +38,6 @@ MAX_LISTED_CHARACTERS = 4_000_000
 """Most characters, and bytes, of a file that holds them."""
 MAX_NAME = 200
 """Most characters of a name."""
-MAX_PROBLEMS = 100
-"""Most mistakes that are looked for; whoever made so many made one."""
-
 _QUICK_CHARACTERS = 20_000  # longer lists are read by libyaml, whose messages are poorer
 
 _UNPRINTABLE = re.compile(
@@ -49,66 +45,21 @@ _UNPRINTABLE = re.compile(
 )
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_OCTAL = re.compile(r"0o[0-7]+")
+_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_LARGEST = 2**63 - 1
 
-class Place(NamedTuple):
-    """A line of a file; column 0 is the whole line."""
-
-    source: str
-    line: int
-    column: int = 0
-
-    def __str__(self) -> str:
-        column = f":{self.column}" if self.column else ""
-        return f"{self.source}:{self.line}{column}"
-
-
-@dataclass(frozen=True)
-class Document:
-    """Plain values, and the place of each: line and column count from 1.
-
-    `overrides` are values that the command line set, and how they were written there; `elsewhere`
-    are those that another file holds.
-    """
-
-    value: Any
-    source: str
-    positions: Mapping[Path, tuple[int, int]]
-    overrides: tuple[tuple[Path, str], ...] = ()
-    elsewhere: Mapping[Path, Place] = field(default_factory=dict)
-
-    def position(self, path: Path) -> tuple[int, int]:
-        """Line and column of the value, or of what encloses it where it was not written."""
-        while path not in self.positions and path:
-            path = path[:-1]
-        return self.positions.get(path, (1, 1))
-
-    def where(self, path: Path) -> str:
-        """`file:line:column`, or the override that wrote the value."""
-        if place := self._place(path):
-            return str(place)
-        for overridden, label in reversed(self.overrides):
-            made_for_it = path not in self.positions and overridden[: len(path)] == path
-            if path and (path[: len(overridden)] == overridden or made_for_it):
-                return label
-        line, column = self.position(path)
-        return f"{self.source}:{line}:{column}"
-
-    def knows(self, path: Path) -> bool:
-        """Whether the value has a place of its own."""
-        return path in self.positions or path in self.elsewhere
-
-    def order(self, path: Path) -> tuple[bool, tuple[int, int], tuple[int, int]]:
-        """Sorts places: line by line, another file's where it is named, overrides last."""
-        overridden = self.where(path).startswith("-S ")
-        place = self._place(path)
-        return overridden, self.position(path), place[1:] if place else (0, 0)
-
-    def _place(self, path: Path) -> Place | None:
-        """Where another file holds the value, or what encloses it."""
-        if not self.elsewhere:
-            return None
-        shorter = (path[:length] for length in range(len(path), 0, -1))
-        return next((self.elsewhere[one] for one in shorter if one in self.elsewhere), None)
+# What a double-quoted scalar must escape beyond JSON: line breaks and signs YAML cannot hold.
+_ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def read_yaml(text: str, source: str) -> Document:
@@ -124,9 +75,7 @@ def read_yaml(text: str, source: str) -> Document:
     return document
 
 
-def compose(
-    text: str, source: str, listed: Path = LISTED
-) -> tuple[Document, list[tuple[Path, Problem]]]:
+def compose(text: str, source: str, listed: Path = LISTED) -> tuple[Document, Located]:
     """Like `read_yaml`, but what does not stop the reading is returned, each with its path.
 
     Raises:
@@ -141,7 +90,8 @@ def compose(
         raise InputError(_syntax(error, source)) from None
     except (pyyaml.YAMLError, ValueError, OverflowError) as error:
         what = f"not readable as YAML: {' '.join(str(error).split())}"
-        raise InputError(Problem(what, f"{source}:{composer.line}:{composer.column}")) from None
+        line, column = composer.here
+        raise InputError(Problem(what, f"{source}:{line}:{column}")) from None
     return Document(value, source, composer.positions), composer.problems
 
 
@@ -153,9 +103,8 @@ class _Composer:
     source: str
     listed: Path
     positions: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    problems: list[tuple[Path, Problem]] = field(default_factory=list)
-    line: int = 1
-    column: int = 1
+    problems: Located = field(default_factory=list)
+    here: tuple[int, int] = (1, 1)
     num_values: int = 0
     num_listed: int = 0
 
@@ -163,36 +112,30 @@ class _Composer:
         """The value of the only document; None for an empty text."""
         quick = len(self.text) > _QUICK_CHARACTERS and pyyaml.__with_libyaml__
         loader = pyyaml.CSafeLoader if quick else pyyaml.SafeLoader
-        events: Iterator[Any] = pyyaml.parse(self.text, Loader=loader)
+        self._events: Iterator[Any] = pyyaml.parse(self.text, Loader=loader)
         value = None
         documents = 0
-        for event in events:
-            self._move_to(event)
+        for event in self._events:
+            self.here = _place(event)
             if isinstance(event, pyyaml.DocumentStartEvent):
                 documents += 1
-                self._check_start(event, documents)
-                value = self._node(next(events), (), events)
+                if documents > 1:
+                    self._refuse(event, "a second document", "one document a file")
+                if event.tags or event.version not in (None, (1, 2)):
+                    self._refuse(event, "a YAML directive", "plain YAML 1.2")
+                value = self._node(next(self._events), ())
         return value
 
-    def _check_start(self, event: Any, documents: int) -> None:
-        if documents > 1:
-            raise InputError(self._problem(event, "a second document", "one document a file"))
-        if event.tags or event.version not in (None, (1, 2)):
-            raise InputError(self._problem(event, "a YAML directive", "plain YAML 1.2"))
-
-    def _move_to(self, event: Any) -> None:
-        self.line, self.column = event.start_mark.line + 1, event.start_mark.column + 1
-
-    def _node(self, event: Any, path: Path, events: Iterator[Any]) -> Any:
-        self._move_to(event)
-        self.positions.setdefault(path, (self.line, self.column))
+    def _node(self, event: Any, path: Path) -> Any:
+        self.here = _place(event)
+        self.positions.setdefault(path, self.here)
         self._count(event, path)
         self._check_depth(event, len(path))
         self._check_plain(event, path)
         if isinstance(event, pyyaml.MappingStartEvent):
-            return self._mapping(path, events)
+            return self._mapping(path)
         if isinstance(event, pyyaml.SequenceStartEvent):
-            return self._sequence(path, events)
+            return self._sequence(path)
         return None if isinstance(event, pyyaml.AliasEvent) else self._scalar(event, path)
 
     def _count(self, event: Any, path: Path) -> None:
@@ -209,8 +152,7 @@ class _Composer:
         return depth if depth >= 0 and path[: len(self.listed)] == self.listed else None
 
     def _check_plain(self, event: Any, path: Path) -> None:
-        anchor = getattr(event, "anchor", None)
-        tag = getattr(event, "tag", None)
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
         if isinstance(event, pyyaml.AliasEvent):
             what = f"alias *{short(str(anchor))}"
             self._report(event, path, what, "the value itself, written out")
@@ -219,46 +161,43 @@ class _Composer:
         elif tag is not None:
             self._report(event, path, f"tag {short(tag)}", "a value without tag")
 
-    def _mapping(self, path: Path, events: Iterator[Any]) -> dict[str, Any]:
+    def _mapping(self, path: Path) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
-        for event in events:
+        for event in self._events:
             if isinstance(event, pyyaml.MappingEndEvent):
                 return mapping
-            key = self._key(event, path, events)
-            below = (*path, key)
-            self._check_most(event, len(mapping) + 1, MAX_NAMES, "names in one mapping")
-            if key in mapping:
-                self._duplicate(event, below)
-                self._skip(next(events), events)
+            if not isinstance(event, pyyaml.ScalarEvent):
+                self._report(event, path, "a key that is no string", "a name before the colon")
+                self._skip(event)
+                self._skip(next(self._events))
                 continue
-            self.positions[below] = (event.start_mark.line + 1, event.start_mark.column + 1)
-            mapping[key] = self._node(next(events), below, events)
+            below = (*path, event.value)
+            self._check_key(event, below, len(mapping) + 1)
+            if event.value in mapping:
+                what = f"{event.value} is written twice; first in line {self.positions[below][0]}"
+                self._report(event, below, what, "")
+                self._skip(next(self._events))
+                continue
+            self.positions[below] = _place(event)
+            mapping[event.value] = self._node(next(self._events), below)
         return mapping
 
-    def _key(self, event: Any, path: Path, events: Iterator[Any]) -> str:
-        if not isinstance(event, pyyaml.ScalarEvent):
-            self._report(event, path, "a key that is no string", "a name before the colon")
-            self._skip(event, events)
-            return ""
+    def _check_key(self, event: Any, path: Path, number: int) -> None:
         self._check_most(event, len(event.value), MAX_NAME, "characters in a name")
-        self._check_plain(event, (*path, event.value))
-        if not isinstance(self._scalar(event, (*path, event.value)), str):
-            self._report(
-                event,
-                (*path, event.value),
-                f"the key {event.value or 'null'} is no string",
-                "a name before the colon",
-            )
-        return str(event.value)
+        self._check_plain(event, path)
+        if not isinstance(self._scalar(event, path), str):
+            what = f"the key {event.value or 'null'} is no string"
+            self._report(event, path, what, "a name before the colon")
+        self._check_most(event, number, MAX_NAMES, "names in one mapping")
 
-    def _sequence(self, path: Path, events: Iterator[Any]) -> list[Any]:
+    def _sequence(self, path: Path) -> list[Any]:
         items: list[Any] = []
         most = MAX_ENTRIES if self._depth_in_list(path) in (0, 1) else MAX_ITEMS
-        for event in events:
+        for event in self._events:
             if isinstance(event, pyyaml.SequenceEndEvent):
                 return items
             self._check_most(event, len(items) + 1, most, "items in one list")
-            items.append(self._node(event, (*path, len(items)), events))
+            items.append(self._node(event, (*path, len(items))))
         return items
 
     def _scalar(self, event: Any, path: Path) -> Any:
@@ -272,7 +211,7 @@ class _Composer:
             self._report(event, path, "a control character in a string", "printable text")
         return event.value
 
-    def _skip(self, event: Any, events: Iterator[Any]) -> None:
+    def _skip(self, event: Any) -> None:
         """Passes over a whole node."""
         depth = 0
         while True:
@@ -281,19 +220,18 @@ class _Composer:
             if depth == 0:
                 return
             self._check_depth(event, depth)
-            event = next(events)
+            event = next(self._events)
 
     def _check_most(self, event: Any, count: int, most: int, what: str) -> None:
         if count > most:
-            raise InputError(self._problem(event, f"too many {what}", f"at most {most:,}"))
+            self._refuse(event, f"too many {what}", f"at most {most:,}")
 
     def _check_depth(self, event: Any, depth: int) -> None:
         if depth > MAX_DEPTH:
-            raise InputError(self._problem(event, _TOO_DEEP, "a flatter file"))
+            self._refuse(event, _TOO_DEEP, "a flatter file")
 
-    def _duplicate(self, event: Any, path: Path) -> None:
-        first = self.positions[path][0]
-        self._report(event, path, f"{event.value} is written twice; first in line {first}", "")
+    def _refuse(self, event: Any, what: str, expected: str) -> None:
+        raise InputError(self._problem(event, what, expected))
 
     def _report(self, event: Any, path: Path, what: str, expected: str) -> None:
         self.problems.append((path, self._problem(event, what, expected)))
@@ -301,9 +239,13 @@ class _Composer:
             raise InputError([problem for _, problem in self.problems])
 
     def _problem(self, event: Any, what: str, expected: str) -> Problem:
-        mark = event.start_mark
-        where = f"{self.source}:{mark.line + 1}:{mark.column + 1}"
-        return Problem(what, where, expected=expected)
+        line, column = _place(event)
+        return Problem(what, f"{self.source}:{line}:{column}", expected=expected)
+
+
+def _place(event: Any) -> tuple[int, int]:
+    """Line and column, which count from 1."""
+    return event.start_mark.line + 1, event.start_mark.column + 1
 
 
 def check_text(text: str, source: str, most: int = MAX_CHARACTERS) -> None:
@@ -316,11 +258,11 @@ def check_text(text: str, source: str, most: int = MAX_CHARACTERS) -> None:
         received = f"{len(text):,} characters"
         expected = f"at most {most:,}"
         raise InputError(Problem("the text is too long", source, received, expected))
-    if found := _UNPRINTABLE.search(text):
-        line = text.count("\n", 0, found.start()) + 1
-        column = found.start() - text.rfind("\n", 0, found.start())
+    if sign := _UNPRINTABLE.search(text):
+        line = text.count("\n", 0, sign.start()) + 1
+        column = sign.start() - text.rfind("\n", 0, sign.start())
         where = f"{source}:{line}:{column}"
-        received = f"U+{ord(found[0]):04X}"
+        received = f"U+{ord(sign[0]):04X}"
         raise InputError(Problem("a control character", where, received, "printable text"))
 
 
@@ -339,6 +281,67 @@ def _syntax(error: pyyaml.MarkedYAMLError, source: str) -> Problem:
     elif "expected ',' or" in problem or "end of stream" in problem:
         mend = "close every bracket and quote"
     return Problem(f"not readable as YAML: {problem}", where, mend=mend)
+
+
+def resolve(text: str) -> Any:
+    """The value of a plain scalar.
+
+    Raises ValueError for a number that cannot be held: not finite, or beyond 64 bits.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return _integer(text, 10)
+    if _OCTAL.fullmatch(text):
+        return _integer(text[2:], 8)
+    if _HEXADECIMAL.fullmatch(text):
+        return _integer(text[2:], 16)
+    if _FLOAT.fullmatch(text):
+        if not math.isfinite(number := float(text)):
+            raise ValueError("is too large for a floating-point number")
+        return number
+    if _NOT_FINITE.fullmatch(text):
+        raise ValueError("is not a finite number")
+    return text
+
+
+def write(value: Any) -> str:
+    """A value in YAML's flow style; `resolve` and the reader give it back exactly."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{write(str(k))}: {write(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(write(item) for item in value) + "]"
+    if isinstance(value, str):
+        return value if _PLAIN.fullmatch(value) and value not in _WORDS else _quote(value)
+    return json.dumps(value)
+
+
+def write_document(value: dict[str, Any]) -> str:
+    """A mapping with one line per value, sections indented; one per mapping of a section's list."""
+    lines: list[str] = []
+    for name, section in value.items():
+        if isinstance(section, dict) and section:
+            lines.append(f"{write(name)}:")
+            for key, item in section.items():
+                if isinstance(item, list) and item and all(isinstance(e, dict) for e in item):
+                    lines += [f"  {write(key)}:", *(f"    - {write(entry)}" for entry in item)]
+                else:
+                    lines.append(f"  {write(key)}: {write(item)}")
+        else:
+            lines.append(f"{write(name)}: {write(section)}")
+    return "\n".join(lines) + "\n"
+
+
+def _integer(text: str, base: int) -> int:
+    # A limit on digits first: int() is quadratic in them.
+    if len(text) > 80 or abs(number := int(text, base)) > _LARGEST:
+        raise ValueError("is beyond 64 bits")
+    return number
+
+
+def _quote(text: str) -> str:
+    escaped = json.dumps(text, ensure_ascii=False)
+    return _ESCAPED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", escaped)
 
 
 def to_text(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 A few closed configurations in which each open value occurs are validated; then the combinations
 of what fields could depend on each other by, so that `depth: 42` is found where it meets
-`bottleneck: true`, and forgiven where a constraint keeps them apart.
+`bottleneck: true`, and forgiven where a constraint keeps them apart. No two branches may admit the
+same configuration, which would then run twice.
 """
 
 from __future__ import annotations
@@ -16,14 +17,13 @@ from pydantic import BaseModel
 
 from tuner.errors import Problem
 from tuner.experiment.constraints import Constraint, ConstraintError
+from tuner.experiment.document import MAX_PROBLEMS, Findings, Path, value_at
 from tuner.experiment.domain import Choice, Domain, identity, parse_range
-from tuner.experiment.expansion import Leaf, Shape
-from tuner.experiment.fields import closed, known_names, used_leaves
-from tuner.experiment.findings import Findings
 from tuner.experiment.schema import STRUCTURAL
+from tuner.experiment.shapes import Classes, Leaf, Shape
 from tuner.experiment.space import Axis, Branch
 from tuner.experiment.validation import Fault, is_integer, plain, unknown_name, validate
-from tuner.experiment.yaml import MAX_PROBLEMS, Path, to_text
+from tuner.experiment.yaml import to_text
 from tuner.models import FAMILIES
 from tuner.models.family import runtime_fields
 
@@ -35,9 +35,12 @@ _MAX_POINTS = 1_000
 # Training fields that are checked against each other.
 _COUPLED = ("training.epochs", "training.warmup_epochs")
 
+Domains = dict[tuple[str, ...], Domain]
+"""What each field of a branch may be."""
+
 
 @dataclass(frozen=True)
-class Open:
+class OpenLeaf:
     """An open leaf with the values that are checked, and where each was written."""
 
     leaf: Leaf
@@ -69,19 +72,19 @@ class BranchCheck:
     def __init__(
         self,
         shape: Shape,
-        classes: Mapping[str, type[BaseModel]],
+        classes: Classes,
         constraints: Sequence[Constraint],
         findings: Findings,
         efforts: Efforts,
     ) -> None:
-        self._shape = used_leaves(shape)
+        self._shape = shape.used()
         self._classes = classes
-        names = known_names(shape, classes)
+        names = shape.names(classes)
         self._constraints = [c for c in constraints if names.issuperset(c.dotted)]
         self._findings = findings
         self._efforts = efforts
         self._spent = 0
-        self._opens: list[Open] = []
+        self._opens: list[OpenLeaf] = []
         self._dumps: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
         self._memo: dict[Any, list[Fault]] = {}
         self._interior: set[Path] = set()
@@ -101,17 +104,14 @@ class BranchCheck:
     def _drop_unknown(self) -> None:
         """Names that no field has are reported once, and not for every combination of values."""
         fields = {name: config.model_fields for name, config in self._classes.items()}
-        unknown = [
-            leaf
-            for leaf in self._shape.leaves
-            if leaf.path[0] in fields and leaf.path[1] not in fields[leaf.path[0]]
-        ]
+        leaves = [leaf for leaf in self._shape.leaves if leaf.path[0] in fields]
+        unknown = [leaf for leaf in leaves if leaf.path[1] not in fields[leaf.path[0]]]
         for leaf in unknown[:MAX_PROBLEMS]:
             section, name = leaf.path[:2]
             fault = Fault((name,), unknown_name(self._classes[section], (name,)), unknown=True)
             self._findings.add(leaf.source, f"{section}.{name}", self._explained(section, fault))
-        dropped = set(map(id, unknown))
-        kept = tuple(leaf for leaf in self._shape.leaves if id(leaf) not in dropped)
+        dropped = {leaf.path for leaf in unknown}
+        kept = tuple(leaf for leaf in self._shape.leaves if leaf.path not in dropped)
         self._shape = Shape(kept, self._shape.weight)
 
     def _open_leaves(self, grid: bool) -> None:
@@ -125,22 +125,22 @@ class BranchCheck:
             if grid and not opened.domain.is_finite:
                 what = "a range without count or step has no end of points for a grid"
                 mend = f"{to_text({**leaf.node, 'count': 5})}, or search.method: random"
-                problem = Problem(what, received=to_text(leaf.node), mend=mend)
-                self._findings.add(leaf.source, leaf.name, problem)
+                received = to_text(leaf.node)
+                self._findings.report(leaf.source, leaf.name, what, received=received, mend=mend)
 
-    def _open_choice(self, leaf: Leaf) -> Open:
+    def _open_choice(self, leaf: Leaf) -> OpenLeaf:
         indices = leaf.options or ()
         values = [leaf.node["choice"][index] for index in indices]
         sources = [(*leaf.source, "choice", index) for index in indices]
         seen = set()
         for value, source in zip(values, sources, strict=True):
             if identity(value) in seen:
-                problem = Problem(f"{to_text(value)} is listed twice", mend="keep one of them")
-                self._findings.add(source, leaf.name, problem)
+                what, mend = f"{to_text(value)} is listed twice", "keep one of them"
+                self._findings.report(source, leaf.name, what, mend=mend)
             seen.add(identity(value))
-        return Open(leaf, Choice(tuple(values)), values, sources)
+        return OpenLeaf(leaf, Choice(tuple(values)), values, sources)
 
-    def _open_range(self, leaf: Leaf) -> Open | None:
+    def _open_range(self, leaf: Leaf) -> OpenLeaf | None:
         config = self._classes.get(leaf.path[0])
         parsed = parse_range(leaf.node, is_integer(config, leaf.path[1:]) if config else None)
         if isinstance(parsed, Problem):
@@ -152,7 +152,9 @@ class BranchCheck:
         elif parsed.integer and parsed.maximum - parsed.minimum < _MAX_POINTS:
             values = range(int(parsed.minimum), int(parsed.maximum) + 1)
         inside = [leaf.source] * (len(values) - 2)
-        return Open(leaf, parsed, values, [(*leaf.source, "min"), *inside, (*leaf.source, "max")])
+        return OpenLeaf(
+            leaf, parsed, values, [(*leaf.source, "min"), *inside, (*leaf.source, "max")]
+        )
 
     def _check_covering(self) -> None:
         """Each open value at least once."""
@@ -162,7 +164,9 @@ class BranchCheck:
             self._check(digits, certain=False)
             self._efforts.covering -= self._spent - before
             if self._efforts.covering < 0:
-                self._findings.add((), "the search space", _too_much())
+                what = "has more values in more branches than can be checked"
+                mend = "fewer options, or several experiments"
+                self._findings.report((), "the search space", what, mend=mend)
                 return
 
     def _check_combinations(self) -> None:
@@ -174,7 +178,7 @@ class BranchCheck:
                 return
             self._check(digits, certain=True)
 
-    def _is_coupled(self, open_: Open) -> bool:
+    def _is_coupled(self, open_: OpenLeaf) -> bool:
         name = open_.leaf.name
         if not open_.domain.is_finite:
             return self._is_structural(open_.leaf)
@@ -194,55 +198,55 @@ class BranchCheck:
             self._spent += len(faults)
             excluded = bool(faults) and self._is_excluded(digits)
             for fault in faults:
-                if not excluded or not (certain or self._may_be_kept_apart(section, fault)):
-                    self._report(section, fault, digits)
+                leaf = self._leaf(section, fault)
+                # Of structural values, the combinations that trials can have are checked later.
+                later = leaf is None or (section == "model" and self._is_structural(leaf))
+                if not excluded or not (certain or later):
+                    self._report(section, fault, leaf, digits)
 
     def _faults(self, section: str, digits: Sequence[int]) -> list[Fault]:
-        own = tuple(
-            d for o, d in zip(self._opens, digits, strict=True) if o.leaf.path[0] == section
-        )
-        if (section, own) not in self._memo:
+        opens = zip(self._opens, digits, strict=True)
+        key = section, tuple(digit for open_, digit in opens if open_.leaf.path[0] == section)
+        if key not in self._memo:
             data = self._data(section, digits)
             checked = validate(self._classes[section], data)
             if isinstance(checked, BaseModel):
                 self._dumps.setdefault(section, []).append((data, plain(checked)))
-            self._memo[section, own] = [] if isinstance(checked, BaseModel) else checked
-        return self._memo[section, own]
+            self._memo[key] = [] if isinstance(checked, BaseModel) else checked
+        return self._memo[key]
 
     def _data(self, section: str, digits: Sequence[int]) -> dict[str, Any]:
         data: dict[str, Any] = {}
         values = {o.leaf.path: o.values[d] for o, d in zip(self._opens, digits, strict=True)}
         for leaf in self._shape.leaves:
             if leaf.path[0] == section and (leaf.path in values or not leaf.is_axis):
-                _put(data, leaf.path[1:], values.get(leaf.path, leaf.node))
+                mapping = data
+                for part in leaf.path[1:-1]:
+                    mapping = mapping.setdefault(part, {})
+                mapping[leaf.path[-1]] = values.get(leaf.path, leaf.node)
         return data
 
     def _is_excluded(self, digits: Sequence[int]) -> bool:
         """Whether a constraint keeps trials from having this combination."""
-        known = {o.leaf.name: o.values[d] for o, d in zip(self._opens, digits, strict=True)}
+        known = {leaf.name: leaf.node for leaf in self._shape.leaves if not leaf.is_axis}
+        known |= {o.leaf.name: o.values[d] for o, d in zip(self._opens, digits, strict=True)}
         endless = {o.leaf.name for o in self._opens if not o.domain.is_finite}
         for constraint in self._constraints:
             if endless.isdisjoint(constraint.dotted):
-                values = {name: self._value(name, known) for name in constraint.dotted}
+                defaults = {
+                    name: self._default(name) for name in constraint.dotted if name not in known
+                }
                 self._spent += 1
                 try:
-                    if not constraint(values):
+                    if not constraint(known | defaults):
                         return True
                 except ConstraintError:
                     continue  # Values that are wrong anyway; otherwise it is reported later.
         return False
 
-    def _value(self, name: str, known: Mapping[str, Any]) -> Any:
+    def _default(self, name: str) -> Any:
         section, field_name = name.split(".", 1)
-        leaf = self._shape.leaf(section, *field_name.split("."))
-        if name in known or (leaf and not leaf.is_axis):
-            return known.get(name, leaf.node if leaf else None)
         return self._classes[section].model_fields[field_name].get_default()
-
-    def _may_be_kept_apart(self, section: str, fault: Fault) -> bool:
-        """Whether the combinations that trials can have are checked after this one."""
-        leaf = self._leaf(section, fault)
-        return leaf is None or (section == "model" and self._is_structural(leaf))
 
     def _leaf(self, section: str, fault: Fault) -> Leaf | None:
         """The written value that a fault is about."""
@@ -253,11 +257,12 @@ class BranchCheck:
                 return leaf
         return None
 
-    def _report(self, section: str, fault: Fault, digits: Sequence[int]) -> None:
-        leaf = self._leaf(section, fault)
+    def _report(self, section: str, fault: Fault, leaf: Leaf | None, digits: Sequence[int]) -> None:
         name = ".".join(str(part) for part in (section, *fault.path))
         if leaf is None:
-            self._findings.add(self._section_source(section), name, fault.problem)
+            written = (leaf for leaf in self._shape.leaves if leaf.path[0] == section)
+            source = next((leaf.source[:-1] for leaf in written), (section,))
+            self._findings.add(source, name, fault.problem)
             return
         source = leaf.source
         for open_, digit in zip(self._opens, digits, strict=True):
@@ -275,20 +280,13 @@ class BranchCheck:
         problem = fault.problem
         if section != "model" or not fault.unknown:
             return problem
-        name, own = str(fault.path[-1]), self._family()
+        name, own = str(fault.path[-1]), str(self._shape.closed("model", "family"))
         others = [f for f in FAMILIES if name in FAMILIES[f].config.model_fields]
         mend = problem.mend
         if others and own not in others:
             option = f"{{family: {others[0]}, {name}: …}}"
             mend = f"give each family its own names: model: {{choice: [{option}, …]}}"
         return Problem(f"is not known to {own}", "", problem.received, problem.expected, mend)
-
-    def _family(self) -> str:
-        return str(closed(self._shape.leaf("model", "family")))
-
-    def _section_source(self, section: str) -> Path:
-        sources = (leaf.source[:-1] for leaf in self._shape.leaves if leaf.path[0] == section)
-        return next(sources, (section,))
 
     def _build(self) -> Branch:
         base = {section: self._dumps[section][0][1] for section in ("model", "training")}
@@ -305,41 +303,72 @@ class BranchCheck:
             sources={leaf.name: leaf.source for leaf in self._shape.leaves},
         )
 
-    def _axis(self, open_: Open) -> Axis:
+    def _axis(self, open_: OpenLeaf) -> Axis:
         domain = open_.domain
         if isinstance(domain, Choice):
-            held = self._held(open_.leaf.path)
+            path = open_.leaf.path[1:]
+            # Values as written to values as the field holds them: 0 is 0.0 for a rate.
+            held = {
+                identity(value_at(data, path)): value_at(dump, path)
+                for data, dump in self._dumps[open_.leaf.path[0]]
+            }
             domain = Choice(tuple(held.get(identity(value), value) for value in domain.options))
         return Axis(open_.leaf.path, domain, self._is_structural(open_.leaf))
 
-    def _held(self, path: tuple[str, ...]) -> dict[Any, Any]:
-        """Values as written to values as the field holds them: 0 is 0.0 for a rate."""
-        dumps = self._dumps[path[0]]
-        return {identity(_get(data, path[1:])): _get(dump, path[1:]) for data, dump in dumps}
-
     def _switches(self, model: Mapping[str, Any]) -> Iterator[str]:
         """The runtime fields of the model that are on anywhere in the branch."""
-        opens = {
-            open_.leaf.path[1]: open_ for open_ in self._opens if open_.leaf.path[0] == "model"
-        }
+        opens = {open_.leaf.name: open_.values for open_ in self._opens}
         for name in runtime_fields(self._classes["model"]):  # type: ignore[arg-type]
-            values = opens[name].values if name in opens else [model[name]]
-            if any(values):
+            if any(opens.get(f"model.{name}", [model[name]])):
                 yield name
 
 
-def _too_much() -> Problem:
-    what = "has more values in more branches than can be checked"
-    return Problem(what, mend="fewer options, or several experiments")
+def find_overlap(branches: Sequence[Branch]) -> Branch | None:
+    """The first branch that shares a configuration with an earlier one, constraints aside."""
+    for group in _groups(branches):
+        for index, (branch, domains) in enumerate(group):
+            for _, earlier in group[:index]:
+                if all(_meet(domain, earlier[path]) for path, domain in domains.items()):
+                    return branch
+    return None
 
 
-def _put(data: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for part in path[:-1]:
-        data = data.setdefault(part, {})
-    data[path[-1]] = value
+def _groups(branches: Sequence[Branch]) -> Iterator[list[tuple[Branch, Domains]]]:
+    """Branches that could overlap: of one family, same names, and equal where all are fixed."""
+    alike: dict[Any, list[tuple[Branch, Domains]]] = {}
+    for branch in branches:
+        domains = _domains(branch)
+        key = (branch.model["family"], frozenset(domains))
+        alike.setdefault(key, []).append((branch, domains))
+    for group in alike.values():
+        fixed = [p for p in group[0][1] if all(_is_fixed(domains[p]) for _, domains in group)]
+        equal: dict[Any, list[tuple[Branch, Domains]]] = {}
+        for branch, domains in group:
+            key = tuple(identity(domains[path].points()[0]) for path in fixed)
+            equal.setdefault(key, []).append((branch, domains))
+        yield from equal.values()
 
 
-def _get(data: Any, path: tuple[str, ...]) -> Any:
-    for part in path:
-        data = data.get(part) if isinstance(data, dict) else None
-    return data
+def _is_fixed(domain: Domain) -> bool:
+    return isinstance(domain, Choice) and len(domain.options) == 1
+
+
+def _domains(branch: Branch) -> Domains:
+    """What each used field may be; a fixed one is a choice of one."""
+    fixed = branch.first.flat()
+    axes: Domains = {axis.path: axis.domain for axis in branch.axes}
+    opened = {path[:2] for path in axes}
+    for name, value in fixed.items():
+        path = tuple(name.split("."))
+        if path not in opened:
+            axes[path] = Choice((value,))
+    return axes
+
+
+def _meet(one: Domain, other: Domain) -> bool:
+    """Whether two domains share a value."""
+    if isinstance(one, Choice) or one.is_finite:
+        return any(map(other.contains, one.points()))
+    if isinstance(other, Choice) or other.is_finite:
+        return any(map(one.contains, other.points()))
+    return one.minimum <= other.maximum and other.minimum <= one.maximum
