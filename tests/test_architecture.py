@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"ledger", "experiment", "models", "data"},
     "execution": {"ledger", "search", "training", "experiment", "models", "data"},
 }
+MAY_IMPORT["actions"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 
 FRAMEWORKS = {"keras", "keras_tuner", "tensorflow", "jax", "pandas", "scipy", "ray", "torch"}

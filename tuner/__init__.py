@@ -65,11 +65,11 @@ def run(
         KeyboardInterrupt: Ctrl-C; everything finished is kept, and another call goes on.
     """
     import os
-    from contextlib import suppress
+    import warnings
 
+    from tuner.actions.page import write_run_page
     from tuner.execution.run import run_experiment
     from tuner.ledger.folder import RunFolder
-    from tuner.report.page import write_page
 
     given = data_dir or os.environ.get("TUNER_DATA_DIR")
     run_experiment(
@@ -83,8 +83,8 @@ def run(
         reuse=[RunFolder.open(str(path), Path(results_dir)) for path in reuse],
     )
     folder = RunFolder(Path(results_dir), experiment.name)
-    with suppress(OSError):  # it can be written again at any time
-        write_page([folder], folder.report)
+    if unwritten := write_run_page(folder):
+        warnings.warn(unwritten, RuntimeWarning, stacklevel=2)
     return open_results(folder.path)
 
 

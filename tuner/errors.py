@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
+import tempfile
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -52,3 +56,16 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `name` was most likely meant to be, or None."""
     found = difflib.get_close_matches(str(name), [str(c) for c in candidates], n=1, cutoff=0.5)
     return found[0] if found else None
+
+
+def unexpected(error: Exception) -> tuple[str, str]:
+    """An error that nobody foresaw: what it is, and where its traceback lies, in words."""
+    what = traceback.format_exception_only(error)[-1].strip()
+    again = "TUNER_TRACEBACK=1 prints the traceback"
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="tuner-traceback-", suffix=".txt")
+        os.close(descriptor)
+        Path(name).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    except OSError:
+        return what, again
+    return what, f"the traceback is in {name}; please report it ({again})"

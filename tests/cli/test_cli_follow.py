@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tuner.cli.follow import Sight, frame, lines, seen
+from tuner.actions.follow import Sight, seen
+from tuner.cli.show import frame, sight_lines
 from tuner.errors import InputError
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
@@ -64,7 +65,7 @@ def stepping(ledger: Ledger, number: int):
 
 def test_every_epoch_is_told_once_and_the_end_ends_it(running) -> None:
     folder, ledger = running
-    told = list(lines(seen(folder, 1, stepping(ledger, 1))))
+    told = list(sight_lines(seen(folder, 1, stepping(ledger, 1))))
     assert [line.split(",")[0] for line in told[:3]] == [
         f"trial 1: epoch {epoch}/3" for epoch in (1, 2, 3)
     ]
@@ -98,7 +99,7 @@ def test_a_run_that_goes_away_ends_it(tmp_path: Path) -> None:
         ledger.add([NewTrial("key", CONFIGURATION, {}, 0, 0, "s")])
         ledger.start(1, worker=1)
         train(ledger, 1, 1)
-    told = list(lines(seen(folder, 1, lambda seconds: pytest.fail("waits for nobody"))))
+    told = list(sight_lines(seen(folder, 1, lambda seconds: pytest.fail("waits for nobody"))))
     assert told[-1].startswith("Trial 1: the run has ended, epoch 1/3")
 
 
@@ -126,7 +127,9 @@ def test_a_frame_fits_its_terminal(running, size: tuple[int, int]) -> None:
 def test_a_viewer_never_blocks_the_writer(running) -> None:
     folder, ledger = running
     over = threading.Event()
-    viewer = threading.Thread(target=lambda: list(lines(seen(folder, 1, lambda s: over.wait(0)))))
+    viewer = threading.Thread(
+        target=lambda: list(sight_lines(seen(folder, 1, lambda s: over.wait(0))))
+    )
     viewer.start()
     for epoch in range(1, 200):
         train(ledger, 1, epoch)

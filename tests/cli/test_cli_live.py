@@ -10,8 +10,8 @@ from rich.console import Console
 from tests.cli import recorded_run
 from tests.report.rows import trial
 from tuner.cli.live import LiveView, panel
-from tuner.cli.plain import PlainLines
 from tuner.cli.progress import Best, RunProgress
+from tuner.cli.view import PlainLines
 from tuner.execution.messages import (
     EpochEnded,
     Notice,
@@ -117,7 +117,7 @@ def test_the_best_follows_direction_ties_and_nan() -> None:
     assert progress.best.number == 5
     progress.take(TrialEnded(6, 1, TrialState.FAILED, 0.1, "x", {}, 1))
     assert progress.best.number == 5
-    assert progress.num_failures == 1
+    assert len(progress.failures) == 1
 
 
 def test_a_search_without_a_known_total_is_drawn() -> None:
@@ -159,7 +159,7 @@ def test_trials_that_are_stopped_shorten_the_time_left() -> None:
         progress.take(stopped(number, 0.1, 1, worker=1))
     # Four epochs in 40 s, a mean of one epoch a trial, six trials left.
     assert progress.seconds_left == pytest.approx(60)
-    assert progress.num_stopped == 4
+    assert len(progress.stopped) == 4
 
 
 def test_time_left_of_hyperband_is_that_of_its_planned_epochs() -> None:

@@ -60,6 +60,13 @@ def test_plan_imports_no_framework(tmp_path: Path) -> None:
     assert not modules & FRAMEWORKS
 
 
+@pytest.mark.parametrize(
+    "arguments", [["compare", "grid", "--by", "depth"], ["diff", "grid/1", "grid/2"]]
+)
+def test_comparing_imports_no_framework(arguments: list[str], results: Path) -> None:
+    assert not imported([*arguments, "--results", str(results)])[0] & FRAMEWORKS
+
+
 def test_help_names_every_command_with_its_own_words() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tuner", "--help"], capture_output=True, text=True, check=True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -9,11 +10,24 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import click
 import pytest
+from rich.console import Console
 
+import tuner as package
 from tests.cli import recorded_run
+from tuner.actions import confirm as actions_confirm
+from tuner.cli import confirm, run
+from tuner.cli.live import LiveView
+from tuner.cli.options import command_line
+from tuner.cli.progress import RunProgress
+from tuner.cli.view import PlainLines, SafeView
+from tuner.errors import TunerError
 from tuner.execution.messages import RunEnded
+from tuner.experiment.experiment import load_experiment
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 
@@ -42,6 +56,7 @@ class Scheduler:
 
     def __call__(self, experiment: Any, *, listener: Any, **others: Any) -> RunEnded:
         self.seen = {"experiment": experiment, **others}
+        others["download_progress"](1, 2)
         clock = recorded_run.Clock()
         for event in recorded_run.events(clock):
             listener(event)
@@ -84,8 +99,9 @@ def test_json_is_one_document(tuner, experiment: Path, results: Path, scheduler:
 
 
 def test_options_reach_the_scheduler(
-    tuner, experiment: Path, results: Path, scheduler: Scheduler, tmp_path: Path
+    tuner, experiment: Path, results: Path, scheduler: Scheduler, tmp_path: Path, monkeypatch
 ) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     tuner(
         *("run", experiment, "-S", "training.epochs=7", "-m", "2", "--budget", "1h30m"),
         *("-j", "2", "--gpus", "0,1", "--fail-fast"),
@@ -129,15 +145,152 @@ def test_exit_statuses(
     assert tuner("run", experiment, "--results", results).status == status
 
 
-def test_an_interrupted_run_prints_the_line_to_continue(
+RUNNING = [
+    *("-j", "2", "--gpus", "0,1", "--budget", "12d", "--results", "other place"),
+    *("--data-dir", "data", "--fail-fast", "--hang-timeout", "1h30m", "-q", "--json"),
+]
+SEARCH = [
+    *("grid.yaml", "-S", "model.depth={choice: [20, 32]}", "-S", "training.epochs=3", "-m", "2"),
+    *("--reuse", "a", "--reuse", "b", "--tensorboard", "--dry-run", *RUNNING),
+]
+LEADERS = ["grid", "--top", "2", "--seeds", "9", "--epochs", "3", "--train-images", "7", *RUNNING]
+
+
+def parsed(command: click.Command, arguments: list[str]) -> dict[str, Any]:
+    return command.make_context(command.name, list(arguments)).params
+
+
+@pytest.mark.parametrize("folder_of_the_environment", [None, "data", "elsewhere"])
+@pytest.mark.parametrize(("command", "typed"), [(run.command, SEARCH), (confirm.command, LEADERS)])
+def test_the_line_to_continue_gives_the_same_options_back(
+    command: click.Command,
+    typed: list[str],
+    folder_of_the_environment: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if folder_of_the_environment:
+        monkeypatch.setenv("TUNER_DATA_DIR", folder_of_the_environment)
+    values, defaults = parsed(command, typed), parsed(command, typed[:1])
+    same = {name for name, value in values.items() if value == defaults[name]}
+    assert same <= {"experiment", "name", "engine", "data_dir"}  # every option is tried
+    for expected in (values, defaults):
+        start, name, *arguments = shlex.split(command_line(command, expected))
+        assert (start, name) == ("tuner", command.name)
+        assert parsed(command, arguments) == expected
+
+
+def test_what_was_typed_is_what_is_printed(
     tuner, experiment: Path, results: Path, scheduler: Scheduler
 ) -> None:
     scheduler.ending = "interrupted"
     override = "model.depth={choice: [20, 32]}"
-    options = ["-S", override, "-m", "2", "--budget", "5400s", "--results", str(results), "-q"]
+    options = ["-S", override, "-m", "2", "--budget", "1h30m", "--results", str(results), "-q"]
     said = tuner("run", experiment, *options)
     line = said.err.partition("to continue: ")[2].strip()
     assert shlex.split(line) == ["tuner", "run", str(experiment), *options]
+
+
+def test_an_interrupted_retry_goes_on_as_a_run(
+    tuner, experiment: Path, results: Path, scheduler: Scheduler
+) -> None:
+    kept = results / "grid" / "experiment.yaml"
+    kept.write_text(EXPERIMENT)
+    scheduler.ending = "interrupted"
+    said = tuner("retry", results / "grid", "--stopped", "--budget", "36h", "--fail-fast", "-q")
+    line = said.err.partition("to continue: ")[2].strip()
+    options = ["--budget", "1d12h", "--results", str(results), "--fail-fast", "-q"]
+    assert shlex.split(line) == ["tuner", "run", str(kept), *options]
+
+
+def test_a_confirmation_is_continued_with_all_its_options(
+    tuner, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def run_shown(experiment: Any, options: Any, again: str) -> None:
+        seen.append(again)
+        raise TunerError("seen enough")
+
+    monkeypatch.setattr(confirm, "run_shown", run_shown)
+    monkeypatch.setattr(actions_confirm, "plan_confirmation", lambda *_, **__: mock.Mock())
+    typed = ["grid", "--top", "2", "--budget", "12d", "--results", str(results), "--fail-fast"]
+    tuner("confirm", *typed)
+    assert [shlex.split(line) for line in seen] == [["tuner", "confirm", *typed]]
+
+
+# ---------------------------------------------------------------------- faults in what is shown
+
+
+def broken(*arguments: object, **options: object) -> None:
+    raise ZeroDivisionError("oh")
+
+
+@pytest.fixture
+def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where tracebacks go."""
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+def test_a_page_that_cannot_be_drawn_hides_no_run(
+    tuner, experiment: Path, results: Path, scheduler: Scheduler, monkeypatch, traces: Path
+) -> None:
+    monkeypatch.setattr("tuner.report.page.write_page", broken)
+    said = tuner("run", experiment, "-q", "--results", results)
+    assert said.status == 0
+    assert said.out.startswith("grid: 6 ranked trials, best first\n")
+    (file,) = traces.iterdir()
+    (line,) = said.err.splitlines()
+    assert line.startswith(
+        "report.html could not be written: ZeroDivisionError: oh; tuner report -f html writes it"
+    )
+    assert str(file) in line
+
+
+def test_a_page_that_cannot_be_drawn_hides_no_results(
+    experiment: Path, results: Path, scheduler: Scheduler, monkeypatch, traces: Path
+) -> None:
+    monkeypatch.setattr("tuner.report.page.write_page", broken)
+    monkeypatch.setattr("tuner.execution.run.run_experiment", lambda experiment, **options: None)
+    with pytest.warns(RuntimeWarning, match=r"report.html could not be written: ZeroDivision"):
+        found = package.run(load_experiment(experiment), results_dir=results)
+    assert found.best().number == 2
+
+
+@pytest.mark.parametrize("method", ["__enter__", "__call__", "download", "__exit__"])
+def test_a_view_that_breaks_is_off_and_the_run_goes_on(
+    tuner, experiment: Path, results: Path, scheduler: Scheduler, monkeypatch, traces, method: str
+) -> None:
+    monkeypatch.setattr(PlainLines, method, broken)
+    said = tuner("run", experiment, "--results", results)
+    assert said.status == 0
+    assert said.out.startswith("grid: 6 ranked trials, best first\n")
+    assert said.err.count("the progress of this run is no longer shown: ZeroDivisionError") == 1
+    assert "Traceback" not in said.err
+    assert f"results in {results / 'grid'}" in said.err
+
+
+def test_a_live_view_that_cannot_be_drawn_is_off(monkeypatch, capsys, traces: Path) -> None:
+    monkeypatch.setattr("tuner.cli.live.panel", broken)
+    clock = recorded_run.Clock()
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    with SafeView(LiveView(RunProgress(Objective(), clock), console)) as view:
+        for event in recorded_run.events(clock):
+            view(event)
+        view.download(1, 2)
+    assert capsys.readouterr().err.count("is no longer shown: ZeroDivisionError: oh") == 1
+
+
+def test_files_for_tensorboard_that_cannot_be_written_end_no_run(
+    tuner, experiment: Path, results: Path, scheduler: Scheduler
+) -> None:
+    pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+    (results / "grid" / "tensorboard").write_text("in the way")
+    said = tuner("run", experiment, "--tensorboard", "--results", results)
+    assert said.status == 0
+    assert said.err.count("the files for TensorBoard are not complete: Not a directory") == 1
 
 
 @pytest.mark.parametrize(
@@ -147,6 +300,8 @@ def test_an_interrupted_run_prints_the_line_to_continue(
         (["--engine", "cloud"], "there is no such engine"),
         (["--reuse", "other"], "other"),
         (["--gpus", "a,b"], "not a list of GPUs"),
+        (["--gpus", ","], "not a list of GPUs"),
+        (["--gpus", "0,1", "-j", "1"], "more GPUs than workers"),
         (["--budget", "2"], "is not a time"),
         (["--budget", "h"], "is not a time"),
         (["-m", "0"], "0 is not in the range"),

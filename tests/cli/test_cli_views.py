@@ -12,14 +12,6 @@ from tuner.ledger.folder import RunFolder
 REPORT = Path(__file__).parents[1] / "report" / "golden"
 
 
-def test_report_prints_table_and_summary(tuner, results: Path) -> None:
-    said = tuner("report", "grid", "--results", results)
-    assert said.status == 0
-    table, summary = (REPORT / name for name in ("table.txt", "summary.txt"))
-    assert said.out == f"{table.read_text()}\n{summary.read_text()}"
-    assert "\x1b" not in said.out
-
-
 def test_report_writes_files(tuner, results: Path, tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     said = tuner("report", "grid", "-f", "csv", "-o", path, "--results", results)
@@ -53,11 +45,6 @@ def test_report_html_is_a_file_in_the_folder_of_the_run(tuner, results: Path) ->
     assert (said.status, said.out) == (0, "")
     page = (results / "grid" / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>") and "grid" in page
-
-
-def test_report_latex(tuner, results: Path) -> None:
-    said = tuner("report", "grid", "-f", "latex", "--results", results)
-    assert (said.status, said.out) == (0, (REPORT / "table.tex").read_text())
 
 
 def test_report_groups_are_given_often_or_with_commas(tuner, results: Path) -> None:
@@ -101,12 +88,6 @@ def test_report_of_an_unknown_name_suggests_the_nearest(tuner, results: Path) ->
     said = tuner("report", "gird", "--results", results)
     assert said.status == 2
     assert "did you mean grid?" in said.err
-
-
-def test_status_is_one_line_per_experiment(tuner, results: Path) -> None:
-    said = tuner("status", "--results", results)
-    told = "val_accuracy 0.3000 (trial 2), 2 failed, 1 stopped"
-    assert said.out == f"grid  incomplete  8/10  {told}\n"
 
 
 def test_status_of_a_running_experiment(tuner, results: Path) -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tuner.data.config import DataConfig
 from tuner.execution.messages import WorkerSetup
 from tuner.execution.pools import LocalPool
-from tuner.execution.run import visible_gpus
 
 
 def environments(workers, gpus, environment=None):
@@ -36,8 +33,3 @@ def test_the_backend_is_chosen_before_keras_is_imported():
     (found,) = environments(1, [], {"KERAS_BACKEND": "torch"})
     assert found["KERAS_BACKEND"] == "jax"
     assert "CUDA_VISIBLE_DEVICES" not in found
-
-
-@pytest.mark.parametrize(("given", "expected"), [("4,5", ["4", "5"]), ("", [])])
-def test_several_workers_share_out_the_gpus_that_the_person_made_visible(given, expected):
-    assert visible_gpus({"CUDA_VISIBLE_DEVICES": given}) == expected

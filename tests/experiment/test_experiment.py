@@ -75,6 +75,7 @@ def test_a_budget_is_seconds(parse) -> None:
     text = "model: {family: resnet}\nsearch: {budget: %s}"
     assert parse(text % "90m").search.budget_seconds == 5400
     assert parse(text % "1.5h").search.budget_seconds == 5400
+    assert parse(text % "1h30m").search.budget_seconds == 5400
     assert parse(text % "null").search.budget_seconds is None
 
 

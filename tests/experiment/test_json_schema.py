@@ -31,7 +31,7 @@ GOOD = [
     "factor: {choice: [0.1, 0.2]}}}]}}",
     "model: {family: plain}\ntraining: {beta_2: {min: 0, max: 0.9, scale: reverse_log, count: 3}}",
     "model: {family: resnet}\ndata: {dataset: cifar10, validation: 0.1, augment: [crop]}\n"
-    "search: {method: random, max_trials: 3, budget: 4h, constraints: [depth > 3]}",
+    "search: {method: random, max_trials: 3, budget: 1h30m, constraints: [depth > 3]}",
 ]
 BAD = [
     "training: {epochs: 3}",
@@ -47,6 +47,7 @@ BAD = [
     "model: {family: resnet}\ntraining: {schedule: {step: {at: [0.5], factor: 2}}}",
     "model: {family: resnet}\nsearch: {method: radom}",
     "model: {family: resnet}\nsearch: {budget: 4}",
+    "model: {family: resnet}\nsearch: {budget: 4 hours}",
     "model: {family: resnet}\nname: ../x",
     "model: {family: resnet}\nmodl: 3",
 ]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +12,10 @@ import click
 from tuner.cli import terminal
 from tuner.cli.options import json_option, output_option, results_option
 from tuner.errors import InputError, Problem
-from tuner.ledger.folder import RunFolder, write_atomically
-from tuner.report.record import read_record
 from tuner.report.tabular.render import plain
 
 if TYPE_CHECKING:
     from tuner.report.comparing.compare import Comparison
-    from tuner.report.comparing.sides import Source
 
 FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
 
@@ -68,45 +63,19 @@ def command(
         raise InputError(Problem("needs a file", "-f html", expected="-o FILE"))
     if target is not None and not math.isfinite(target):
         raise InputError(Problem("this is no score", "--target", str(target), "a finite number"))
-    from tuner.report.comparing import compare  # late: needs numpy
+    # Late: they need numpy.
+    from tuner.actions.compare import read_sources
+    from tuner.report.comparing.compare import CompareOptions, compare
 
-    options = compare.CompareOptions(by, baseline, target)
-    sources = _sources(names, results_dir)
-    found = compare.compare(sources, options)
-    text = _page(sources, found) if form == "html" else _rendered(found, form, output is None)
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        write_atomically(output, text)
-    except OSError as error:
-        problem = Problem("cannot write", where=str(output), received=error.strerror or str(error))
-        raise InputError(problem) from error
+    sources = read_sources(names, results_dir)
+    found = compare(sources, CompareOptions(by, baseline, target))
+    if form == "html":
+        from tuner.report.page import comparison_page
 
-
-def _sources(names: Sequence[str], results_dir: Path) -> list[Source]:
-    """Records first, so that a wrong name or objective is said before the curves are read."""
-    from tuner.report.comparing import sides
-
-    folders = [RunFolder.open(name, results_dir) for name in names]
-    records = [read_record(folder) for folder in folders]
-    records = [
-        replace(record, name=name) if _is_ambiguous(folder, folders) else record
-        for name, folder, record in zip(names, folders, records, strict=True)
-    ]
-    sides.check_objectives(records)
-    return [sides.read_source(f, record) for f, record in zip(folders, records, strict=True)]
-
-
-def _is_ambiguous(folder: RunFolder, folders: Sequence[RunFolder]) -> bool:
-    """Whether another folder has its name, so that only the path tells them apart."""
-    return any(other.name == folder.name and other != folder for other in folders)
-
-
-def _page(sources: Sequence[Source], found: Comparison) -> str:
-    from tuner.report.page import comparison_page
-
-    return comparison_page(sources, found)
+        text = comparison_page(sources, found)
+    else:
+        text = _rendered(found, form, output is None)
+    terminal.emit(text, output)
 
 
 def _rendered(found: Comparison, form: str, to_terminal: bool) -> str:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import json_option, results_option
-from tuner.cli.which import wanted_trial
+from tuner.cli.options import find_trial, json_option, results_option
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.report import words
@@ -63,7 +62,7 @@ def command(
     path = output or Path(f"{folder.name}-{trial}{ENDING}")
     check_target(path, force=force)
     with Ledger.open_read_only(folder.ledger) as ledger:
-        row = wanted_trial(ledger, folder, trial)
+        row = find_trial(ledger, folder, trial)
     found = export(folder, row, path, standard=not keep_layers, probabilities=probabilities)
     if found.model.kept_because:
         told = f"layers of tuner were kept: {words.printable(found.model.kept_because)}"

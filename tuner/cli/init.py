@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from tuner.cli import terminal
 from tuner.errors import InputError, Problem, nearest
 
 _DEFAULT = "quickstart"
@@ -31,20 +32,15 @@ def command(path: Path | None, template: str) -> None:
     target = _target(path, template)
     if not target.suffix:
         target = target.with_suffix(".yaml")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        problem = Problem(
-            "this file is there already; nothing was written",
-            where=str(target),
-            mend="give another path, or remove the file first",
-        )
-        raise InputError(problem) from error
-    except OSError as error:
-        problem = Problem("cannot write", where=str(target), received=error.strerror or str(error))
-        raise InputError(problem) from error
+    with terminal.writing(target):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError as error:
+            what = "this file is there already; nothing was written"
+            mend = "give another path, or remove the file first"
+            raise InputError(Problem(what, str(target), mend=mend)) from error
     click.echo(f"Wrote {target}")
     click.echo(f"  tuner plan {target}   what it would do", err=True)
     click.echo(f"  tuner run {target}    do it", err=True)

@@ -13,8 +13,8 @@ from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
 
-from tuner.cli.plain import download_text, ended_text
 from tuner.cli.progress import RunningTrial, RunProgress
+from tuner.cli.view import download_text, ended_text, lost_text
 from tuner.execution.messages import (
     Event,
     Notice,
@@ -45,6 +45,7 @@ class LiveView:
         self._progress = progress
         self._lock = threading.RLock()
         self._console = console
+        self._error: Exception | None = None
         self._live = Live(
             console=console,
             get_renderable=self._draw,
@@ -63,9 +64,11 @@ class LiveView:
         trace: TracebackType | None,
     ) -> None:
         self._live.__exit__(kind, error, trace)
+        self._raise_what_drawing_raised()
 
     def __call__(self, event: Event) -> None:
         """Takes an event; what deserves to stay is printed above the panel."""
+        self._raise_what_drawing_raised()
         with self._lock:
             self._progress.take(event)
             lines = lasting_lines(event, self._progress)
@@ -81,7 +84,16 @@ class LiveView:
         with self._lock:
             # Two columns stay free: the terminal's own ^C must not wrap, or redrawing goes wrong.
             width, height = self._console.width - 2, self._console.height
-            return panel(self._progress, min(width, _MAX_WIDTH), height)
+            try:
+                return panel(self._progress, min(width, _MAX_WIDTH), height)
+            except Exception as error:  # in a thread of rich's, where it would reach nobody
+                self._error = error
+                return Text("")
+
+    def _raise_what_drawing_raised(self) -> None:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
 
 
 def lasting_lines(event: Event, progress: RunProgress) -> list[Text]:
@@ -94,7 +106,7 @@ def lasting_lines(event: Event, progress: RunProgress) -> list[Text]:
             seconds = words.seconds_text(event.seconds)
             return [Text(f"· trial {event.number}: new structure compiled in {seconds}", "dim")]
         case WorkerLost():
-            return [Text(f"! {progress.notes[-1]}", "yellow")]
+            return [Text(f"! {lost_text(event)}", "yellow")]
         case Notice():
             return [Text(f"! {words.printable(event.text)}", "yellow")]
         case RunStarted():
@@ -226,9 +238,9 @@ def _result_lines(progress: RunProgress, width: int) -> list[Text]:
     if progress.waiting:
         count = words.counted(len(progress.waiting), "trial")
         lines.append(Text.assemble(("waiting   ", "cyan"), f"{count} for others to compare with"))
-    if progress.last_stopped is not None:
-        last = progress.last_stopped
-        told = f"{words.counted(progress.num_stopped, 'trial')}; trial {last.number}: "
+    if progress.stopped:
+        last = progress.stopped[-1]
+        told = f"{words.counted(len(progress.stopped), 'trial')}; trial {last.number}: "
         reason = words.first_line(last.reason)
         lines.append(Text.assemble(("stopped   ", "cyan"), told, (reason, "dim")))
     lines += _failure_lines(progress)
@@ -246,7 +258,7 @@ def _failure_lines(progress: RunProgress) -> list[Text]:
         )
         for event in shown
     ]
-    hidden = progress.num_failures - len(shown)
+    hidden = len(progress.failures) - len(shown)
     return [*lines, Text(f"          and {hidden} more", "dim")] if hidden else lines
 
 

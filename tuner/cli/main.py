@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tempfile
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from tuner.errors import Problem, TunerError, nearest
+from tuner.errors import Problem, TunerError, nearest, unexpected
 
 INTERRUPTED = 130
 
@@ -131,17 +129,5 @@ def _explain(error: Exception) -> None:
     """One line for a person, the traceback for whoever mends it."""
     if os.environ.get("TUNER_TRACEBACK"):
         traceback.print_exception(error)
-    summary = traceback.format_exception_only(error)[-1].strip()
-    problem = Problem(f"unexpected error: {summary}", mend=_traceback_hint(error))
-    click.echo(f"tuner: {problem}", err=True)
-
-
-def _traceback_hint(error: Exception) -> str:
-    again = "TUNER_TRACEBACK=1 prints the traceback"
-    try:
-        descriptor, name = tempfile.mkstemp(prefix="tuner-traceback-", suffix=".txt")
-        os.close(descriptor)
-        Path(name).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    except OSError:
-        return again
-    return f"the traceback is in {name}; please report it ({again})"
+    what, mend = unexpected(error)
+    click.echo(f"tuner: {Problem(f'unexpected error: {what}', mend=mend)}", err=True)

@@ -56,7 +56,7 @@ def measured_text(measured: Measured) -> str:
 
 def shared_gpus(workers: int) -> list[str]:
     """Those that several workers share out, as in a run."""
-    from tuner.execution.run import visible_gpus
+    from tuner.execution.devices import visible_gpus
 
     return visible_gpus(os.environ) if workers > 1 else []
 

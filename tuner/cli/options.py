@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+from tuner.errors import InputError, Problem
+from tuner.experiment.duration import duration_text, parse_duration
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.records import TrialRow
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Folder(click.Path):
@@ -57,11 +61,68 @@ class Duration(click.ParamType[float]):
         """Seconds; a number without a unit is refused."""
         if isinstance(value, float):
             return value
-        text = str(value).strip()
-        parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text)
-        if not parts or "".join(number + unit for number, unit in parts) != text:
-            self.fail(f"{text!r} is not a time; write 2h, 90m or 30s.", param, ctx)
-        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+        try:
+            return parse_duration(str(value).strip())
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def command_line(command: click.Command, values: Mapping[str, Any]) -> str:
+    """What gives a command these values when it is typed, quoted for a shell.
+
+    Defaults are left out, and what the environment says.
+    """
+    context = click.Context(command)
+    typed = ["tuner", str(command.name)]
+    for parameter in command.params:
+        value = values.get(str(parameter.name))
+        if isinstance(parameter, click.Argument):
+            typed.append(str(value))
+        elif isinstance(parameter, click.Option) and parameter.is_flag:
+            typed += [parameter.opts[0]] if value else []
+        else:
+            several = (value or ()) if parameter.multiple else [value]
+            left_out = (None, parameter.get_default(context), _of_environment(parameter))
+            for one in several:
+                if one not in left_out:
+                    typed += [parameter.opts[0], _typed(parameter, one)]
+    return shlex.join(typed)
+
+
+def _of_environment(parameter: click.Parameter) -> Path | None:
+    """A folder that a variable of the environment names."""
+    named = os.environ.get(str(parameter.envvar)) if parameter.envvar else None
+    return Path(named).expanduser() if named else None
+
+
+def _typed(parameter: click.Parameter, value: Any) -> str:
+    return duration_text(value) if isinstance(parameter.type, Duration) else str(value)
+
+
+def find_trial(ledger: Ledger, folder: RunFolder, trial: str) -> TrialRow:
+    """By its number, or `best`.
+
+    Raises:
+        InputError: there is none of that number, or none with a score.
+    """
+    if trial == "best":
+        best = ledger.top(1)
+        if best:
+            return best[0]
+        problem = Problem("no trial has a score", where=folder.name, mend="name a trial's number")
+        raise InputError(problem)
+    row = ledger.row(int(trial)) if trial.isascii() and trial.isdigit() else None
+    if row is None:
+        known = sum(ledger.counts().values())
+        raise InputError(
+            Problem(
+                "there is no such trial",
+                where=folder.name,
+                received=trial,
+                expected=f"best, or a number from 1 to {known}" if known else "no trial is there",
+            )
+        )
+    return row
 
 
 def experiment_argument() -> Decorator:
@@ -136,7 +197,9 @@ def running_options() -> Decorator:
             help="Worker processes. Default: one, or one for each of --gpus.",
         ),
         click.option(
-            "--gpus", metavar="0,1", help="GPUs to use, by index. Default: those that are visible."
+            "--gpus",
+            metavar="0,1",
+            help="GPUs to use, by index among those that are visible. Default: all of them.",
         ),
         click.option(
             "--budget",

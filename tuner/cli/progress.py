@@ -11,7 +11,6 @@ from tuner.cli.pace import Pace
 from tuner.execution.messages import (
     EpochEnded,
     Event,
-    Notice,
     RunEnded,
     RunStarted,
     TrialCompiled,
@@ -42,7 +41,6 @@ class RunningTrial:
     step: int = 0
     steps: int = 0
     loss: float = math.nan
-    metrics: Mapping[str, float] = field(default_factory=dict)
     curve: list[float] = field(default_factory=list)
 
     @property
@@ -73,21 +71,16 @@ class RunProgress:
         self._objective = objective
         self.clock = clock
         self.name = ""
-        self.folder = ""
         self.total: int | None = None
         self.done = 0
         self.ended = 0
-        self.workers = 1
         self.device = ""
         self.running: dict[int, RunningTrial] = {}
         self.waiting: dict[int, RunningTrial] = {}  # by number: at a rung, for others
-        self.counts: dict[TrialState, int] = {}
-        self.failures: list[TrialEnded] = []
-        self.last_stopped: TrialEnded | None = None
+        self.failures: list[TrialEnded] = []  # diverged ones, too
+        self.stopped: list[TrialEnded] = []
         self._best_ended: Best | None = None
         self._pace = Pace()
-        self.notes: list[str] = []
-        self.compile_seconds = 0.0
         self.started_at = clock()
         self.began_training_at: float | None = None
         self.is_stopping = False
@@ -113,9 +106,7 @@ class RunProgress:
             case TrialEnded():
                 self._end_trial(event)
             case WorkerLost():
-                self._lose_worker(event)
-            case Notice():
-                self.notes.append(event.text)
+                self.running.pop(event.worker, None)
             case RunEnded():
                 self.running.clear()
 
@@ -157,21 +148,9 @@ class RunProgress:
             found.append(self._best_ended)
         return max((b for b in found if not math.isnan(b.score)), key=self._order, default=None)
 
-    @property
-    def num_failures(self) -> int:
-        """Failed and diverged trials of this run."""
-        return len(self.failures)
-
-    @property
-    def num_stopped(self) -> int:
-        """Trials of this run that a rule or the search has stopped."""
-        return self.counts.get(TrialState.STOPPED, 0)
-
     def _start_run(self, event: RunStarted) -> None:
         self.downloaded = None
-        self.name, self.folder = event.name, event.folder
-        self.total, self.done, self.workers = event.total, event.done, event.workers
-        self.notes += event.notes
+        self.name, self.total, self.done = event.name, event.total, event.done
         self._pace.begin(event)
         if event.best is not None and event.best.score is not None:
             self._compare(Best(event.best.number, event.best.score, event.best.values))
@@ -195,7 +174,6 @@ class RunProgress:
         )
 
     def _compiled(self, event: TrialCompiled) -> None:
-        self.compile_seconds += event.seconds
         trial = self._trial(event.worker, event.number)
         if trial:
             trial.is_compiling = False
@@ -213,7 +191,6 @@ class RunProgress:
         if trial:
             trial.is_compiling = False
             trial.epoch, trial.step = event.epoch + 1, 0
-            trial.metrics = event.metrics
             trial.loss = event.metrics.get("loss", trial.loss)
             trial.curve.append(event.metrics.get(self.metric, math.nan))
 
@@ -232,9 +209,8 @@ class RunProgress:
         if event.state in UNRANKED_STATES:
             self.failures.append(event)
         if event.state is TrialState.STOPPED:
-            self.last_stopped = event
+            self.stopped.append(event)
         self.ended += 1
-        self.counts[event.state] = self.counts.get(event.state, 0) + 1
         if event.state in RANKED_STATES and event.score is not None:
             self._compare(Best(event.number, event.score, event.values))
 
@@ -250,11 +226,6 @@ class RunProgress:
 
     def _order(self, found: Best) -> tuple[float, int]:
         return self._objective.gain(found.score), -found.number
-
-    def _lose_worker(self, event: WorkerLost) -> None:
-        self.running.pop(event.worker, None)
-        of = f" with trial {event.number}" if event.number is not None else ""
-        self.notes.append(f"worker {event.worker} was lost{of}: {event.reason}")
 
     def _trial(self, worker: int, number: int) -> RunningTrial | None:
         trial = self.running.get(worker)

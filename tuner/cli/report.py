@@ -11,7 +11,7 @@ import click
 from tuner.cli import terminal
 from tuner.cli.options import json_option, output_option, results_option
 from tuner.errors import InputError, Problem
-from tuner.ledger.folder import RunFolder, write_atomically
+from tuner.ledger.folder import RunFolder
 from tuner.report import summary, words
 from tuner.report.record import RunRecord, many_objects, read_record
 from tuner.report.tabular import formats, latex, render, tables
@@ -103,10 +103,7 @@ def command(
     with many_objects():
         records = [narrowed(read_record(folder), bounds) for folder in folders]
         text = renderer(records, options, output is None)
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        _write(output, text)
+    terminal.emit(text, output)
 
 
 def table_text(record: RunRecord, options: TableOptions, *, to_terminal: bool = True) -> str:
@@ -219,11 +216,8 @@ def _write_page(folders: Sequence[RunFolder], output: Path | None) -> None:
     if output is None and len(folders) > 1:
         raise InputError(Problem("needs a file", "-f html", expected="-o FILE"))
     path = output or folders[0].report
-    try:
+    with terminal.writing(path):
         write_page(folders, path)
-    except OSError as error:
-        problem = Problem("cannot write", where=str(path), received=error.strerror or str(error))
-        raise InputError(problem) from error
     click.echo(f"wrote {path}", err=True)
 
 
@@ -233,11 +227,8 @@ def _write_studies(folders: Sequence[RunFolder], output: Path | None) -> None:
 
     if output is None:
         raise InputError(Problem("needs a file", "-f optuna", expected="-o study.db"))
-    try:
+    with terminal.writing(output):
         left_out = write_studies(folders, output)
-    except OSError as error:
-        problem = Problem("cannot write", where=str(output), received=error.strerror or str(error))
-        raise InputError(problem) from error
     if left_out:
         count = words.counted(left_out, "trial")
         click.echo(f"left out: {count} that have not ended", err=True)
@@ -247,11 +238,3 @@ def _write_studies(folders: Sequence[RunFolder], output: Path | None) -> None:
 def _listed(texts: Sequence[str]) -> tuple[str, ...]:
     """Names of an option that takes several, separated by commas or given often."""
     return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        problem = Problem("cannot write", where=str(path), received=error.strerror or str(error))
-        raise InputError(problem) from error

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tuner.cli.options import running_options
-from tuner.cli.run import run_with
-from tuner.cli.run_options import RunOptions, refuse_unavailable
+from tuner.cli.options import command_line, running_options
+from tuner.cli.run import RunOptions, run_with
+from tuner.cli.run import command as run
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.records import UNRANKED_STATES
@@ -27,13 +28,9 @@ def command(name: str, results_dir: Path, stopped: bool, **others: Any) -> int:
     folder of results, overrides included.
     """
     folder = RunFolder.open(name, results_dir)
-    options = RunOptions(
-        experiment=folder.experiment_file(),
-        overrides=(),
-        results_dir=folder.results_dir,
-        max_trials=None,
-        **others,
-    )
-    refuse_unavailable("local", options)
+    experiment = folder.experiment_file()
+    options = RunOptions(experiment=experiment, results_dir=folder.results_dir, **others)
     states = (*UNRANKED_STATES, TrialState.STOPPED) if stopped else UNRANKED_STATES
-    return run_with(options, retry=states)
+    # To be continued as a run: a trial that has failed again is not tried a third time.
+    again = command_line(run, asdict(options))
+    return run_with(options, again, retry=states)

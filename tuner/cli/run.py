@@ -1,4 +1,7 @@
-"""`tuner run`: runs what is missing of an experiment, and shows how it goes."""
+"""`tuner run`: runs what is missing of an experiment, and shows how it goes.
+
+`retry` and `confirm` run other experiments in the same manner.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -16,15 +20,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import experiment_argument, running_options, set_option
-from tuner.cli.run_options import RunOptions, continue_line, refuse_unavailable
+from tuner.cli.options import command_line, experiment_argument, running_options, set_option
+from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder
 from tuner.report import words
 
 if TYPE_CHECKING:
-    from tuner.cli.live import LiveView
-    from tuner.cli.plain import PlainLines
     from tuner.cli.progress import RunProgress
+    from tuner.cli.view import SafeView
     from tuner.execution.messages import Event, Listener, RunEnded
     from tuner.experiment.experiment import Experiment
     from tuner.experiment.trial import TrialState
@@ -73,11 +76,22 @@ def command(
     finished is kept. Exit status: 0 done, 2 the experiment is wrong, 3 some trials failed or
     diverged, 130 interrupted.
     """
+    _check_engine(engine)
     options = RunOptions(experiment=experiment, overrides=overrides, **others)
-    refuse_unavailable(engine, options)
     if dry_run:
         return _dry_run(options)
-    return run_with(options)
+    return run_with(options, command_line(command, click.get_current_context().params))
+
+
+def _check_engine(engine: str) -> None:
+    """What a later version will do is never silently ignored."""
+    if engine == "ray":
+        what, expected = "not available in this version", "local"
+    elif engine != "local":
+        what, expected = "there is no such engine", "local, ray"
+    else:
+        return
+    raise InputError(Problem(what, "--engine", received=engine, expected=expected))
 
 
 def exit_status(ended: RunEnded) -> int:
@@ -90,19 +104,79 @@ def exit_status(ended: RunEnded) -> int:
     return _SOME_FAILED if failures or ended.ending == "failed" else 0
 
 
-def run_with(options: RunOptions, *, retry: Sequence[TrialState] = ()) -> int:
-    """Run what is missing and trials in the states of `retry`; gives the exit status."""
+@dataclass(frozen=True)
+class RunOptions:
+    """What was typed behind a command that trains."""
+
+    experiment: Path
+    results_dir: Path
+    workers: int | None
+    gpus: str | None
+    budget_seconds: float | None
+    data_dir: Path | None
+    fail_fast: bool
+    silence_seconds: float | None
+    quiet: bool
+    as_json: bool
+    overrides: tuple[str, ...] = ()
+    max_trials: int | None = None
+    reuse: tuple[str, ...] = ()
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        """GPUs are checked before anything takes time.
+
+        Raises:
+            InputError: they are none, or more than workers.
+        """
+        from tuner.execution.devices import chosen_gpus
+
+        problems: list[Problem] = []
+        if self.gpus is not None and not self.gpu_names:
+            problems.append(Problem("not a list of GPUs", "--gpus", self.gpus, "indices as 0,1"))
+        chosen_gpus(self.gpu_names, os.environ)
+        if self.num_workers < len(self.gpu_names):
+            expected = f"at least {len(self.gpu_names)} workers, so that no GPU is idle"
+            mend = "leave -j out, or name fewer GPUs"
+            received = f"-j {self.workers} --gpus {self.gpus}"
+            problems.append(Problem("more GPUs than workers", "--gpus", received, expected, mend))
+        if problems:
+            raise InputError(problems)
+
+    @property
+    def all_overrides(self) -> tuple[str, ...]:
+        """-S and those options that change the experiment."""
+        if self.max_trials is None:
+            return self.overrides
+        return (*self.overrides, f"search.max_trials={self.max_trials}")
+
+    @property
+    def num_workers(self) -> int:
+        """What was typed, or else a worker for each GPU that was named."""
+        return self.workers or max(1, len(self.gpu_names))
+
+    @property
+    def gpu_names(self) -> tuple[str, ...]:
+        """The GPUs of --gpus, one by one."""
+        return tuple(name.strip() for name in (self.gpus or "").split(",") if name.strip())
+
+
+def run_with(options: RunOptions, again: str, *, retry: Sequence[TrialState] = ()) -> int:
+    """Run what is missing and trials in the states of `retry`; gives the exit status.
+
+    `again` is the command that continues.
+    """
+    from tuner.actions.page import write_run_page
     from tuner.experiment.experiment import load_experiment
 
     experiment = load_experiment(options.experiment, options.all_overrides)
-    again = continue_line(options)
-    ended, stop = run_shown(experiment, options, again=again, retry=retry)
-    unwritten = write_report(RunFolder(options.results_dir, experiment.name))
+    ended, stop = run_shown(experiment, options, again, retry=retry)
+    folder = RunFolder(options.results_dir, experiment.name)
+    unwritten = write_run_page(folder)
     if not stop.terminal_is_gone:
         if unwritten:
             click.echo(unwritten, err=True)
-        _print_results(experiment, ended, options)
-        folder = RunFolder(options.results_dir, experiment.name)
+        _print_results(folder, ended, options)
         shown = folder.path if unwritten else folder.report
         say_how_it_ended(shown, ended, again, quiet=options.quiet)
     return exit_status(ended)
@@ -111,33 +185,39 @@ def run_with(options: RunOptions, *, retry: Sequence[TrialState] = ()) -> int:
 def run_shown(
     experiment: Experiment,
     options: RunOptions,
-    *,
     again: str,
+    *,
     retry: Sequence[TrialState] = (),
 ) -> tuple[RunEnded, StopRequest]:
     """Run an experiment and show how it goes; `again` is the command that continues it."""
-    from tuner.cli.sturdy import SturdyView
     from tuner.execution.run import run_experiment
     from tuner.execution.scheduler import SILENCE_SECONDS
 
     stop = StopRequest()
+    folder = RunFolder(options.results_dir, experiment.name)
     progress = _progress(experiment)
+    write_files = _tensorboard_files(folder) if options.tensorboard else None
     with (
         _stopping(stop, progress, again, quiet=options.quiet),
-        _tensorboard(RunFolder(options.results_dir, experiment.name), options) as board,
-        SturdyView(_view(progress, options)) as view,
+        _view(progress, quiet=options.quiet) as view,
     ):
+
+        def listener(event: Event) -> None:
+            view(event)
+            if write_files is not None:
+                write_files(event)
+
         ended = run_experiment(
             experiment,
             results_dir=options.results_dir,
             data_dir=options.data_dir,
-            reuse=options.reused(),
+            reuse=[RunFolder.open(name, options.results_dir) for name in options.reuse],
             workers=options.num_workers,
             gpus=options.gpu_names,
             budget_seconds=options.budget_seconds,
             fail_fast=options.fail_fast,
             retry=retry,
-            listener=_all(view, board),
+            listener=listener,
             download_progress=view.download,
             silence_seconds=options.silence_seconds or SILENCE_SECONDS,
             stop=stop,
@@ -145,29 +225,21 @@ def run_shown(
     return ended, stop
 
 
-def _all(*listeners: Listener) -> Listener:
-    def tell(event: Event) -> None:
-        for listener in listeners:
-            listener(event)
+def _tensorboard_files(folder: RunFolder) -> Listener:
+    """Keeps the files of TensorBoard up to date, a trial at its end."""
+    from tuner.actions.tensorboard import write_tensorboard
+    from tuner.cli.view import Guarded
+    from tuner.execution.messages import RunEnded, RunStarted, TrialEnded
 
-    return tell
+    guarded = Guarded("the files for TensorBoard are not complete")
 
+    def take(event: Event) -> None:
+        if isinstance(event, RunStarted | RunEnded):
+            guarded(write_tensorboard, folder)
+        elif isinstance(event, TrialEnded):
+            guarded(write_tensorboard, folder, event.number)
 
-@contextmanager
-def _tensorboard(folder: RunFolder, options: RunOptions) -> Iterator[Listener]:
-    """What writes for TensorBoard, if that was asked for."""
-    if not options.tensorboard:
-        yield lambda event: None
-        return
-    from tuner.execution.tensorboard import TensorBoardWriter, check_tensorboard
-
-    check_tensorboard()
-    writer = TensorBoardWriter(folder)
-    try:
-        yield writer
-    finally:
-        if error := writer.close():
-            click.echo(f"the files for TensorBoard are not complete: {error}", err=True)
+    return take
 
 
 class StopRequest(threading.Event):
@@ -200,19 +272,19 @@ def _progress(experiment: Experiment) -> RunProgress:
     return RunProgress(experiment.objective, time.monotonic)
 
 
-def _view(progress: RunProgress, options: RunOptions) -> LiveView | PlainLines:
+def _view(progress: RunProgress, *, quiet: bool) -> SafeView:
     """Redrawn on a terminal, lines elsewhere, nothing when quiet."""
-    from tuner.cli.plain import PlainLines
+    from tuner.cli.view import PlainLines, SafeView
 
-    if options.quiet:
-        return PlainLines(progress, lambda line: None)
+    if quiet:
+        return SafeView(PlainLines(progress, lambda line: None))
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        return PlainLines(progress, lambda line: click.echo(line, err=True))
+        return SafeView(PlainLines(progress, lambda line: click.echo(line, err=True)))
     from rich.console import Console
 
     from tuner.cli.live import LiveView
 
-    return LiveView(progress, Console(stderr=True))
+    return SafeView(LiveView(progress, Console(stderr=True)))
 
 
 @contextmanager
@@ -248,29 +320,20 @@ def _stopping(
 # ---------------------------------------------------------------------- after
 
 
-def write_report(folder: RunFolder) -> str:
-    """Writes report.html; gives what went wrong, which must not hide what the run has found."""
-    from tuner.report.page import write_page
-
-    try:
-        write_page([folder], folder.report)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return f"report.html could not be written: {reason}; tuner report -f html writes it"
-    return ""
-
-
-def _print_results(experiment: Experiment, ended: RunEnded, options: RunOptions) -> None:
+def _print_results(folder: RunFolder, ended: RunEnded, options: RunOptions) -> None:
     from tuner.cli.report import document, table_text
     from tuner.report.record import read_record
     from tuner.report.tabular.tables import TableOptions
 
-    record = read_record(RunFolder(options.results_dir, experiment.name))
+    record = read_record(folder)
     if options.as_json:
-        found = document([record], TableOptions())
-        outcome = {"ending": ended.ending, "seconds": ended.seconds, "status": exit_status(ended)}
-        outcome["estimated_seconds"] = ended.estimate.seconds if ended.estimate else None
-        terminal.echo_json({**found, **outcome})
+        outcome = {
+            "ending": ended.ending,
+            "seconds": ended.seconds,
+            "status": exit_status(ended),
+            "estimated_seconds": ended.estimate.seconds if ended.estimate else None,
+        }
+        terminal.echo_json({**document([record], TableOptions()), **outcome})
     elif record.rows:
         if sys.stderr.isatty() and not options.quiet:
             click.echo("", err=True)

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tuner.cli import terminal
-from tuner.cli.curves import curve_lines
-from tuner.cli.options import json_option, results_option
-from tuner.cli.which import wanted_trial
+from tuner.cli.options import find_trial, json_option, results_option
 from tuner.errors import InputError, Problem
+from tuner.ledger.checkpoint import best_checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import EpochRow, TrialRow
-from tuner.report import words
+from tuner.ledger.records import FINISHED_STATES, EpochRow, TrialRow
+from tuner.report import curves, words
 from tuner.report.tabular.render import Style, finite
+
+if TYPE_CHECKING:
+    from tuner.actions.follow import Sight
+    from tuner.report.feature_reuse import BlockReuse
+
+_INTERRUPTED = 130  # as `tail -f` ends
+_PANEL_HEIGHT = 6
+_LINES_OF_A_PAIR = _PANEL_HEIGHT + 1
+_LINES_BESIDE = 6  # head, values, empty lines, the prompt
+_DENSE_FAMILIES = ("densenet", "dual_path")
+# From dark to bright on any background; 256-colour terminals all have them.
+_HEAT = (17, 18, 54, 90, 126, 162, 197, 203, 209, 215, 221, 228)
 
 
 @click.command("show")
@@ -57,54 +72,41 @@ def command(
     """
     folder = RunFolder.open(name, results_dir)
     if follows:
-        return _followed(folder, trial, as_json=as_json)
-    if features:
-        from tuner.cli.features import show_features
-
-        show_features(folder, trial or "best", as_json=as_json)
-        return 0
-    if gradients:
-        from tuner.cli.gradients import show_gradients
-
-        show_gradients(folder, trial or "best", as_json=as_json)
-        return 0
-    _show(folder, trial or "best", as_json=as_json)
+        return _follow(folder, trial, as_json=as_json)
+    look = _features if features else _gradients if gradients else _whole_trial
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        document, lines = look(ledger, folder, find_trial(ledger, folder, trial or "best"))
+    if as_json:
+        terminal.echo_json(finite({"experiment": folder.name, **document}))
+    else:
+        click.echo("\n".join(lines))
     return 0
 
 
-def _followed(folder: RunFolder, trial: str | None, *, as_json: bool) -> int:
-    from tuner.cli.follow import follow
+# ---------------------------------------------------------------------- the whole trial
 
-    if as_json:
-        what = "one document cannot grow"
-        raise InputError(Problem(what, "--follow --json", mend="leave one of them out"))
-    if trial is None:
-        return follow(folder, None)
-    with Ledger.open_read_only(folder.ledger) as ledger:
-        number = wanted_trial(ledger, folder, trial).number
-    return follow(folder, number)
+# What --json prints of a trial, and lines for people, which are made only if they are printed.
+Look = tuple[dict[str, Any], Iterator[str]]
 
 
-def _show(folder: RunFolder, trial: str, *, as_json: bool) -> None:
-    with Ledger.open_read_only(folder.ledger) as ledger:
-        row = wanted_trial(ledger, folder, trial)
-        epochs = ledger.epochs(row.number)
-        searched, metric = ledger.value_names, ledger.objective.metric
-        source = ledger.source(row.number)
-    if as_json:
-        document = {"experiment": folder.name, **asdict(row)}
-        document["taken_over_from"] = source or None
-        document["curves"] = [asdict(epoch) for epoch in epochs]
-        terminal.echo_json(finite(document))
-        return
-    style = terminal.style_for()
-    blocks = [
-        _head(row, metric, style),
-        _configuration(row, searched, style),
-        _curves(epochs, style),
-        _facts(row, source or str(folder.path), style),
-    ]
-    click.echo("\n\n".join("\n".join(block) for block in blocks if block))
+def _whole_trial(ledger: Ledger, folder: RunFolder, row: TrialRow) -> Look:
+    epochs, source = ledger.epochs(row.number), ledger.source(row.number)
+    document = asdict(row) | {
+        "taken_over_from": source or None,
+        "curves": [asdict(epoch) for epoch in epochs],
+    }
+    searched, metric = ledger.value_names, ledger.objective.metric
+
+    def lines() -> Iterator[str]:
+        style = terminal.style_for()
+        yield from _head(row, metric, style)
+        yield from ("", *_configuration(row, searched, style))
+        if epochs:
+            yield from ("", style(f"Epochs 1 to {epochs[-1].epoch}", "head"))
+            yield from curve_lines(epochs, terminal.width())
+        yield from ("", *_facts(row, source or str(folder.path), style))
+
+    return document, lines()
 
 
 def _head(row: TrialRow, metric: str, style: Style) -> list[str]:
@@ -126,13 +128,6 @@ def _configuration(row: TrialRow, searched: Sequence[str], style: Style) -> list
     return [*lines, f"   {'seed':<{width}}  {row.seed} (replicate {row.replicate})"]
 
 
-def _curves(epochs: Sequence[EpochRow], style: Style) -> list[str]:
-    if not epochs:
-        return []
-    head = style(f"Epochs 1 to {epochs[-1].epoch}", "head")
-    return [head, *curve_lines(epochs, terminal.width())]
-
-
 def _facts(row: TrialRow, files: str, style: Style) -> list[str]:
     per_epoch = row.train_seconds / row.epochs if row.train_seconds and row.epochs else None
     facts: dict[str, Any] = {
@@ -149,3 +144,202 @@ def _facts(row: TrialRow, files: str, style: Style) -> list[str]:
     }
     width = max(len(name) for name in facts)
     return [style("Facts", "head"), *(f"   {n:<{width}}  {v}" for n, v in facts.items())]
+
+
+def curve_lines(
+    epochs: Sequence[EpochRow], wide: int, *, most_pairs: int | None = None
+) -> list[str]:
+    """A chart for every metric, in pairs that share their axis, the most telling pairs first."""
+    lines = []
+    for pair in _pairs(list(epochs[-1].metrics))[:most_pairs]:
+        series = [[row.metrics.get(name, float("nan")) for row in epochs] for name in pair]
+        bounds = curves.bounds_of(*series)
+        panels = [
+            curves.panel(
+                _panel_title(name, values),
+                values,
+                width=(min(wide, 100) - 3) // 2,
+                height=_PANEL_HEIGHT,
+                bounds=bounds,
+            )
+            for name, values in zip(pair, series, strict=True)
+        ]
+        lines += ["   ".join(parts).rstrip() for parts in zip(*panels, strict=True)]
+    return lines
+
+
+def _pairs(names: list[str]) -> list[tuple[str, ...]]:
+    """Training and validation side by side, accuracy first; every metric once."""
+    wanted = [name for name in ("accuracy", "loss", "top5_accuracy") if name in names]
+    plain = wanted + [n for n in names if not n.startswith("val_") and n not in wanted]
+    pairs = [tuple(n for n in (name, f"val_{name}") if n in names) for name in plain]
+    alone = [(n,) for n in names if n.startswith("val_") and n.removeprefix("val_") not in names]
+    return [*pairs, *alone]
+
+
+def _panel_title(name: str, values: Sequence[float]) -> str:
+    return f"{name} {words.score_text(values[0])} → {words.score_text(values[-1])}"
+
+
+# ---------------------------------------------------------------------- --gradients, --features
+
+
+def _gradients(ledger: Ledger, folder: RunFolder, row: TrialRow) -> Look:
+    """The norms of a trial's gradients, layer by layer.
+
+    Raises:
+        InputError: it was not watched.
+    """
+    from tuner.report import gradients
+
+    norms = gradients.read_gradients(ledger, row)
+    if norms is None:
+        what = f"trial {row.number} was not watched"
+        mend = "training: {watch: [gradients]}; trials that have ended stay as they are"
+        raise InputError(Problem(what, where=folder.name, mend=mend))
+    metric = ledger.objective.metric
+
+    def lines() -> Iterator[str]:
+        style, wide = terminal.style_for(), terminal.width()
+        score = f", {metric} {words.score_text(row.score)}" if row.score is not None else ""
+        yield style(f"Trial {row.number}: {words.state_word(row.state)}{score}", "title")
+        if row.values:
+            yield style(words.values_text(row.values)[:wide], "dim")
+        yield ""
+        yield style("log10 of the gradient's norm, from the first layer to the last", "head")
+        yield from gradients.chart_lines(norms, wide)
+
+    return {"trial": row.number, **gradients.to_json(norms)}, lines()
+
+
+def _features(ledger: Ledger, folder: RunFolder, row: TrialRow) -> Look:
+    """A heat map for each dense block of a trial's network.
+
+    Raises:
+        InputError: it has no dense block, or its network is not kept.
+    """
+    from tuner.report.feature_reuse import feature_reuse_of
+
+    blocks = feature_reuse_of(folder, row)
+    family = str(row.configuration.get("model.family"))
+    if blocks is None and family not in _DENSE_FAMILIES:
+        what = "feature reuse is seen in dense blocks, and this network has none"
+        expected = " or ".join(_DENSE_FAMILIES)
+        raise InputError(Problem(what, f"trial {row.number}", received=family, expected=expected))
+    if blocks is None:
+        best_checkpoint(ledger, folder, row)  # says which trials have one
+        raise AssertionError("a kept checkpoint was not read")
+    document = {
+        "trial": row.number,
+        "epoch": row.best_epoch,
+        "features": [asdict(block) for block in blocks],
+    }
+    return document, _feature_lines(row, blocks)
+
+
+def _feature_lines(row: TrialRow, blocks: Sequence[BlockReuse]) -> Iterator[str]:
+    from tuner.report.heat import heat_map, least_share, legend, unpainted
+
+    style, wide = terminal.style_for(), min(terminal.width(), 100)
+    paint = _painted if terminal.has_colours(sys.stdout) else unpainted
+    about = (
+        "Mean absolute weight on the channels of each source (rows) in the first convolution of "
+        "each layer that reads them (columns), relative to the largest of the column."
+    )
+    least = least_share(blocks)
+    title = f"Trial {row.number}, epoch {row.best_epoch}: which earlier layers each layer reads"
+    yield style(title, "title")
+    yield from textwrap.wrap(about, wide)
+    for block in blocks:
+        yield from ("", style(f"{block.name}; last column: {block.targets[-1]}", "head"))
+        yield from heat_map(block, wide, least=least, paint=paint)
+    yield from ("", legend(least=least, paint=paint))
+
+
+def _painted(text: str, place: float) -> str:
+    colour = _HEAT[min(len(_HEAT) - 1, int(place * len(_HEAT)))]
+    return click.style(" " * len(text), bg=colour)
+
+
+# ---------------------------------------------------------------------- --follow
+
+
+def _follow(folder: RunFolder, trial: str | None, *, as_json: bool) -> int:
+    """Show a trial, or the newest that runs, until it ends; gives the exit status."""
+    from tuner.actions.follow import seen
+
+    if as_json:
+        what = "one document cannot grow"
+        raise InputError(Problem(what, "--follow --json", mend="leave one of them out"))
+    number = None
+    if trial is not None:
+        with Ledger.open_read_only(folder.ledger) as ledger:
+            number = find_trial(ledger, folder, trial).number
+    sights = seen(folder, number, time.sleep)
+    try:
+        if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+            _redraw(sights)
+        else:
+            for line in sight_lines(sights):
+                click.echo(line)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0
+
+
+def sight_lines(sights: Iterator[Sight]) -> Iterator[str]:
+    """A line for every epoch, each once, and one for the end."""
+    shown = 0
+    for sight in sights:
+        for epoch in sight.epochs:
+            if epoch.epoch > shown:
+                yield _epoch_text(sight, epoch)
+        shown = max(shown, sight.row.epochs)
+        if sight.is_over:
+            yield _state_text(sight)
+
+
+def _redraw(sights: Iterator[Sight]) -> None:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console()
+    with Live(console=console, auto_refresh=False) as live:
+        for sight in sights:
+            text = "\n".join(frame(sight, console.width, console.height, terminal.style_for()))
+            live.update(Text.from_ansi(text), refresh=True)
+
+
+def frame(sight: Sight, width: int, height: int, style: Style) -> list[str]:
+    """The trial on a terminal of that size."""
+    most = max(1, (height - _LINES_BESIDE) // _LINES_OF_A_PAIR)
+    values = {n: v for n, v in sight.row.configuration.items() if n in sight.row.values}
+    head = [style(_state_text(sight)[:width], "title")]
+    head += [style(words.values_text(values)[: width - 1], "dim")] if values else []
+    if not sight.epochs:
+        return [*head, "", "no epoch has ended yet"]
+    return [*head, "", *curve_lines(sight.epochs, width, most_pairs=most)]
+
+
+def _state_text(sight: Sight) -> str:
+    row, metric = sight.row, sight.metric
+    at = f"epoch {row.epochs}/{sight.planned}"
+    if row.state not in FINISHED_STATES:
+        state = words.state_word(row.state) if sight.is_run else "the run has ended"
+        return f"Trial {row.number}: {state}, {at}{_last(sight.epochs, metric)}"
+    if row.score is None:
+        return f"Trial {row.number}: {words.state_word(row.state)}: {words.first_line(row.reason)}"
+    score = f"{metric} {words.score_text(row.score)} in epoch {row.best_epoch}"
+    return f"Trial {row.number}: {words.state_word(row.state)} after {at}, {score}"
+
+
+def _last(epochs: Sequence[EpochRow], metric: str) -> str:
+    found = epochs[-1].metrics.get(metric) if epochs else None
+    return "" if found is None else f", {metric} {words.score_text(found)}"
+
+
+def _epoch_text(sight: Sight, epoch: EpochRow) -> str:
+    metrics = [f"{name} {words.score_text(value)}" for name, value in epoch.metrics.items()]
+    parts = [*metrics, words.seconds_text(epoch.seconds)]
+    return f"trial {epoch.number}: epoch {epoch.epoch}/{sight.planned}, {', '.join(parts)}"

@@ -1,4 +1,4 @@
-"""What the terminal can show: its width, its colours, JSON."""
+"""Where output goes: what the terminal can show, JSON, files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 import click
 
+from tuner.errors import InputError, Problem
+from tuner.ledger.folder import write_atomically
 from tuner.report.tabular.render import Style, plain
 
 _ROLES: dict[str, dict[str, Any]] = {
@@ -45,3 +50,30 @@ def width() -> int:
 def echo_json(document: Any) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+def emit(text: str, output: Path | None) -> None:
+    """To the terminal, or to a file.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    with writing(output):
+        write_atomically(output, text)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Says of which file it is that it cannot be written.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        problem = Problem("cannot write", where=str(path), received=error.strerror or str(error))
+        raise InputError(problem) from error

@@ -22,6 +22,7 @@ from tuner.execution.checks import (
     check_sizes,
     check_worker_data,
 )
+from tuner.execution.devices import chosen_gpus, visible_gpus
 from tuner.execution.estimate.estimating import Here, estimate_begun, setting_of, with_estimate
 from tuner.execution.estimate.speeds import SpeedRecord
 from tuner.execution.estimate.stopwatch import Stopwatch
@@ -44,7 +45,6 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger import checkpoint
 from tuner.ledger.backup import keep_copy
 from tuner.ledger.environment import environment_record
-from tuner.ledger.environment import gpus as installed_gpus
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES
@@ -84,6 +84,7 @@ def run_experiment(
         TunerError: another process runs it, or workers cannot start.
     """
     started = clock()
+    gpus = chosen_gpus(gpus, os.environ)
     info = _checked(experiment, data_dir)
     stop = stop or threading.Event()
     fetch(experiment.data, data_dir, _until(stop, download_progress))
@@ -276,14 +277,6 @@ def _pool(
     setup = WorkerSetup(experiment.backend, experiment.data, data_dir, folder.checkpoints)
     environment = dict(os.environ)
     return LocalPool(setup, workers=workers, logs=folder.logs, environment=environment, gpus=gpus)
-
-
-def visible_gpus(environment: Mapping[str, str]) -> list[str]:
-    """The GPUs that several workers share out: those of CUDA_VISIBLE_DEVICES, or all."""
-    given = environment.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name.strip() for name in given.split(",") if name.strip()]
-    return [str(gpu.index) for gpu in installed_gpus()]
 
 
 def _epochs(experiment: Experiment) -> int:

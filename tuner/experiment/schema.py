@@ -6,7 +6,6 @@ are made from them.
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -20,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from tuner.experiment.duration import PATTERN, parse_duration
 
 STRUCTURAL = frozenset({"batch_size", "optimizer"})
 """Training fields that shape the graph; all others are runtime values of a compiled program."""
@@ -39,8 +40,6 @@ OPTIMIZER_FIELDS: dict[str, frozenset[str]] = {
 """Training fields that belong to one optimizer or another."""
 
 _METHOD_OPTIONS = {"configurations": "list", "min_epochs": "hyperband", "reduction": "hyperband"}
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
 
 _CLOSED = ConfigDict(frozen=True, extra="forbid")
 
@@ -293,11 +292,10 @@ class SearchConfig(BaseModel):
         ge=1,
         description="No new trial starts after so many epochs, those of all trials together.",
     )
-    budget: Annotated[str, BeforeValidator(_text)] | None = Field(
+    budget: Annotated[str, Field(pattern=PATTERN), BeforeValidator(_text)] | None = Field(
         None,
-        pattern=r"^[0-9]+(\.[0-9]+)?(s|m|h|d)$",
-        description="No new trial starts after it: 4h, 90m.",
-        json_schema_extra={"words": "a number with a unit, as 90m or 4h"},
+        description="No new trial starts after it: 4h, 1h30m, 90m.",
+        json_schema_extra={"words": "numbers with units, as 90m, 4h or 1h30m"},
     )
 
     @field_validator("max_trials")
@@ -344,10 +342,7 @@ class SearchConfig(BaseModel):
     @property
     def budget_seconds(self) -> float | None:
         """The budget in seconds."""
-        if self.budget is None:
-            return None
-        number, unit = re.fullmatch(r"(.+)([smhd])", self.budget).groups()  # type: ignore[union-attr]
-        return float(number) * _UNITS[unit]
+        return None if self.budget is None else parse_duration(self.budget)
 
 
 @cache

@@ -1,10 +1,15 @@
-"""A run as plain lines: for pipes, log files and terminals that cannot redraw."""
+"""How a run is shown: as plain lines, where nothing can be redrawn; and what keeps a view safe."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+import click
 
 from tuner.cli.progress import RunProgress
+from tuner.errors import unexpected
 from tuner.execution.messages import (
     EpochEnded,
     Event,
@@ -19,6 +24,9 @@ from tuner.execution.messages import (
 )
 from tuner.experiment.trial import TrialState
 from tuner.report import words
+
+if TYPE_CHECKING:
+    from tuner.cli.live import LiveView
 
 # Between two lines about epochs of one trial; a trial of a thousand short epochs stays readable.
 _EPOCH_REST_SECONDS = 10.0
@@ -74,7 +82,7 @@ class PlainLines:
             case TrialEnded():
                 return f"{self._place()} {ended_text(event, self._progress.metric)}"
             case WorkerLost():
-                return self._progress.notes[-1]
+                return lost_text(event)
             case Notice():
                 return event.text
             case _:
@@ -120,6 +128,12 @@ def download_text(num_bytes: int, total_bytes: int) -> str:
     return f"downloading the data set: {words.bytes_text(num_bytes)}{whole}"
 
 
+def lost_text(event: WorkerLost) -> str:
+    """A worker that has died, and with which trial."""
+    trial = f" with trial {event.number}" if event.number is not None else ""
+    return f"worker {event.worker} was lost{trial}: {event.reason}"
+
+
 def ended_text(event: TrialEnded, metric: str) -> str:
     """How a trial ended, on one line: its score, its reason, its values."""
     values = words.values_text(event.values)
@@ -151,3 +165,63 @@ def _start_line(event: TrialStarted) -> str:
     if event.first_of_structure:
         said.append(f"compiling a new structure ({words.values_text(event.values)})")
     return f"trial {event.number}: {', '.join(said)}" if said else ""
+
+
+# ---------------------------------------------------------------------- safety
+
+
+class SafeView:
+    """Passes everything on to a view until that fails; then it is off, and the run goes on.
+
+    A terminal can go away at any time, and a fault in what is shown is none of the run.
+    """
+
+    def __init__(self, view: LiveView | PlainLines) -> None:
+        self._view = view
+        self._guarded = Guarded("the progress of this run is no longer shown", self._close)
+
+    def __enter__(self) -> Self:
+        self._guarded(self._view.__enter__)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._guarded(self._view.__exit__, None, None, None)
+
+    def __call__(self, event: Event) -> None:
+        """One event."""
+        self._guarded(self._view, event)
+
+    def download(self, num_bytes: int, total_bytes: int) -> None:
+        """Progress of a download."""
+        self._guarded(self._view.download, num_bytes, total_bytes)
+
+    def _close(self) -> None:
+        self._view.__exit__(None, None, None)
+
+
+class Guarded:
+    """Makes calls until one raises: that is told in one line, and nothing is called any more."""
+
+    def __init__(self, told: str, close: Callable[[], None] = lambda: None) -> None:
+        self._told = told
+        self._close = close
+        self._is_broken = False
+
+    def __call__(self, call: Callable[..., Any], *arguments: Any) -> None:
+        """A call whose error must not end the run."""
+        if self._is_broken:
+            return
+        try:
+            call(*arguments)
+        except Exception as error:
+            self._is_broken = True
+            with suppress(Exception):
+                self._close()
+            with suppress(OSError):  # the terminal may be gone: then there is nobody to tell
+                click.echo(f"{self._told}: {_reason(error)}", err=True)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "; ".join(unexpected(error))

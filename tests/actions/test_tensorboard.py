@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,29 +11,28 @@ import pytest
 
 from tests.execution.conftest import Bench, diverging, good
 from tuner.errors import InputError
-from tuner.execution.messages import EpochEnded, RunStarted, TrialStarted
-from tuner.execution.tensorboard import TensorBoardWriter, check_tensorboard
+from tuner.execution.messages import TrialEnded
+from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 
 pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+from tuner.actions.tensorboard import write_tensorboard
 
 
 class Shown:
-    """A bench whose events go to TensorBoard's files."""
+    """A bench whose trials go to TensorBoard's files as they end."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = RunFolder(folder.parent, folder.name)
         self.bench = Bench(folder)
 
     def run(self, script=good, **options):
-        writer = TensorBoardWriter(self.folder, clock=lambda: 1_800_000_000.0)
-        if self.folder.ledger.exists():
-            writer(RunStarted("grid", 6, 0, 6, 1, "grid", 3))
-        try:
-            return self.bench.run(script, listener=writer, **options)
-        finally:
-            assert writer.close() == ""
+        def listener(event):
+            if isinstance(event, TrialEnded):
+                write_tensorboard(self.folder, event.number)
+
+        return self.bench.run(script, listener=listener, **options)
 
     def scalars(self, number: int) -> dict[str, list[tuple[int, float]]]:
         """As EventAccumulator reads a trial's folder: steps and values by tag."""
@@ -70,40 +70,27 @@ def test_scalars_are_the_epochs_of_the_ledger(shown: Shown) -> None:
     check_against_ledger(shown)
 
 
-def test_a_continued_run_has_every_epoch_once(shown: Shown) -> None:
-    class PowerCut(Exception):
-        pass
-
-    epochs = 0
-    writer = TensorBoardWriter(shown.folder)
-
-    def listener(event):
-        nonlocal epochs
-        writer(event)
-        epochs += isinstance(event, EpochEnded)
-        if epochs == 5:
-            raise PowerCut
-
-    with pytest.raises(PowerCut):
-        shown.bench.run(good, listener=listener)
-    writer.close()
-    shown.run()
-    check_against_ledger(shown)
-    shown.run()
-    check_against_ledger(shown)
+def test_a_trial_that_has_not_ended_is_not_shown(shown: Shown) -> None:
+    shown.bench.run(good, budget_seconds=0)
+    write_tensorboard(shown.folder)
+    write_tensorboard(shown.folder, 1)
+    assert not (shown.folder.path / "tensorboard").exists()
 
 
-def test_trials_of_a_run_without_it_are_caught_up(shown: Shown) -> None:
+def test_trials_of_a_run_without_it_are_caught_up_and_written_once(shown: Shown) -> None:
     shown.bench.run(good)
-    shown.run()
+    write_tensorboard(shown.folder)
     check_against_ledger(shown)
-
-
-def test_what_is_shown_already_is_not_written_again(shown: Shown) -> None:
-    shown.run()
     files = {path: path.stat().st_mtime_ns for path in shown.folder.path.rglob("*tfevents*")}
-    shown.run()
+    write_tensorboard(shown.folder)
     assert files == {p: p.stat().st_mtime_ns for p in shown.folder.path.rglob("*tfevents*")}
+
+
+def test_a_trial_that_has_ended_anew_is_written_anew(shown: Shown) -> None:
+    shown.run(lambda task: diverging(task) if task.number == 1 else good(task))
+    shown.run(retry=[TrialState.DIVERGED])
+    check_against_ledger(shown)
+    assert shown.scalars(1)["score"]
 
 
 def test_hparams_are_session_groups_with_the_searched_values(shown: Shown) -> None:
@@ -153,30 +140,16 @@ def test_the_hparams_tab_lists_one_session_group_for_each_configuration(shown: S
     assert sum(len(group.sessions) for group in groups) == len(rows)
 
 
-def test_an_error_ends_the_writing_and_not_the_run(tmp_path: Path) -> None:
-    shown = Shown(tmp_path)
-    (tmp_path / "tensorboard").write_text("in the way")
-    writer = TensorBoardWriter(shown.folder)
-    rows = shown.bench.run(good, listener=writer)
-    assert all(row.score is not None for row in rows)
-    assert "tensorboard" in writer.close()
-
-
-def test_events_come_back_at_once(tmp_path: Path) -> None:
-    writer = TensorBoardWriter(RunFolder(tmp_path, "absent"))
-    writer(TrialStarted(1, 1, {}, 0, 3, "s", False))
-    assert "absent" in writer.close()
-
-
 def test_tensorflow_is_not_imported() -> None:
     program = (
-        "import sys; import tuner.execution.event_file; "
+        "import sys; import tuner.actions.tensorboard; "
         "sys.exit(any(name.partition('.')[0] in ('tensorflow', 'keras') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_without_tensorboard_the_error_says_what_to_install(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
+    monkeypatch.delitem(sys.modules, "tuner.actions.tensorboard")
     with pytest.raises(InputError, match=r"pip install 'convtuner\[tensorboard\]'"):
-        check_tensorboard()
+        importlib.import_module("tuner.actions.tensorboard")

@@ -1,0 +1,32 @@
+"""Experiments that are named to be compared, read in an order that says what is wrong at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tuner.ledger.folder import RunFolder
+from tuner.report.comparing import sides
+from tuner.report.record import read_record
+
+
+def read_sources(names: Sequence[str], results_dir: Path) -> list[sides.Source]:
+    """Records first, so that a wrong name or objective is said before the curves are read.
+
+    Raises:
+        InputError: a name is unknown, or objectives differ.
+    """
+    folders = [RunFolder.open(name, results_dir) for name in names]
+    records = [read_record(folder) for folder in folders]
+    records = [
+        replace(record, name=name) if _is_ambiguous(folder, folders) else record
+        for name, folder, record in zip(names, folders, records, strict=True)
+    ]
+    sides.check_objectives(records)
+    return [sides.read_source(f, record) for f, record in zip(folders, records, strict=True)]
+
+
+def _is_ambiguous(folder: RunFolder, folders: Sequence[RunFolder]) -> bool:
+    """Whether another folder has its name, so that only the path tells them apart."""
+    return any(other.name == folder.name and other != folder for other in folders)
