@@ -26,7 +26,7 @@ def dataset() -> str:
     """The file in $TUNER_NPZ, CIFAR-100 where its files are found, or made-up images."""
     if given := os.environ.get("TUNER_NPZ"):
         return given
-    from tuner.data.datasets import found_datasets
+    from tuner.data import found_datasets
 
     found = {name: path for name, path, _ in found_datasets(data_dir())}
     return "cifar100" if found.get("cifar100") else "synthetic"

@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 Steps = list[tuple[int, int, int]]  # (filters, kernel size, strides) along a branch
 Composition = Callable[["Counterpart", Any], Any]
 
-# As tuner.layers.parts: momentum and epsilon of the published ResNet and DenseNet code.
+# As tuner.layers.convolution: momentum and epsilon of the published ResNet and DenseNet code.
 NORMALIZATION = {"momentum": 0.9, "epsilon": 1e-5}
 
 

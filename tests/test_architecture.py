@@ -32,8 +32,7 @@ FRAMEWORKS = {"keras", "keras_tuner", "tensorflow", "jax", "pandas", "scipy", "r
 TRAINS = {"layers", "training"}  # may import a framework when they are imported
 # Are themselves imported only while a network is built, or by a keras-tuner program.
 BUILDERS = {"search/oracle.py"} | {
-    f"models/{name}.py"
-    for name in ("head", "hyper", "uninitialized", "own_build", "own_probe", "own_cost")
+    f"models/{name}.py" for name in ("building", "hyper", "own_build", "own_probe")
 }
 
 

@@ -105,6 +105,6 @@ def _build_model(model: Any, arrays: Any, notes: Any, backend: str) -> Any:
 
     if backend:
         os.environ.setdefault("KERAS_BACKEND", backend)
-    from tuner.training.restore import restored_model
+    from tuner.training.trial import restored_model
 
     return restored_model(model, arrays, notes)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tuner.data.cifar import CIFAR10, CIFAR100, Cifar
-from tuner.data.files import OfficialFile, Source
+from tuner.data.files import OfficialFile, OfficialSource
 from tuner.data.mnist import FASHION_MNIST, MNIST, Idx, Mnist
 
 NOWHERE = "file:///nowhere-at-all/"
@@ -33,11 +33,13 @@ def tar_of(folder: str, files: dict[str, bytes]) -> bytes:
     return gzip.compress(stream.getvalue(), mtime=0)
 
 
-def source_of(dataset: str, folder: str, files: dict[str, bytes], archive: str = "") -> Source:
+def source_of(
+    dataset: str, folder: str, files: dict[str, bytes], archive: str = ""
+) -> OfficialSource:
     """A source of these files; nowhere to be had yet."""
     packed = OfficialFile(archive, md5(tar_of(folder, files))) if archive else None
     known = tuple(OfficialFile(name, md5(data)) for name, data in files.items())
-    return Source(dataset, folder, known, NOWHERE, packed)
+    return OfficialSource(dataset, folder, known, NOWHERE, packed)
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:
@@ -79,16 +81,18 @@ def small_cifar10(data_dir: Path) -> Cifar:
     return small(CIFAR10, files, 100, 10)
 
 
+def digits(count: int) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.arange(count, dtype=np.uint8) % 10
+    return np.broadcast_to(labels[:, None, None], (count, 28, 28)), labels
+
+
 def small_mnist(data_dir: Path) -> Mnist:
-    stream = io.BytesIO()
-    labels = np.arange(60_000, dtype=np.uint8) % 10
-    train = np.zeros((60_000, 28, 28), np.uint8)
-    np.savez_compressed(
-        stream, x_train=train, y_train=labels, x_test=train[:10_000], y_test=labels[:10_000]
-    )
+    stream, (train, labels) = io.BytesIO(), digits(300)
+    np.savez(stream, x_train=train, y_train=labels, x_test=train[:100], y_test=labels[:100])
     files = {"mnist.npz": stream.getvalue()}
     write(data_dir, files)
-    return replace(MNIST, source=source_of("mnist", "", files))
+    known = replace(MNIST.known, num_train=300, num_test=100)
+    return replace(MNIST, source=source_of("mnist", "", files), known=known)
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -98,8 +102,11 @@ def idx(array: np.ndarray) -> bytes:
 
 def small_fashion_mnist(data_dir: Path) -> Idx:
     files = {}
-    for part, count in (("train", 60_000), ("t10k", 10_000)):
-        files[f"{part}-images-idx3-ubyte.gz"] = idx(np.zeros((count, 28, 28), np.uint8))
-        files[f"{part}-labels-idx1-ubyte.gz"] = idx(np.arange(count, dtype=np.uint8) % 10)
+    for part, count in (("train", 300), ("t10k", 100)):
+        images, labels = digits(count)
+        files[f"{part}-images-idx3-ubyte.gz"] = idx(images)
+        files[f"{part}-labels-idx1-ubyte.gz"] = idx(labels)
     write(data_dir / "fashion-mnist", files)
-    return replace(FASHION_MNIST, source=source_of("fashion_mnist", "fashion-mnist", files))
+    known = replace(FASHION_MNIST.known, num_train=300, num_test=100)
+    source = source_of("fashion_mnist", "fashion-mnist", files)
+    return replace(FASHION_MNIST, source=source, known=known)

@@ -61,7 +61,7 @@ def test_info_says_what_the_arrays_are(made):
 
 def test_it_is_the_same_each_time(made):
     dataset, data_dir = made
-    first, again = dataset.train(data_dir), dataset.train(data_dir)
+    first, again = dataset.test(data_dir), dataset.test(data_dir)
     np.testing.assert_array_equal(first.images, again.images)
     np.testing.assert_array_equal(first.labels, again.labels)
     assert dataset.info(data_dir) == dataset.info(data_dir)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tuner.data.datasets import DATASETS, find_dataset, found_datasets
+from tuner.data import DATASETS, find_dataset, found_datasets
 from tuner.data.own import FunctionDataset, NpzDataset
 from tuner.errors import InputError
 
@@ -54,7 +54,7 @@ def test_what_is_found_is_told_without_opening_it(tmp_path):
 
 def test_importing_the_room_loads_no_framework():
     program = (
-        "import sys, tuner.data.config, tuner.data.datasets, tuner.data.images\n"
+        "import sys, tuner.data.config, tuner.data.images\n"
         "heavy = {'numpy', 'pandas', 'keras', 'tensorflow', 'jax', 'urllib.request', 'tarfile'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "import tuner.data.augment, tuner.data.splits\n"

@@ -11,8 +11,15 @@ import pytest
 
 from tests.data.official import source_of, tar_of, write
 from tuner.data import files
-from tuner.data.download import download, unpack
-from tuner.data.files import default_data_dir, fetch, keras_cache, locate, read
+from tuner.data.files import (
+    default_data_dir,
+    download,
+    fetch,
+    keras_cache,
+    locate,
+    read,
+    unpack,
+)
 from tuner.errors import InputError
 
 FILES = {"train": b"training images", "test": b"test images"}

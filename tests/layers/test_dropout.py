@@ -1,4 +1,4 @@
-"""Dropout: the laws of both conventions, and a rate that is an argument of the program."""
+"""Dropout of elements, channels and branches: laws of both conventions, rates given at run time."""
 
 from __future__ import annotations
 
@@ -7,93 +7,128 @@ import numpy as np
 import pytest
 
 from tests.layers.on_backend import BACKEND, compiled, gradients, values
-from tuner.layers import Dropout
+from tuner.layers import Dropout, ResidualBlock, SpatialDropout2D, StochasticDepth
 
-MODES = ["upscale_in_train", "downscale_in_infer"]
+UP, DOWN = "upscale_in_train", "downscale_in_infer"
+SHAPE = (40, 3, 4, 5)
+# Layer by (rate, mode), and the axes along which it drops as a whole.
+KINDS = {
+    "elements": (lambda rate, mode, **k: Dropout(rate, mode, seed=1, **k), ()),
+    "channels": (lambda rate, mode, **k: SpatialDropout2D(rate, mode, seed=1, **k), (1, 2)),
+    "channels_first": (
+        lambda rate, mode, **k: SpatialDropout2D(rate, mode, "channels_first", seed=1, **k),
+        (2, 3),
+    ),
+    "branches": (
+        lambda rate, mode, **k: StochasticDepth(rate, mode, "image", seed=1, **k),
+        (1, 2, 3),
+    ),
+}
 
 
-def built(rate, mode="upscale_in_train", shape=(None, 4), **arguments):
-    layer = Dropout(rate, mode=mode, seed=1, **arguments)
-    layer.build(shape)
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(params=[UP, DOWN])
+def mode(request):
+    return request.param
+
+
+def built(kind, rate, mode=UP, **arguments):
+    layer = KINDS[kind][0](rate, mode, **arguments)
+    layer.build((None, *SHAPE[1:]))
     return layer
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.25, 0.5, 0.9])
-def test_upscale_gives_zero_or_the_value_over_its_chance(rate):
-    x = np.linspace(1.0, 2.0, 500, dtype="float32").reshape(10, 50)
-    y = np.array(built(rate)(x, training=True))
-    np.testing.assert_allclose(y, np.where(y == 0, 0, x / (1 - rate)), rtol=1e-6)
-    assert (y == 0).any() == (rate > 0)
+def images(shape=SHAPE):
+    return np.linspace(1.0, 2.0, np.prod(shape), dtype="float32").reshape(shape)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.25, 0.5, 0.9])
-def test_downscale_gives_zero_or_the_value(rate):
-    x = np.linspace(1.0, 2.0, 500, dtype="float32").reshape(10, 50)
-    y = np.array(built(rate, "downscale_in_infer")(x, training=True))
-    np.testing.assert_array_equal(y, np.where(y == 0, 0, x))
-    assert (y == 0).any() == (rate > 0)
+def ones(kind):
+    """Inputs of 40,000 draws, whatever is dropped together."""
+    return np.ones(
+        {
+            "elements": (200, 200),
+            "channels": (400, 1, 1, 100),
+            "channels_first": (400, 100, 1, 1),
+            "branches": (40_000, 1, 1, 1),
+        }[kind],
+        "float32",
+    )
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
-def test_training_and_prediction_have_the_same_expectation(mode, rate):
-    x = np.ones((200, 500), "float32")
-    layer = built(rate, mode)
+@pytest.mark.parametrize("rate", [0.25, 0.9])
+def test_a_training_step_gives_zero_or_the_value_in_its_convention(kind, mode, rate):
+    x, together = images(), KINDS[kind][1]
+    y = np.array(built(kind, rate, mode)(x, training=True))
+    factor = 1 / (1 - rate) if mode == UP else 1.0
+    np.testing.assert_allclose(y, np.where(y == 0, 0, x * factor), rtol=1e-6)
+    dropped = y == 0
+    assert 0 < dropped.mean() < 1
+    assert np.array_equal(dropped.any(together), dropped.all(together))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.8])
+def test_training_and_prediction_have_the_same_expectation(kind, mode, rate):
+    layer, x = KINDS[kind][0](rate, mode), ones(kind)
     trained, predicted = (np.array(layer(x, training=t)).mean() for t in (True, False))
-    expected = 1.0 if mode == "upscale_in_train" else 1 - rate
+    expected = 1.0 if mode == UP else 1 - rate
     assert predicted == pytest.approx(expected, rel=1e-6)
-    # Six standard errors of the mean of 100,000 draws.
+    # Six standard errors of the mean of 40,000 draws.
     assert trained == pytest.approx(expected, abs=6 * (rate / (1 - rate) / x.size) ** 0.5)
 
 
-def test_it_drops_as_keras_does():
-    x = np.linspace(1.0, 2.0, 40_000, dtype="float32").reshape(200, 200)
-    ours, theirs = built(0.3), keras.layers.Dropout(0.3, seed=2)
-    got, expected = (np.array(layer(x, training=True)) for layer in (ours, theirs))
+@pytest.mark.parametrize(
+    ("kind", "keras_layer"),
+    [
+        ("elements", keras.layers.Dropout(0.3, seed=2)),
+        ("channels", keras.layers.SpatialDropout2D(0.3, seed=2)),
+    ],
+    ids=["elements", "channels"],
+)
+def test_it_drops_as_keras_does(kind, keras_layer):
+    x = ones(kind)
+    ours = KINDS[kind][0](0.3, UP)
+    got, expected = (np.array(layer(x, training=True)) for layer in (ours, keras_layer))
     shares = [(y == 0).mean() for y in (got, expected)]
     # Six standard errors of a difference of shares.
     assert shares[0] == pytest.approx(shares[1], abs=6 * (2 * 0.3 * 0.7 / x.size) ** 0.5)
-    both = (got != 0) & (expected != 0)
-    np.testing.assert_allclose(got[both], expected[both], rtol=1e-6)
+    assert got.max() == pytest.approx(expected.max(), rel=1e-6)
     for training in (False, None):
         np.testing.assert_array_equal(np.array(ours(x, training=training)), x)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_the_gradient_passes_where_the_value_does(mode):
-    x = np.linspace(1.0, 2.0, 60, dtype="float32").reshape(6, 10)
-    layer, weights = built(0.5, mode), np.linspace(-1.0, 2.0, 60, dtype="float32").reshape(6, 10)
+def test_the_gradient_passes_where_the_value_does(kind, mode):
+    x, weights = images(), images()[::-1].copy()
+    layer = built(kind, 0.5, mode)
     (gradient,) = gradients(layer, x, weights)  # leaves the random state as it was
-    y = np.array(layer(x, training=True))
-    np.testing.assert_allclose(gradient, weights * y / x, rtol=1e-5)
+    np.testing.assert_allclose(gradient, weights * np.array(layer(x, training=True)) / x, rtol=1e-5)
 
 
-def test_nothing_that_is_dropped_comes_through():
-    x = np.full((20, 20), np.inf, "float32")
-    assert set(np.unique(np.array(built(0.5)(x, training=True)))) == {0.0, np.inf}
+def test_nothing_that_is_dropped_comes_through(kind):
+    x = np.full(SHAPE, np.inf, "float32")
+    assert set(np.unique(np.array(built(kind, 0.5)(x, training=True)))) == {0.0, np.inf}
 
 
-def test_a_rate_of_0_changes_nothing():
-    x = np.random.default_rng(0).normal(size=(20, 30)).astype("float32")
-    for mode in MODES:
-        for training in (True, False):
-            np.testing.assert_array_equal(np.array(built(0.0, mode)(x, training=training)), x)
+def test_a_rate_of_0_changes_nothing(kind, mode):
+    for training in (True, False):
+        y = np.array(built(kind, 0.0, mode)(images(), training=training))
+        np.testing.assert_array_equal(y, images())
 
 
-def test_every_call_draws_anew_and_the_state_decides():
-    x = np.ones((10, 100), "float32")
-    layer = built(0.5)
+def test_every_call_draws_anew_and_the_state_decides(kind):
+    layer = built(kind, 0.5)
     start = values([layer.seed_generator.state])[0]
-    first, second = (np.array(layer(x, training=True)) for _ in range(2))
+    first, second = (np.array(layer(images(), training=True)) for _ in range(2))
     assert (first != second).any()
     layer.seed_generator.state.assign(start)
-    np.testing.assert_array_equal(np.array(layer(x, training=True)), first)
+    np.testing.assert_array_equal(np.array(layer(images(), training=True)), first)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_new_rate_takes_effect_without_a_new_trace(mode):
-    layer = built(0.0, mode)
-    x = np.ones((40, 50), "float32")
+def test_a_new_rate_takes_effect_without_a_new_trace(kind):
+    layer, x = built(kind, 0.0), keras.ops.convert_to_tensor(ones(kind))
     traces = []
 
     def step(state, x):
@@ -101,23 +136,21 @@ def test_a_new_rate_takes_effect_without_a_new_trace(mode):
         return layer.stateless_call([], state, x, training=True)
 
     program = compiled(step)
-    names = [v.path for v in layer.non_trainable_variables]
     state = [keras.ops.convert_to_tensor(v) for v in values(layer.non_trainable_variables)]
-    rate_at = next(i for i, name in enumerate(names) if name.endswith("rate"))
+    assert layer.non_trainable_variables[0] is layer.rate
     shares = []
     for rate in (0.0, 0.3, 0.7):
-        state[rate_at] = keras.ops.convert_to_tensor(rate, "float32")
-        y, state = program(state, keras.ops.convert_to_tensor(x))
+        state[0] = keras.ops.convert_to_tensor(rate, "float32")
+        y, state = program(state, x)
         state = list(state)
         shares.append(float((np.array(y) == 0).mean()))
     assert len(traces) == 1
-    np.testing.assert_allclose(shares, [0.0, 0.3, 0.7], atol=0.07)
+    np.testing.assert_allclose(shares, [0.0, 0.3, 0.7], atol=0.02)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="variables are assigned inside tf.function")
 def test_assigning_the_rate_reaches_a_compiled_function():
-    layer = built(0.0)
-    traces = []
+    layer, traces = built("elements", 0.0), []
 
     def step(x):
         traces.append(1)
@@ -132,7 +165,7 @@ def test_assigning_the_rate_reaches_a_compiled_function():
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_keeps_dtype_and_a_float32_rate(dtype):
-    layer = built(0.3, dtype=f"mixed_{dtype}")
+    layer = built("elements", 0.3, dtype=f"mixed_{dtype}")
     y = layer(keras.ops.ones((100, 100), dtype), training=True)
     assert keras.backend.standardize_dtype(y.dtype) == dtype
     assert layer.rate.dtype == "float32"
@@ -143,16 +176,59 @@ def test_half_precision_keeps_dtype_and_a_float32_rate(dtype):
 
 
 def test_the_training_code_can_find_it():
-    assert Dropout(0.1).hyperparameter == "dropout"
+    assert Dropout(0.1).hyperparameter == SpatialDropout2D(0.1).hyperparameter == "dropout"
     assert Dropout(0.1, hyperparameter="head_dropout").hyperparameter == "head_dropout"
+    assert StochasticDepth(0.1).hyperparameter == "stochastic_depth"
 
 
-@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan")])
-def test_refuses_a_rate_that_cannot_be(rate):
-    with pytest.raises(ValueError, match=r"rate must be in \[0, 1\); received"):
-        Dropout(rate)
+def test_one_draw_decides_about_the_branch_of_the_whole_batch():
+    layer, x = StochasticDepth(0.5, DOWN, "batch", seed=1), images((8, 2, 2, 3))
+    assert {float((np.array(layer(x, training=True)) == 0).mean()) for _ in range(20)} == {0.0, 1.0}
 
 
-def test_refuses_an_unknown_mode():
-    with pytest.raises(ValueError, match=r"mode must be one of .*received 'upscale'"):
-        Dropout(0.1, mode="upscale")
+def test_the_multiplier_is_the_share_of_the_rate_that_a_branch_takes():
+    layer = built("branches", 0.8, DOWN, multiplier=0.25)
+    assert (layer.initial_rate, layer.multiplier) == (0.8, 0.25)
+    assert float(values([layer.rate])[0]) == pytest.approx(0.2)
+    assert (np.array(layer(ones("branches"), training=True)) == 0).mean() == pytest.approx(
+        0.2, abs=0.02
+    )
+
+
+def test_a_dropped_branch_has_no_gradient():
+    block, x = ResidualBlock(3, stochastic_depth=0.5), images((2, 4, 4, 3))
+    block.build(x.shape)
+    block.stochastic_depth.rate.assign(1.0)
+    of_inputs, *of_weights = gradients(block, x, np.ones(x.shape, "float32"))
+    assert all((gradient == 0).all() for gradient in of_weights)
+    np.testing.assert_array_equal(of_inputs, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message"),
+    [
+        (Dropout, {"rate": -0.1}, r"rate must be in \[0, 1\); received -0.1"),
+        (SpatialDropout2D, {"rate": 1.0}, r"rate must be in \[0, 1\); received 1.0"),
+        (StochasticDepth, {"rate": float("nan")}, r"rate must be in \[0, 1\); received nan"),
+        (Dropout, {"rate": 0.1, "mode": "upscale"}, r"mode must be one of .*received 'upscale'"),
+        (
+            SpatialDropout2D,
+            {"rate": 0.1, "data_format": "NHWC"},
+            r"data_format must be one of .*received 'NHWC'",
+        ),
+        (
+            StochasticDepth,
+            {"rate": 0.1, "multiplier": 1.5},
+            r"multiplier must be in \[0, 1\]; received 1.5",
+        ),
+        (StochasticDepth, {"rate": 0.1, "per": "pixel"}, r"per must be one of .*received 'pixel'"),
+    ],
+)
+def test_refuses_what_cannot_be(kind, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kind(**arguments)
+
+
+def test_refuses_vectors_without_channels_to_drop():
+    with pytest.raises(ValueError, match="expected ndim=4, found ndim=2"):
+        SpatialDropout2D(0.1)(np.ones((2, 3), "float32"))

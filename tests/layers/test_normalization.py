@@ -8,7 +8,7 @@ import pytest
 
 from tests.layers.on_backend import BACKEND, gradients, values
 from tuner.layers import BatchNormalization
-from tuner.layers.fused import can_fuse_averages, can_fuse_batch
+from tuner.layers.normalization import can_fuse_averages, can_fuse_batch
 
 CASES = [
     ((8, 5), -1),

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from tuner.models import FAMILIES
+from tuner.models.building import build_uninitialized
 from tuner.models.dense_kernels import dense_kernels
-from tuner.models.uninitialized import build_uninitialized
 
 IMAGE, CLASSES = (16, 16, 3), 5
 MODELS = {

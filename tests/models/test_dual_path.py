@@ -1,8 +1,8 @@
 """Dual path networks.
 
 The parameters of DPN-98, 107 and 131 are those that imgclsmob checks its networks against. DPN-92
-is not among them: its number follows from the same arithmetic, done by hand below, with the widths
-of timm's `dpn92`. The billions of multiply-adds are those of the authors' page (cypw/DPNs).
+is not among them: its number follows from the same arithmetic with the widths of timm's `dpn92`.
+The billions of multiply-adds are those of the authors' page (cypw/DPNs).
 """
 
 from __future__ import annotations
@@ -66,21 +66,6 @@ def test_parameters(values, parameters):
 )
 def test_multiply_adds(values, billions):
     assert imagenet_cost(values).macs / 1e9 == pytest.approx(billions, abs=0.05)
-
-
-def test_dpn_92_by_hand():
-    total, channels = 7 * 7 * 3 * 64 + 2 * 64, 64
-    for stage, (blocks, growth) in enumerate([(3, 16), (4, 32), (20, 24), (3, 128)]):
-        width, residual = 96 * 2**stage, 256 * 2**stage
-        # Normalization and 1x1 projection to the residual path and two growth rates.
-        total += 2 * channels + channels * (residual + 2 * growth)
-        for block in range(blocks):
-            total += 2 * channels + channels * width
-            total += 2 * width + 9 * width * width // 32
-            total += 2 * width + width * (residual + growth)
-            channels = (channels if block else residual + 2 * growth) + growth
-    assert channels == 2688
-    assert total + 2 * channels + (channels + 1) * 1000 == 37_668_392
 
 
 def test_the_built_network_has_as_many():

@@ -25,12 +25,6 @@ def test_depth_is_6n_plus_2(name, depth, near):
     assert message.endswith(f"nearest: {near}")
 
 
-@pytest.mark.parametrize("name", ["resnet", "plain"])
-def test_every_depth_of_6n_plus_2_is_taken(name):
-    for n in (1, 2, 3, 9, 18):
-        assert FAMILIES[name].config(depth=6 * n + 2).depth == 6 * n + 2
-
-
 @pytest.mark.parametrize(
     ("values", "near"),
     [

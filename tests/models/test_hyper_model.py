@@ -68,7 +68,9 @@ def test_an_ordinary_search_finds_a_best_trial(tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(32, *IMAGE)).astype("float32"), rng.integers(0, CLASSES, 32)
     search = keras_tuner.RandomSearch(
-        hyper_model(),
+        tuner.models.hyper_model(
+            "mlp", IMAGE, CLASSES, hidden_units={"choice": [4, 8]}, dropout=TINY["dropout"]
+        ),
         objective="val_accuracy",
         max_trials=2,
         seed=1,

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons: sizes by hand, the order of their layers, a grid over both dimensions."""
+"""Multilayer perceptrons: sizes by hand, and the order of their layers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from tuner.experiment.experiment import parse_experiment
 from tuner.models import FAMILIES
 
 MLP = FAMILIES["mlp"]
 IMAGE = (4, 4, 3)
-
-GRID = """
-model:
-  family: mlp
-  hidden_units: {choice: [16, 32, 64]}
-  num_layers: {choice: [0, 1, 2]}
-search: {method: grid}
-"""
 
 
 def parameters(**values):
@@ -58,10 +49,3 @@ def test_normalization_stands_between_the_affine_map_and_the_activation():
         "logits",
     ]
     assert not model.get_layer("hidden1_dense").use_bias
-
-
-def test_a_grid_over_hidden_units_and_layers_has_every_combination():
-    space = parse_experiment(GRID, "grid.yaml").space
-    found = {(p.model["hidden_units"], p.model["num_layers"]) for p in space}
-    assert found == {(units, layers) for units in (16, 32, 64) for layers in (0, 1, 2)}
-    assert space.size == 9

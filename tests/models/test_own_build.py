@@ -9,17 +9,17 @@ import pytest
 
 from tests.models import own_nets
 from tuner.errors import InputError
-from tuner.models.declaration import OPEN, Declaration
+from tuner.models.own import OPEN, Declaration
 from tuner.models.own_build import (
     check_shapes,
+    cost_of_model,
     digest_of,
     gives_probabilities,
     load_build,
+    read_compiled,
     run_build,
     run_uninitialized,
 )
-from tuner.models.own_compiled import read_compiled
-from tuner.models.own_cost import cost_of_model
 from tuner.models.own_probe import Probe
 
 IMAGE, CLASSES = own_nets.IMAGE, own_nets.CLASSES
@@ -247,7 +247,7 @@ def test_other_images_and_other_classes_are_refused():
 
 
 def test_pretrained_weights_are_kept():
-    from tuner.models.uninitialized import build_uninitialized
+    from tuner.models.building import build_uninitialized
 
     model, initializers = build_uninitialized(
         lambda: run_build(own_nets.pretrained, {}, IMAGE).model

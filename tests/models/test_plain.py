@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 import pytest
 
-from tuner.experiment.experiment import parse_experiment
 from tuner.models import FAMILIES
 
 PLAIN, RESNET = FAMILIES["plain"], FAMILIES["resnet"]
@@ -51,9 +50,3 @@ def test_pooling_costs_multiply_adds_and_no_parameters():
     assert pooled.macs == strided.macs
     # The two pooled images themselves are kept.
     assert pooled.activations - strided.activations == 16 * 16 * 16 + 8 * 8 * 32
-
-
-def test_a_grid_over_activation_and_pooling_is_a_grid_of_structures():
-    text = """{model: {family: plain, depth: 8, activation: {choice: [relu, sigmoid]},
-                       pooling: {choice: [max, average, null]}}}"""
-    assert len(list(parse_experiment(text, "grid.yaml").space)) == 6

@@ -1,4 +1,4 @@
-"""Residual networks: published counts, the two forms, depths, and rates that retrace nothing.
+"""Residual networks: published counts, the two forms, and depths.
 
 All parameters are trainable ones: no moving averages. Sources of the numbers: He et al. 2016,
 Table 6 (0.27M, 0.85M, 1.7M; option A shortcuts, 10 classes); what imgclsmob checks its CIFAR
@@ -8,14 +8,11 @@ ResNets and PreResNets against (option B); `num_params` and `_ops` of torchvisio
 from __future__ import annotations
 
 import keras
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tuner.data.images import ImageData
 from tuner.errors import InputError
 from tuner.models import FAMILIES
-from tuner.training.trial import blueprint, hyperparameters, program_class
 
 CIFAR, IMAGENET = (32, 32, 3), (224, 224, 3)
 RESNET = FAMILIES["resnet"]
@@ -188,33 +185,3 @@ def test_stochastic_depth_grows_linearly_to_the_last_block():
     found = [x for x in model._flatten_layers() if type(x).__name__ == "StochasticDepth"]
     assert [x.multiplier for x in found] == pytest.approx([n / 6 for n in range(1, 7)])
     assert {x.initial_rate for x in found} == {0.4}
-
-
-def test_trials_that_differ_in_their_rates_trace_nothing_again():
-    model = config(depth=8, dropout=0.1, stochastic_depth=0.1).model_dump()
-    training = {
-        "epochs": 1, "batch_size": 8, "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.0,
-        "l2": 0.0, "label_smoothing": 0.0, "schedule": "constant", "warmup_epochs": 0,
-    }  # fmt: skip
-    kind = program_class(keras.backend.backend())
-    images = kind.place(eight_images(), ())
-    switches = {"dropout", "stochastic_depth"}
-    plan = blueprint(model, training, switches=switches, precision="float32", images=images)
-    program = kind(plan, images)
-    before, weights = program.num_traces, []
-    for rates in ((0.0, 0.0), (0.0, 0.9), (0.5, 0.0)):
-        changed = model | dict(zip(("dropout", "stochastic_depth"), rates, strict=True))
-        values = hyperparameters(changed, training, 0)
-        state, _ = program.train_epoch(program.initial(0), values, 0)
-        weights.append(np.asarray(state.weights))
-    assert program.num_traces == before
-    assert not np.allclose(weights[0], weights[1], atol=1e-6)
-    assert not np.allclose(weights[0], weights[2], atol=1e-6)
-
-
-def eight_images():
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 256, (8, 8, 8, 3)).astype(np.uint8)
-    y = rng.integers(0, 4, 8).astype(np.int32)
-    mean, std = np.full(3, 128, np.float32), np.full(3, 64, np.float32)
-    return ImageData(x, y, x, y, 4, mean, std, {})

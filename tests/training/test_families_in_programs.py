@@ -1,4 +1,4 @@
-"""One compiled program serves every trial of a structure, whatever the family."""
+"""One compiled program serves every trial of a structure, whatever the family, and it learns."""
 
 from __future__ import annotations
 
@@ -13,15 +13,10 @@ from tuner.training.trial import blueprint, hyperparameters, program_class
 CASES = [*((name, values[0]) for name, values in TINY.items())]
 CASES += [("densenet", {"depth": 7, "growth_rate": 4, "dropout": 0.1, "memory_efficient": True})]
 
-CHANGES = {
-    "l2": 1e-2,
-    "beta_1": 0.5,
-    "beta_2": 0.9,
-    "epsilon": 1e-2,
-    "label_smoothing": 0.2,
-    "learning_rate": 1e-2,
-    "schedule": "cosine",
-}
+# That each value takes effect is shown in test_program.py.
+CHANGES = {"l2": 1e-4, "beta_1": 0.8, "label_smoothing": 0.1, "learning_rate": 1e-2}
+# So that half precision is met by every family, too.
+PRECISION = "mixed_bfloat16" if BACKEND == "jax" else "float32"
 
 
 @pytest.fixture(scope="module")
@@ -30,24 +25,26 @@ def images():
 
 
 @pytest.mark.parametrize(("name", "values"), CASES)
-def test_no_runtime_value_is_traced_again(name, values, images):
+def test_it_learns_and_no_runtime_value_is_traced_again(name, values, images):
     config = FAMILIES[name].config
     rates = runtime_fields(config)
     model = config(**{**values, **dict.fromkeys(rates, 0.1)}).model_dump()
-    plan = blueprint(model, TRAINING, switches=rates, precision="float32", images=images)
+    plan = blueprint(model, TRAINING, switches=rates, precision=PRECISION, images=images)
     program = program_class(BACKEND)(plan, images)
     traces = program.num_traces
 
-    def trained(model, **training):
-        told = hyperparameters(model, {**TRAINING, "epochs": 1, **training}, 0)
-        state, metrics = program.train_epoch(program.initial(0), told, 0)
-        assert np.isfinite(metrics["loss"])
-        assert np.isfinite(program.evaluate(state, told)["loss"])
-        return np.asarray(state.weights)
+    def train(model, epochs=1, **training):
+        values = hyperparameters(model, {**TRAINING, "epochs": epochs, **training}, 0)
+        state, losses = program.initial(0), []
+        for epoch in range(epochs):
+            state, metrics = program.train_epoch(state, values, epoch)
+            losses.append(metrics["loss"])
+        assert np.isfinite(program.evaluate(state, values)["loss"])
+        return np.asarray(state.weights), losses
 
-    usual = trained(model)
+    usual, _ = train(model)
     for rate in rates:
-        assert not np.array_equal(trained({**model, rate: 0.6}), usual), rate
-    for field, value in CHANGES.items():
-        assert not np.array_equal(trained(model, **{field: value}), usual), field
+        assert not np.array_equal(train({**model, rate: 0.6})[0], usual), rate
+    _, losses = train(model, epochs=12, **CHANGES)
+    assert min(losses[1:]) < (0.9 if PRECISION == "float32" else 1.0) * losses[0]
     assert program.num_traces == traces

@@ -78,6 +78,16 @@ def program(images):
     return make_program(images)
 
 
+@pytest.fixture(scope="module")
+def sgd_program(images):
+    return make_program(images, optimizer="sgd")
+
+
+@pytest.fixture(scope="module")
+def float16_program(images):
+    return make_program(images, precision="mixed_float16")
+
+
 def train(program, seed=0, epochs=2, dropout=0.3, planned_epochs=3, **changes):
     training = {**TRAINING, "epochs": planned_epochs, **changes}
     values = hyperparameters({**full_model("resnet"), "dropout": dropout}, training, seed)
@@ -139,18 +149,19 @@ def test_the_same_trial_twice_is_bit_identical(program):
     assert one == two
 
 
-def test_a_rate_of_zero_is_the_network_without_the_layer(images):
+def test_a_rate_of_zero_is_the_network_without_the_layer(images, program):
     without = blueprint(
         full_model("resnet"), TRAINING, switches=(), precision="float32", images=images
     )
-    assert not program_class(BACKEND)(without, images).network.rates
-    with_layers = train(make_program(images), epochs=1, dropout=0.0)[1]
-    bare = train(program_class(BACKEND)(without, images), epochs=1, dropout=0.0)[1]
+    bare_program = program_class(BACKEND)(without, images)
+    assert not bare_program.network.rates
+    with_layers = train(program, epochs=1, dropout=0.0)[1]
+    bare = train(bare_program, epochs=1, dropout=0.0)[1]
     assert bare[0]["loss"] == pytest.approx(with_layers[0]["loss"], rel=1e-5)
 
 
-def test_l2_adds_two_lambda_w_to_the_gradient_of_kernels_alone(images):
-    program = make_program(images, optimizer="sgd")
+def test_l2_adds_two_lambda_w_to_the_gradient_of_kernels_alone(sgd_program):
+    program = sgd_program
     rate, l2 = 0.125, 0.25
     start, kernels = weights(program.initial(0)).copy(), program.network.kernels()
     assert 0 < kernels.mean() < 1
@@ -172,9 +183,9 @@ def _one_step(program, l2, rate):
     return weights(state)
 
 
-def test_training_agrees_with_a_keras_training_loop(images):
+def test_training_agrees_with_a_keras_training_loop(sgd_program):
     """One SGD step of the same batch by plain Keras: same loss, same weights."""
-    program = make_program(images, optimizer="sgd")
+    program = sgd_program
     values = hyperparameters(
         {**full_model("resnet"), "dropout": 0.0}, {**TRAINING, "momentum": 0.0}, seed=0
     )
@@ -266,17 +277,22 @@ def test_the_state_gives_a_keras_model_that_predicts_the_same(program):
     assert np.array_equal(flat, weights(state))
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_half_precision_keeps_float32_weights_and_learns(images, precision):
-    program = make_program(images, precision=precision)
+# Every family is trained in bfloat16 on JAX in test_families_in_programs.py.
+HALVES = ["mixed_float16"] if BACKEND == "jax" else ["mixed_float16", "mixed_bfloat16"]
+
+
+@pytest.mark.parametrize("precision", HALVES)
+def test_half_precision_keeps_float32_weights_and_learns(images, float16_program, precision):
+    is_float16 = precision == "mixed_float16"
+    program = float16_program if is_float16 else make_program(images, precision=precision)
     assert keras.config.dtype_policy().name == "float32"
     state, history = train(program, epochs=4, dropout=0.0)
     assert weights(state).dtype == np.float32
     assert history[-1]["loss"] < history[0]["loss"]
 
 
-def test_loss_scaling_skips_a_step_whose_gradient_overflows(images):
-    program = make_program(images, precision="mixed_float16")
+def test_loss_scaling_skips_a_step_whose_gradient_overflows(float16_program):
+    program = float16_program
     values = hyperparameters(full_model("resnet"), TRAINING, 0)
     state = program.initial(0)
     huge = state._replace(loss_scale=program._to_device(np.array([2.0**40, 0], np.float32)))
@@ -291,8 +307,8 @@ def test_loss_scaling_skips_a_step_whose_gradient_overflows(images):
     assert float(totals.images) == 0
 
 
-def test_an_epoch_that_begins_with_skipped_steps_goes_on(images):
-    program = make_program(images, precision="mixed_float16")
+def test_an_epoch_that_begins_with_skipped_steps_goes_on(float16_program):
+    program = float16_program
     program._seconds_per_step["train"] = 10.0  # slow steps: one step a call
     values = hyperparameters({**full_model("resnet"), "dropout": 0.0}, TRAINING, 0)
     scale = program._to_device(np.array([2.0**17, 0], np.float32))

@@ -52,7 +52,7 @@ def command(
 
 def examination(results_dir: Path, data_dir: Path | None) -> dict[str, Any]:
     """Everything that `--json` prints."""
-    from tuner.data.datasets import found_datasets
+    from tuner.data import found_datasets
 
     return {
         "python": platform.python_version(),

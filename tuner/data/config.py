@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tuner.data.datasets import find_dataset
+from tuner.data import find_dataset
 from tuner.errors import InputError
 
 Augment = Literal["crop", "flip", "cutout"]

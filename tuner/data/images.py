@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuner.data import find_dataset
 from tuner.data.config import DataConfig, FinalDataConfig
 from tuner.data.dataset import DatasetInfo, LabelledImages, Progress
-from tuner.data.datasets import find_dataset
 from tuner.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -85,9 +85,10 @@ def load_images(
     data = dataset.train(data_dir, progress)
     parts = split(data.labels, config.validation, config.train_images, config.seed)
     x_train, y_train = data.images[parts.train], data.labels[parts.train]
+    held_out_name = "validation_images"
     held_out = LabelledImages(data.images[parts.validation], data.labels[parts.validation])
     if isinstance(config, FinalDataConfig):
-        held_out = dataset.test(data_dir)
+        held_out_name, held_out = "test_images", dataset.test(data_dir)
     mean, std = channel_statistics(x_train)
     return ImageData(
         x_train=x_train,
@@ -102,15 +103,9 @@ def load_images(
             "content": _content_hash(data),
             "split": parts.hash,
             "train_images": _count(y_train),
-            "test_images" if isinstance(config, FinalDataConfig) else "validation_images": _count(
-                held_out.labels
-            ),
+            held_out_name: _count(held_out.labels),
         },
     )
-
-
-def _held_out_name(config: DataConfig) -> str:
-    return "test_images" if isinstance(config, FinalDataConfig) else "validation_images"
 
 
 def channel_statistics(

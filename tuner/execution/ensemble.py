@@ -113,7 +113,7 @@ def _probabilities(
 ) -> NDArray[np.float64]:
     import numpy as np
 
-    from tuner.training.outputs import is_probabilistic
+    from tuner.training.trial import is_probabilistic
 
     arrays, notes = read_checkpoint(folder, member.checkpoint)
     section = model_section(member.row)

@@ -17,7 +17,7 @@ from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
 
 if TYPE_CHECKING:
-    from tuner.training.exported import ModelFile
+    from tuner.training.export import ModelFile
 
 ENDING = ".keras"
 RECIPE = "experiment.yaml"
@@ -85,8 +85,8 @@ def export(
     recipe = _recipe(experiment, trial, metric)
     is_same = key_of(recipe, record.get(experiment.data.dataset, "")) == trial.key
     load_framework(experiment.backend)
-    from tuner.training.exported import write_model
-    from tuner.training.outputs import is_probabilistic
+    from tuner.training.export import write_model
+    from tuner.training.trial import is_probabilistic
 
     section = model_section(trial)
     shape = tuple(notes["image_shape"])
@@ -123,7 +123,7 @@ def restored(section: dict[str, Any], arrays: Any, notes: Any) -> Any:
     Raises:
         TunerError: the weights are of another network than the `model:` section says.
     """
-    from tuner.training.restore import restored_model
+    from tuner.training.trial import restored_model
 
     try:
         return restored_model(section, arrays, notes)

@@ -34,7 +34,7 @@ from tuner.models import family_of, is_own, runtime_fields
 from tuner.models.own import own_family
 from tuner.search import make_method
 from tuner.search.hyperband import Hyperband
-from tuner.training.slots import NUM_SLOTS
+from tuner.training.optimizers import OPTIMIZERS
 
 BYTES_PER_TRIAL = 2_000  # a row of the ledger and of trials.csv, and its share of indices
 BYTES_PER_EPOCH = 300
@@ -193,7 +193,7 @@ def _planned(
     names: list[str],
 ) -> PlannedStructure:
     flat = configuration.flat()
-    slots = NUM_SLOTS[_optimizer(configuration)]
+    slots = OPTIMIZERS[_optimizer(configuration)].num_slots
     weights = network.parameters * 4
     bytes_each = 4 if experiment.precision == "float32" else 2
     return PlannedStructure(

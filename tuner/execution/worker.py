@@ -160,7 +160,7 @@ class Worker:
         return program
 
     def _train(self, task: TrainTrial, program: Program, values: Hyperparameters) -> None:
-        from tuner.training.snapshot import to_arrays
+        from tuner.training.steps import to_arrays
 
         state, done = self._begin(task, program)
         watches = "gradients" in task.training.get("watch", ())

@@ -7,9 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from tuner.layers.grouped import GroupedConvolution
-from tuner.layers.parts import convolution, normalization
-from tuner.layers.shapes import Shape, strided
+from tuner.layers.convolution import GroupedConvolution, convolution, normalization
+from tuner.layers.shapes import Shape, convolved
 
 # Dense channels that a projection gives, in growth rates. Source: the authors' code.
 PROJECTED_GROWTH = 2
@@ -107,7 +106,7 @@ class DualPathBlock(keras.layers.Layer):  # type: ignore[misc]
 
         With projection the channels are residual_filters + 3 * growth_rate.
         """
-        batch, height, width, channels = input_shape
+        channels = input_shape[-1]
         if self.projection:
             channels = self.residual_filters + PROJECTED_GROWTH * self.growth_rate
         if channels <= self.residual_filters:
@@ -115,8 +114,7 @@ class DualPathBlock(keras.layers.Layer):  # type: ignore[misc]
                 f"{channels} channels leave no dense path beside {self.residual_filters} residual "
                 "filters; use projection=True"
             )
-        sizes = strided(height, self.strides), strided(width, self.strides)
-        return (batch, *sizes, channels + self.growth_rate)
+        return convolved(input_shape, channels + self.growth_rate, self.strides)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

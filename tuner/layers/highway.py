@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from tuner.layers.convolution import convolution, normalization
 from tuner.layers.dropout import Dropout
-from tuner.layers.parts import convolution, normalization
 from tuner.layers.shapes import Shape
 
 

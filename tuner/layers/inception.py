@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import keras
 from keras import ops
 
-from tuner.layers.postactivation import PostActivationConvolution
+from tuner.layers.convolution import PostActivationConvolution
 from tuner.layers.shapes import Shape
 
 PoolingKind = Literal["max", "average"]

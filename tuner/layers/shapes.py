@@ -8,6 +8,7 @@ from typing import Any
 Shape = tuple[Any, ...]
 
 
-def strided(size: int | None, strides: int) -> int | None:
-    """Height or width after a "same" convolution."""
-    return None if size is None else -(-size // strides)
+def convolved(shape: Shape, filters: int, strides: int = 1) -> Shape:
+    """What a "same" convolution makes of `(batch, height, width, channels)`, sizes rounded up."""
+    batch, *sizes, _ = shape
+    return batch, *(None if size is None else -(-size // strides) for size in sizes), filters

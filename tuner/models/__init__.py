@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from tuner.errors import InputError, Problem, nearest
-from tuner.models.cost import Cost
 from tuner.models.densenet import DenseNet
 from tuner.models.dual_path import DualPath
-from tuner.models.family import Family, FamilyConfig, runtime_fields
+from tuner.models.family import Cost, Family, FamilyConfig, runtime_fields
 from tuner.models.highway import Highway
 from tuner.models.inception import Inception
 from tuner.models.lenet import LeNet

@@ -8,13 +8,14 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from tuner.errors import InputError, Problem
-from tuner.models.cost import Cost, CostTape
 from tuner.models.family import (
-    RUNTIME,
+    Cost,
+    CostTape,
     Family,
     FamilyConfig,
     ImageShape,
     nearest_allowed,
+    rate_field,
     rate_or_none,
 )
 
@@ -46,12 +47,8 @@ class DenseNetConfig(FamilyConfig):
         le=1.0,
         description="DenseNet-C: share of the channels that a transition keeps",
     )
-    dropout: float = Field(
-        default=0.0,
-        ge=0.0,
-        lt=1.0,
-        description="rate after each convolution but the first; 0 leaves the layers out",
-        json_schema_extra=RUNTIME,
+    dropout: float = rate_field(
+        "rate after each convolution but the first; 0 leaves the layers out"
     )
     memory_efficient: bool = Field(
         default=False,
@@ -126,8 +123,7 @@ class DenseNet(Family[DenseNetConfig]):
         _block_cost(tape, config)
         tape.batch_normalization()
         tape.activation()
-        tape.global_average_pool()
-        tape.dense(num_classes)
+        tape.classify(num_classes)
         return tape.cost
 
     def build(self, config: DenseNetConfig, image_shape: ImageShape, num_classes: int) -> Any:
@@ -135,32 +131,26 @@ class DenseNet(Family[DenseNetConfig]):
         _check_image(config, image_shape)
         import keras
 
-        from tuner.layers.parts import convolution
-        from tuner.models.head import classify, normalize_and_activate
+        from tuner.layers import DenseBlock, TransitionLayer
+        from tuner.layers.convolution import convolution
+        from tuner.models.building import activated, classify
 
         inputs = keras.Input(image_shape, name="image")
         x = convolution(config.initial_filters, 3, name="stem_convolution", dtype=None)(inputs)
+        dropout = rate_or_none(config.dropout)
         for block in range(1, config.num_blocks + 1):
-            x = _grow(x, config, block)
-        x = normalize_and_activate(x, "head")
+            if block > 1:
+                x = TransitionLayer(config.compression, dropout, name=f"transition{block - 1}")(x)
+            x = DenseBlock(
+                config.layers_per_block,
+                config.growth_rate,
+                bottleneck=config.bottleneck,
+                dropout=dropout,
+                memory_efficient=config.memory_efficient,
+                name=f"block{block}",
+            )(x)
+        x = activated(x, "head")
         return keras.Model(inputs, classify(x, num_classes), name=self.name)
-
-
-def _grow(x: Any, config: DenseNetConfig, block: int) -> Any:
-    """Dense block number `block`, and the transition before it."""
-    from tuner.layers import DenseBlock, TransitionLayer
-
-    dropout = rate_or_none(config.dropout)
-    if block > 1:
-        x = TransitionLayer(config.compression, dropout, name=f"transition{block - 1}")(x)
-    return DenseBlock(
-        config.layers_per_block,
-        config.growth_rate,
-        bottleneck=config.bottleneck,
-        dropout=dropout,
-        memory_efficient=config.memory_efficient,
-        name=f"block{block}",
-    )(x)
 
 
 def _block_cost(tape: CostTape, config: DenseNetConfig) -> None:

@@ -7,16 +7,18 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from tuner.models.cost import Cost, CostTape
 from tuner.models.family import (
-    RUNTIME,
+    Cost,
+    CostTape,
     Family,
     FamilyConfig,
     ImageShape,
+    Stem,
+    check_image,
     nearest_allowed,
+    rate_field,
     rate_or_none,
 )
-from tuner.models.stem import Stem, check_image
 
 # Blocks of the four stages, three layers each. Sources: Chen et al. 2017, Table 1 (92, 98) and
 # section 5.1 (131); the authors' code (107). 14 and 26 have equal stages and are for small images.
@@ -29,8 +31,8 @@ STAGE_BLOCKS: dict[int, tuple[int, int, int, int]] = {
     131: (4, 8, 28, 3),
 }
 
-# The first block of every stage but the first halves the images.
-STAGE_REDUCTION = 8
+# The first block of every stage but the first halves the images; the imagenet stem does so twice.
+REDUCTION: dict[Stem, int] = {"cifar": 8, "imagenet": 32}
 
 
 class DualPathConfig(FamilyConfig):
@@ -75,13 +77,7 @@ class DualPathConfig(FamilyConfig):
         max_length=4,
         description="what growth_rate is multiplied by in each of the four stages, rounded",
     )
-    dropout: float = Field(
-        default=0.0,
-        ge=0.0,
-        lt=1.0,
-        description="rate before the classifier; 0 leaves the layer out",
-        json_schema_extra=RUNTIME,
-    )
+    dropout: float = rate_field("rate before the classifier; 0 leaves the layer out")
 
     @field_validator("bottleneck_filters")
     @classmethod
@@ -112,29 +108,37 @@ class DualPath(Family[DualPathConfig]):
 
     def cost(self, config: DualPathConfig, image_shape: ImageShape, num_classes: int) -> Cost:
         """Parameters, multiply-adds and activations."""
-        check_image(image_shape, config.stem, STAGE_REDUCTION)
+        check_image(image_shape, config.stem, REDUCTION)
         tape = CostTape(image_shape)
-        _stem_cost(tape, config)
+        tape.activated_convolution(
+            config.stem_filters,
+            *((3, 1) if config.stem == "cifar" else (7, 2)),
+            batch_normalization=True,
+        )
+        if config.stem == "imagenet":
+            tape.pool(3, 2, padding="same")
         for place in blocks_of(config):
             _block_cost(tape, place, config.groups)
         tape.batch_normalization()
         tape.activation()
-        tape.global_average_pool()
-        if config.dropout > 0:
-            tape.dropout()
-        tape.dense(num_classes)
+        tape.classify(num_classes, dropout=config.dropout > 0)
         return tape.cost
 
     def build(self, config: DualPathConfig, image_shape: ImageShape, num_classes: int) -> Any:
         """A functional model of logits."""
-        check_image(image_shape, config.stem, STAGE_REDUCTION)
+        check_image(image_shape, config.stem, REDUCTION)
         import keras
 
-        from tuner.layers import DualPathBlock
-        from tuner.models.head import classify, normalize_and_activate
+        from tuner.layers import DualPathBlock, PostActivationConvolution
+        from tuner.models.building import activated, classify, pooled
 
         inputs = keras.Input(image_shape, name="image")
-        x = _stem(inputs, config)
+        kernel_size, strides = (3, 1) if config.stem == "cifar" else (7, 2)
+        x = PostActivationConvolution(config.stem_filters, kernel_size, strides, name="stem")(
+            inputs
+        )
+        if config.stem == "imagenet":
+            x = pooled(x, "stem_pool", 3, 2)
         for place in blocks_of(config):
             x = DualPathBlock(
                 place.filters,
@@ -145,12 +149,12 @@ class DualPath(Family[DualPathConfig]):
                 place.projection,
                 name=place.name,
             )(x)
-        x = normalize_and_activate(x, "head")
+        x = activated(x, "head")
         logits = classify(x, num_classes, rate_or_none(config.dropout))
         return keras.Model(inputs, logits, name=self.name)
 
 
-class Place(NamedTuple):
+class DualPathPlace(NamedTuple):
     """A block where it stands."""
 
     name: str
@@ -161,12 +165,12 @@ class Place(NamedTuple):
     projection: bool
 
 
-def blocks_of(config: DualPathConfig) -> Iterator[Place]:
+def blocks_of(config: DualPathConfig) -> Iterator[DualPathPlace]:
     """Every block in the order of the network."""
     stages = zip(STAGE_BLOCKS[config.depth], config.growth_rates, strict=True)
     for stage, (num_blocks, growth_rate) in enumerate(stages):
         for block in range(num_blocks):
-            yield Place(
+            yield DualPathPlace(
                 f"stage{stage + 1}_block{block + 1}",
                 config.bottleneck_filters * 2**stage,
                 config.residual_filters * 2**stage,
@@ -176,28 +180,7 @@ def blocks_of(config: DualPathConfig) -> Iterator[Place]:
             )
 
 
-def _stem(inputs: Any, config: DualPathConfig) -> Any:
-    import keras
-
-    from tuner.layers import PostActivationConvolution
-
-    if config.stem == "cifar":
-        return PostActivationConvolution(config.stem_filters, 3, name="stem")(inputs)
-    x = PostActivationConvolution(config.stem_filters, 7, 2, name="stem")(inputs)
-    return keras.layers.MaxPooling2D(
-        3, 2, padding="same", data_format="channels_last", name="stem_pool"
-    )(x)
-
-
-def _stem_cost(tape: CostTape, config: DualPathConfig) -> None:
-    tape.convolution(config.stem_filters, *((3, 1) if config.stem == "cifar" else (7, 2)))
-    tape.batch_normalization()
-    tape.activation()
-    if config.stem == "imagenet":
-        tape.pool(3, 2, padding="same")
-
-
-def _block_cost(tape: CostTape, place: Place, groups: int) -> None:
+def _block_cost(tape: CostTape, place: DualPathPlace, groups: int) -> None:
     start, channels = tape.shape, tape.channels
     if place.projection:
         channels = place.residual_filters + 2 * place.growth_rate

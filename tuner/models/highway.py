@@ -7,14 +7,15 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
-from tuner.models.cost import Cost, CostTape
 from tuner.models.family import (
-    RUNTIME,
     Activation,
+    Cost,
+    CostTape,
     Family,
     FamilyConfig,
     ImageShape,
     nearest_allowed,
+    rate_field,
     rate_or_none,
 )
 
@@ -49,13 +50,7 @@ class HighwayConfig(FamilyConfig):
         default=False,
         description="normalize before each activation; the convolution before it then has no bias",
     )
-    dropout: float = Field(
-        default=0.0,
-        ge=0.0,
-        lt=1.0,
-        description="rate on what each block transforms; 0 leaves the layers out",
-        json_schema_extra=RUNTIME,
-    )
+    dropout: float = rate_field("rate on what each block transforms; 0 leaves the layers out")
 
     @field_validator("depth")
     @classmethod
@@ -83,28 +78,46 @@ class Highway(Family[HighwayConfig]):
         """Parameters, multiply-adds and activations."""
         tape = CostTape(image_shape)
         for place in _plan(config):
+            tape.activated_convolution(
+                place.filters, 3, place.strides, batch_normalization=config.batch_normalization
+            )
             if place.is_block:
-                _block_cost(tape, config, place.filters)
-            else:
-                _transform_cost(tape, config, place.filters, place.strides)
-        tape.global_average_pool()
-        tape.dense(num_classes)
+                if config.dropout > 0:
+                    tape.dropout()
+                tape.convolution(place.filters, 3, bias=True)
+                tape.activation()
+        tape.classify(num_classes)
         return tape.cost
 
     def build(self, config: HighwayConfig, image_shape: ImageShape, num_classes: int) -> Any:
         """A functional model of logits."""
         import keras
 
-        from tuner.models.head import classify
+        from tuner.layers import HighwayBlock
+        from tuner.models import building
 
-        inputs = keras.Input(image_shape, name="image")
-        x = inputs
+        x = inputs = keras.Input(image_shape, name="image")
+        both: dict[str, Any] = {
+            "activation": config.activation,
+            "batch_normalization": config.batch_normalization,
+        }
         for place in _plan(config):
-            x = _block(x, config, place) if place.is_block else _convolve(x, config, place)
-        return keras.Model(inputs, classify(x, num_classes), name=self.name)
+            if place.is_block:
+                x = HighwayBlock(
+                    place.filters,
+                    gate_bias=config.gate_bias,
+                    dropout=rate_or_none(config.dropout),
+                    name=place.name,
+                    **both,
+                )(x)
+            else:
+                x = building.activated_convolution(
+                    x, place.name, place.filters, 3, place.strides, **both
+                )
+        return keras.Model(inputs, building.classify(x, num_classes), name=self.name)
 
 
-class Place(NamedTuple):
+class HighwayPlace(NamedTuple):
     """Where a layer stands: a highway block or a plain convolution."""
 
     name: str
@@ -113,58 +126,12 @@ class Place(NamedTuple):
     strides: int = 1
 
 
-def _plan(config: HighwayConfig) -> Iterator[Place]:
-    yield Place("stem", False, config.filters)
+def _plan(config: HighwayConfig) -> Iterator[HighwayPlace]:
+    yield HighwayPlace("stem", False, config.filters)
     for stage in (1, 2, 3):
         filters = config.filters * 2 ** (stage - 1)
         for layer in range(1, (config.depth - 2) // 3 + 1):
             if stage > 1 and layer == 1:
-                yield Place(f"stage{stage}_layer1", False, filters, 2)
+                yield HighwayPlace(f"stage{stage}_layer1", False, filters, 2)
             else:
-                yield Place(f"stage{stage}_layer{layer}", True, filters)
-
-
-def _block(x: Any, config: HighwayConfig, place: Place) -> Any:
-    from tuner.layers import HighwayBlock
-
-    return HighwayBlock(
-        place.filters,
-        gate_bias=config.gate_bias,
-        activation=config.activation,
-        batch_normalization=config.batch_normalization,
-        dropout=rate_or_none(config.dropout),
-        name=place.name,
-    )(x)
-
-
-def _convolve(x: Any, config: HighwayConfig, place: Place) -> Any:
-    import keras
-
-    from tuner.layers.parts import convolution, normalization
-
-    x = convolution(
-        place.filters,
-        3,
-        strides=place.strides,
-        use_bias=not config.batch_normalization,
-        name=f"{place.name}_convolution",
-        dtype=None,
-    )(x)
-    if config.batch_normalization:
-        x = normalization(name=f"{place.name}_normalization", dtype=None)(x)
-    return keras.layers.Activation(config.activation, name=f"{place.name}_{config.activation}")(x)
-
-
-def _transform_cost(tape: CostTape, config: HighwayConfig, filters: int, strides: int) -> None:
-    tape.convolution(filters, 3, strides, bias=not config.batch_normalization)
-    if config.batch_normalization:
-        tape.batch_normalization()
-    tape.activation()
-
-
-def _block_cost(tape: CostTape, config: HighwayConfig, filters: int) -> None:
-    _transform_cost(tape, config, filters, 1)
-    if config.dropout > 0:
-        tape.dropout()
-    tape.convolution(filters, 3, bias=True)
-    tape.activation()
+                yield HighwayPlace(f"stage{stage}_layer{layer}", True, filters)

@@ -80,14 +80,14 @@ def hyper_model(
     Raises:
         InputError: a family or a field that there is not.
     """
-    found = family_of(family)
+    known = family_of(family)
     for name in values:
-        if name not in found.config.model_fields or name == "family":
-            raise InputError(_unknown(name, found))
+        if name not in known.config.model_fields or name == "family":
+            raise InputError(_unknown(name, known))
     make = optimizer or (
         lambda hp: keras.optimizers.Adam(_closed(hp, "learning_rate", learning_rate))
     )
-    return FamilyHyperModel(found, image_shape, num_classes, values, make)
+    return FamilyHyperModel(known, image_shape, num_classes, values, make)
 
 
 def _closed(hp: Any, name: str, value: Any) -> Any:

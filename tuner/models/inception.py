@@ -7,17 +7,19 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tuner.models.cost import Cost, CostTape
 from tuner.models.family import (
-    RUNTIME,
     Activation,
+    Cost,
+    CostTape,
     Family,
     FamilyConfig,
     ImageShape,
     Pooling,
+    Stem,
+    check_image,
+    rate_field,
     rate_or_none,
 )
-from tuner.models.stem import Stem, check_image
 
 # Modules of the three stages; two layers each, 4 outside of them. GoogLeNet has 22.
 STAGE_MODULES: dict[int, tuple[int, int, int]] = {10: (1, 1, 1), 16: (2, 2, 2), 22: (2, 5, 2)}
@@ -41,8 +43,8 @@ STEMS: dict[Stem, tuple[tuple[int, int, int, bool], ...]] = {
     "imagenet": ((64, 7, 2, True), (64, 1, 1, False), (192, 3, 1, True)),
 }
 
-# A pool between stages; the imagenet stem has another one beside the usual division by 4.
-STAGE_REDUCTION: dict[Stem, int] = {"cifar": 4, "imagenet": 8}
+# Two pools between stages; the imagenet stem strides once and pools twice before them.
+REDUCTION: dict[Stem, int] = {"cifar": 4, "imagenet": 32}
 
 
 class InceptionConfig(FamilyConfig):
@@ -79,13 +81,7 @@ class InceptionConfig(FamilyConfig):
     )
     activation: Activation = Field(default="relu", description="after each convolution")
     pooling: Pooling = Field(default="max", description="of the fourth branch of each module")
-    dropout: float = Field(
-        default=0.0,
-        ge=0.0,
-        lt=1.0,
-        description="rate before the classifier; 0 leaves the layer out",
-        json_schema_extra=RUNTIME,
-    )
+    dropout: float = rate_field("rate before the classifier; 0 leaves the layer out")
 
     @property
     def modules(self) -> list[list[tuple[str, list[int]]]]:
@@ -117,10 +113,15 @@ class Inception(Family[InceptionConfig]):
 
     def cost(self, config: InceptionConfig, image_shape: ImageShape, num_classes: int) -> Cost:
         """Parameters, multiply-adds and activations."""
-        check_image(image_shape, config.stem, STAGE_REDUCTION[config.stem])
+        check_image(image_shape, config.stem, REDUCTION)
         tape = CostTape(image_shape)
         for filters, kernel_size, strides, pooled in STEMS[config.stem]:
-            _convolution_cost(tape, config, config.scaled(filters)[0], kernel_size, strides)
+            tape.activated_convolution(
+                config.scaled(filters)[0],
+                kernel_size,
+                strides,
+                batch_normalization=config.batch_normalization,
+            )
             if pooled:
                 tape.pool(3, 2, padding="same")
         for stage, modules in enumerate(config.modules):
@@ -128,33 +129,39 @@ class Inception(Family[InceptionConfig]):
                 tape.pool(3, 2, padding="same")
             for _, columns in modules:
                 _module_cost(tape, config, columns)
-        tape.global_average_pool()
-        if config.dropout > 0:
-            tape.dropout()
-        tape.dense(num_classes)
+        tape.classify(num_classes, dropout=config.dropout > 0)
         return tape.cost
 
     def build(self, config: InceptionConfig, image_shape: ImageShape, num_classes: int) -> Any:
         """A functional model of logits."""
-        check_image(image_shape, config.stem, STAGE_REDUCTION[config.stem])
+        check_image(image_shape, config.stem, REDUCTION)
         import keras
 
-        from tuner.models.head import classify
+        from tuner.layers import InceptionBlock
+        from tuner.models.building import classify, pooled
 
         inputs = keras.Input(image_shape, name="image")
         x = _stem(inputs, config)
         for stage, modules in enumerate(config.modules):
-            x = _pool(x, f"stage{stage}_pool") if stage > 0 else x
-            for module in modules:
-                x = _module(x, config, *module)
+            x = pooled(x, f"stage{stage}_pool", 3, 2) if stage > 0 else x
+            for name, columns in modules:
+                x = InceptionBlock(
+                    columns,
+                    config.reduction,
+                    config.batch_normalization,
+                    config.activation,
+                    config.pooling,
+                    name=f"module{name}",
+                )(x)
         logits = classify(x, num_classes, rate_or_none(config.dropout))
         return keras.Model(inputs, logits, name=self.name)
 
 
 def _stem(x: Any, config: InceptionConfig) -> Any:
     from tuner.layers import PostActivationConvolution
+    from tuner.models.building import pooled
 
-    for n, (filters, kernel_size, strides, pooled) in enumerate(STEMS[config.stem], 1):
+    for n, (filters, kernel_size, strides, is_pooled) in enumerate(STEMS[config.stem], 1):
         x = PostActivationConvolution(
             config.scaled(filters)[0],
             kernel_size,
@@ -163,42 +170,21 @@ def _stem(x: Any, config: InceptionConfig) -> Any:
             config.activation,
             name=f"stem{n}",
         )(x)
-        x = _pool(x, f"stem{n}_pool") if pooled else x
+        x = pooled(x, f"stem{n}_pool", 3, 2) if is_pooled else x
     return x
-
-
-def _pool(x: Any, name: str) -> Any:
-    import keras
-
-    return keras.layers.MaxPooling2D(3, 2, padding="same", data_format="channels_last", name=name)(
-        x
-    )
-
-
-def _module(x: Any, config: InceptionConfig, name: str, columns: list[int]) -> Any:
-    from tuner.layers import InceptionBlock
-
-    return InceptionBlock(
-        columns,
-        config.reduction,
-        config.batch_normalization,
-        config.activation,
-        config.pooling,
-        name=f"module{name}",
-    )(x)
 
 
 def _module_cost(tape: CostTape, config: InceptionConfig, columns: list[int]) -> None:
     start, joined = tape.shape, 0
     for steps in _branches(config, columns):
         tape.go_to(start)
-        for filters, kernel_size in steps:
-            _convolution_cost(tape, config, filters, kernel_size)
+        for step in steps:
+            tape.activated_convolution(*step, batch_normalization=config.batch_normalization)
         joined += tape.channels
     tape.go_to(start)
     tape.pool(3, 1, padding="same")
     if config.reduction:
-        _convolution_cost(tape, config, columns[5], 1)
+        tape.activated_convolution(columns[5], 1, batch_normalization=config.batch_normalization)
     tape.concatenate(joined)
 
 
@@ -208,12 +194,3 @@ def _branches(config: InceptionConfig, columns: list[int]) -> Iterator[list[tupl
     yield [(ones, 1)]
     for reduced, filters, kernel_size in ((reduce3, threes, 3), (reduce5, fives, 5)):
         yield [(reduced, 1)] * config.reduction + [(filters, kernel_size)]
-
-
-def _convolution_cost(
-    tape: CostTape, config: InceptionConfig, filters: int, kernel_size: int, strides: int = 1
-) -> None:
-    tape.convolution(filters, kernel_size, strides, bias=not config.batch_normalization)
-    if config.batch_normalization:
-        tape.batch_normalization()
-    tape.activation()

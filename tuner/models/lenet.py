@@ -7,9 +7,18 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from tuner.errors import InputError, Problem
-from tuner.models.cost import Cost, CostTape, Padding
-from tuner.models.family import RUNTIME, Activation, Family, FamilyConfig, ImageShape, Pooling
-from tuner.models.mlp import hidden_cost, hidden_layer
+from tuner.models.family import (
+    Activation,
+    Cost,
+    CostTape,
+    Family,
+    FamilyConfig,
+    ImageShape,
+    Padding,
+    Pooling,
+    rate_field,
+    rate_or_none,
+)
 
 FILTERS = (6, 16)
 HIDDEN_UNITS = (120, 84)
@@ -29,13 +38,7 @@ class LeNetConfig(FamilyConfig):
         default=False,
         description="normalize before each activation; the layer before it then has no bias",
     )
-    dropout: float = Field(
-        default=0.0,
-        ge=0.0,
-        lt=1.0,
-        description="rate after each hidden dense layer; 0 leaves the layers out",
-        json_schema_extra=RUNTIME,
-    )
+    dropout: float = rate_field("rate after each hidden dense layer; 0 leaves the layers out")
 
 
 class LeNet(Family[LeNetConfig]):
@@ -54,16 +57,15 @@ class LeNet(Family[LeNetConfig]):
     def cost(self, config: LeNetConfig, image_shape: ImageShape, num_classes: int) -> Cost:
         """Parameters, multiply-adds and activations."""
         _check_image(config, image_shape)
-        tape, use_bias = CostTape(image_shape), not config.batch_normalization
+        tape, normalized = CostTape(image_shape), config.batch_normalization
         for filters, padding in zip(FILTERS, _paddings(image_shape), strict=True):
-            tape.convolution(filters, config.kernel_size, bias=use_bias, padding=padding)
-            if config.batch_normalization:
-                tape.batch_normalization()
-            tape.activation()
+            tape.activated_convolution(
+                filters, config.kernel_size, batch_normalization=normalized, padding=padding
+            )
             tape.pool(2)
         tape.flatten()
         for units in HIDDEN_UNITS:
-            hidden_cost(tape, config, units)
+            tape.hidden_layer(units, batch_normalization=normalized, dropout=config.dropout > 0)
         tape.dense(num_classes)
         return tape.cost
 
@@ -72,35 +74,25 @@ class LeNet(Family[LeNetConfig]):
         _check_image(config, image_shape)
         import keras
 
-        inputs = keras.Input(image_shape, name="image")
-        x = inputs
-        for index, padding in enumerate(_paddings(image_shape)):
-            x = _convolve(x, config, FILTERS[index], padding, f"stage{index + 1}")
+        from tuner.models import building
+
+        x = inputs = keras.Input(image_shape, name="image")
+        both: dict[str, Any] = {
+            "activation": config.activation,
+            "batch_normalization": config.batch_normalization,
+        }
+        stages = enumerate(zip(FILTERS, _paddings(image_shape), strict=True), 1)
+        for stage, (filters, padding) in stages:
+            name, size = f"stage{stage}", config.kernel_size
+            x = building.activated_convolution(x, name, filters, size, padding=padding, **both)
+            x = building.pooled(x, f"{name}_pool", 2, 2, pooling=config.pooling, padding="valid")
         x = keras.layers.Flatten(name="flatten")(x)
         for index, units in enumerate(HIDDEN_UNITS, 1):
-            x = hidden_layer(x, config, units, f"hidden{index}")
+            x = building.hidden_layer(
+                x, f"hidden{index}", units, dropout=rate_or_none(config.dropout), **both
+            )
         logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
         return keras.Model(inputs, logits, name=self.name)
-
-
-def _convolve(x: Any, config: LeNetConfig, filters: int, padding: Padding, name: str) -> Any:
-    import keras
-
-    from tuner.layers.parts import convolution, normalization
-
-    x = convolution(
-        filters,
-        config.kernel_size,
-        padding=padding,
-        use_bias=not config.batch_normalization,
-        name=f"{name}_convolution",
-        dtype=None,
-    )(x)
-    if config.batch_normalization:
-        x = normalization(name=f"{name}_normalization", dtype=None)(x)
-    x = keras.layers.Activation(config.activation, name=f"{name}_{config.activation}")(x)
-    kinds = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
-    return kinds[config.pooling](2, data_format="channels_last", name=f"{name}_pool")(x)
 
 
 def _paddings(image_shape: ImageShape) -> tuple[Padding, Padding]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tuner.models.cost import Cost, CostTape
 from tuner.models.family import (
-    RUNTIME,
     Activation,
+    Cost,
+    CostTape,
     Family,
     FamilyConfig,
     ImageShape,
+    rate_field,
     rate_or_none,
 )
 
@@ -34,13 +35,7 @@ class MLPConfig(FamilyConfig):
         description="normalize between each hidden layer and its activation; the layer then has "
         "no bias",
     )
-    dropout: float = Field(
-        default=0.0,
-        ge=0.0,
-        lt=1.0,
-        description="rate after each hidden layer; 0 leaves the layers out",
-        json_schema_extra=RUNTIME,
-    )
+    dropout: float = rate_field("rate after each hidden layer; 0 leaves the layers out")
 
 
 class MLP(Family[MLPConfig]):
@@ -54,7 +49,11 @@ class MLP(Family[MLPConfig]):
         tape = CostTape(image_shape)
         tape.flatten()
         for _ in range(config.num_layers):
-            hidden_cost(tape, config, config.hidden_units)
+            tape.hidden_layer(
+                config.hidden_units,
+                batch_normalization=config.batch_normalization,
+                dropout=config.dropout > 0,
+            )
         tape.dense(num_classes)
         return tape.cost
 
@@ -62,55 +61,18 @@ class MLP(Family[MLPConfig]):
         """A functional model of logits."""
         import keras
 
+        from tuner.models.building import hidden_layer
+
         inputs = keras.Input(image_shape, name="image")
         x = keras.layers.Flatten(name="flatten")(inputs)
         for layer in range(1, config.num_layers + 1):
-            x = hidden_layer(x, config, config.hidden_units, f"hidden{layer}")
+            x = hidden_layer(
+                x,
+                f"hidden{layer}",
+                config.hidden_units,
+                activation=config.activation,
+                batch_normalization=config.batch_normalization,
+                dropout=rate_or_none(config.dropout),
+            )
         logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
         return keras.Model(inputs, logits, name=self.name)
-
-
-class HiddenConfig(Protocol):
-    """What a hidden layer reads of the configuration of its family."""
-
-    @property
-    def activation(self) -> Activation:
-        """After the layer."""
-
-    @property
-    def batch_normalization(self) -> bool:
-        """Between the layer and its activation."""
-
-    @property
-    def dropout(self) -> float:
-        """After the activation."""
-
-
-def hidden_layer(x: Any, config: HiddenConfig, units: int, name: str) -> Any:
-    """Dense layer, normalization, activation, dropout."""
-    import keras
-
-    from tuner.layers import Dropout
-    from tuner.layers.parts import normalization
-
-    x = keras.layers.Dense(
-        units,
-        use_bias=not config.batch_normalization,
-        kernel_initializer="he_normal",
-        name=f"{name}_dense",
-    )(x)
-    if config.batch_normalization:
-        x = normalization(name=f"{name}_normalization", dtype=None)(x)
-    x = keras.layers.Activation(config.activation, name=f"{name}_{config.activation}")(x)
-    dropout = rate_or_none(config.dropout)
-    return x if dropout is None else Dropout(dropout, name=f"{name}_dropout")(x)
-
-
-def hidden_cost(tape: CostTape, config: HiddenConfig, units: int) -> None:
-    """What `hidden_layer` costs."""
-    tape.dense(units, bias=not config.batch_normalization)
-    if config.batch_normalization:
-        tape.batch_normalization()
-    tape.activation()
-    if config.dropout > 0:
-        tape.dropout()

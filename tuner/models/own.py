@@ -1,12 +1,14 @@
 """A person's own network: `package.module:build`, a keras-tuner style `build(hp) -> keras.Model`.
 
 What it leaves open and what it costs is asked of a process of its own, so that planning,
-scheduling and reporting stay free of frameworks, and an error there stays there.
+scheduling and reporting stay free of frameworks, and an error there stays there. Both ends of that
+conversation are here: one request a line, one answer a line, both JSON.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import select
@@ -15,18 +17,21 @@ import sys
 import threading
 import weakref
 from collections.abc import Mapping
-from importlib.util import find_spec
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, create_model
 
 from tuner.errors import InputError, Problem
-from tuner.models.cost import Cost
-from tuner.models.declaration import Declaration, Declared
-from tuner.models.family import RUNTIME, Family, FamilyConfig, ImageShape
+from tuner.models.family import RUNTIME, Cost, Family, FamilyConfig, ImageShape
 
 MAX_SECONDS = 300.0  # for one answer: importing a framework, and building some networks
+
+Conditions = tuple[tuple[str, tuple[Any, ...]], ...]
+
+OPEN = object()
+"""Stands for the value of a name that the experiment leaves open in its own way."""
 
 _TYPES: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 
@@ -39,6 +44,98 @@ def is_own(name: Any) -> bool:
 def used_values(model: Mapping[str, Any]) -> dict[str, Any]:
     """What `build` is given of a closed `model:` section."""
     return {n: v for n, v in model.items() if n != "family" and v is not None}
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One hyperparameter.
+
+    `kind` is bool, int, float or str. `node` is its domain as an experiment file writes it:
+    `{choice: [...]}`, `{min: a, max: b, ...}` or the one value that it has. `structural` says that
+    its value shapes the network, not only how it is compiled. It is used only where, for each
+    (name, values) of `conditions`, that other hyperparameter has one of the values.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    node: Any
+    structural: bool
+    conditions: Conditions = ()
+
+    def is_used(self, values: Mapping[str, Any]) -> bool:
+        """Whether the conditions hold; a name without a value is no obstacle."""
+        return all(values.get(n, allowed[0]) in allowed for n, allowed in self.conditions)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """All that is known of a `build` function without running it again.
+
+    `optimizer` is that of `compile()`, None where the model is not compiled; `fingerprint` is the
+    SHA-256 of the file at `path` that defines the function; `notes` are what a person should know
+    before it trains.
+    """
+
+    hyperparameters: tuple[Declared, ...]
+    optimizer: str | None
+    path: str
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` makes it again."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Declaration:
+        """What `to_json` gave, lists for tuples."""
+        hyperparameters = tuple(
+            Declared(**{**values, "conditions": tuple((n, tuple(v)) for n, v in conditions)})
+            for values in data["hyperparameters"]
+            for conditions in [values["conditions"]]
+        )
+        others = {**data, "hyperparameters": hyperparameters, "notes": tuple(data["notes"])}
+        return cls(**others)
+
+    def branches(self, written: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What to add to an experiment that wrote the names in `written`.
+
+        Each branch maps names to domains. A hyperparameter on which others depend is split into
+        its values, so that no branch holds one that is not used. `written` has the values that are
+        fixed, and no entry for those that the experiment opens itself under `OPEN`.
+        """
+        parents = {name for declared in self.hyperparameters for name, _ in declared.conditions}
+        branches: list[dict[str, Any]] = [{}]
+        for declared in self.hyperparameters:
+            branches = [
+                extended
+                for branch in branches
+                for extended in _extended(declared, branch, written, parents)
+            ]
+        return branches
+
+
+def _extended(
+    declared: Declared, branch: dict[str, Any], written: Mapping[str, Any], parents: set[str]
+) -> list[dict[str, Any]]:
+    fixed = {n: v for n, v in {**branch, **written}.items() if v is not OPEN and not _is_open(v)}
+    if declared.name in written or not declared.is_used(fixed):
+        return [branch]
+    if declared.name in parents and _is_open(declared.node):
+        return [branch | {declared.name: value} for value in _values(declared.node)]
+    return [branch | {declared.name: declared.node}]
+
+
+def _values(node: dict[str, Any]) -> list[Any]:
+    """The values of a domain on which others depend; a range is one of integers."""
+    if "choice" in node:
+        return list(node["choice"])
+    return list(range(node["min"], node["max"] + 1, node.get("step", 1)))
+
+
+def _is_open(node: Any) -> bool:
+    return isinstance(node, dict)
 
 
 class OwnFamily(Family[Any]):
@@ -92,7 +189,8 @@ def own_family(name: str, backend: str = "") -> OwnFamily:
     known = _KNOWN.get(name)
     if known and (not backend or (known.backend == backend and known.is_current())):
         return known
-    _KNOWN[name] = OwnFamily(name, backend or _installed_backend())
+    installed = "tensorflow" if importlib.util.find_spec("tensorflow") else "jax"
+    _KNOWN[name] = OwnFamily(name, backend or installed)
     return _KNOWN[name]
 
 
@@ -130,7 +228,7 @@ class OwnProcess:
 
     def _start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tuner.models.own_process", self._name],
+            [sys.executable, "-c", "from tuner.models.own import serve; serve()", self._name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -176,14 +274,10 @@ def _environment(backend: str) -> dict[str, str]:
     }
 
 
-def _installed_backend() -> str:
-    return "tensorflow" if find_spec("tensorflow") else "jax"
-
-
 def _config(name: str, declaration: Declaration) -> type[FamilyConfig]:
     """A configuration with a field for each hyperparameter."""
     fields: dict[str, Any] = {"family": (Literal[name], name)}
-    fields |= {one.name: (_type(one), _field(one)) for one in declaration.hyperparameters}
+    fields |= {d.name: (_type(d), _field(d)) for d in declaration.hyperparameters}
     return create_model("OwnConfig", __base__=_OwnConfig, **fields)
 
 
@@ -193,20 +287,66 @@ class _OwnConfig(FamilyConfig):
     model_config = ConfigDict(protected_namespaces=())
 
 
-def _type(one: Declared) -> Any:
+def _type(declared: Declared) -> Any:
     """A conditional one is None where it is not used."""
-    kind: Any = _TYPES[one.kind]
-    if one.kind == "str" and isinstance(one.node, dict):
-        kind = Literal[tuple(one.node["choice"])]
-    return kind | None if one.conditions else kind
+    kind: Any = _TYPES[declared.kind]
+    if declared.kind == "str" and _is_open(declared.node):
+        kind = Literal[tuple(declared.node["choice"])]
+    return kind | None if declared.conditions else kind
 
 
-def _field(one: Declared) -> Any:
+def _field(declared: Declared) -> Any:
     # What compile() alone reads shapes no program, like a rate of our own families.
-    extra = {} if one.structural else RUNTIME
-    default = None if one.conditions else one.default
+    extra = {} if declared.structural else RUNTIME
+    default = None if declared.conditions else declared.default
     return Field(default=default, description="declared by build", json_schema_extra=extra)
 
 
 def _problem(name: str, what: str) -> Problem:
     return Problem("build cannot be run", "model.family", received=name, mend=what)
+
+
+def _answer(name: str, request: dict[str, Any]) -> dict[str, Any]:
+    """The result of a request, or what is wrong."""
+    try:
+        _check_module(name)
+        return {"result": _result(name, request)}
+    except InputError as error:
+        return {"problems": [vars(problem) for problem in error.problems]}
+    except Exception as error:  # whatever the person's code raises
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def _check_module(name: str) -> None:
+    """A slip of the pen is answered before a framework is imported."""
+    module, _, function = name.partition(":")
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        expected = f"a module {module} that can be imported, with a function {function}(hp)"
+        mend = "is its folder the present one, or in $PYTHONPATH?"
+        raise InputError(Problem("no such module", "model.family", name, expected, mend))
+
+
+def _result(name: str, request: dict[str, Any]) -> dict[str, Any]:
+    from tuner.models.own_build import check_shapes, cost_of_model, load_build, run_uninitialized
+    from tuner.models.own_probe import Probe
+
+    build = load_build(name)
+    if request["ask"] == "declare":
+        return Probe(build).declaration().to_json()
+    image_shape = tuple(request["image_shape"])
+    built = run_uninitialized(build, request["values"], image_shape)
+    check_shapes(built.model, image_shape, request["num_classes"])
+    return vars(cost_of_model(built.model, image_shape))
+
+
+def serve() -> None:
+    """Answer until standard input ends; the other process' side."""
+    # What the person's code prints must not get between the answers.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        print(json.dumps(_answer(sys.argv[1], json.loads(line))), file=answers, flush=True)

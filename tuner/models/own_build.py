@@ -1,4 +1,7 @@
-"""Runs a person's own `build(hp)` and says what came out (imported when a model is built)."""
+"""Runs a person's own `build(hp)` and says what came out: its shapes, its cost, its `compile()`.
+
+Imported when a model is built, because it imports Keras.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import hashlib
 import importlib
 import inspect
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +20,21 @@ from keras.src import backend
 from keras.src.utils.naming import reset_uids
 
 from tuner.errors import InputError, Problem
-from tuner.models.family import ImageShape
-from tuner.models.own_compiled import Compiled
-from tuner.models.uninitialized import build_uninitialized
+from tuner.models.building import build_uninitialized
+from tuner.models.family import Cost, ImageShape
+
+# Keras' names of what an optimizer reads while it runs; `training:` has the same.
+_VALUES = {
+    "adam": ("learning_rate", "beta_1", "beta_2", "epsilon"),
+    "adamw": ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay"),
+    "sgd": ("learning_rate", "momentum", "nesterov"),
+}
+# Says nothing about the training itself.
+_HARMLESS = frozenset({"name"})
+_CROSS_ENTROPIES = ("sparse_categorical_crossentropy", "categorical_crossentropy")
+
+# Layers whose kernel meets every place of the output; the last axis or two are channels.
+_CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D")
 
 
 @dataclass(frozen=True)
@@ -42,15 +59,15 @@ def load_build(name: str) -> Callable[[Any], Any]:
     """
     module_name, _, attribute = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module_name), attribute)
+        build = getattr(importlib.import_module(module_name), attribute)
     except Exception as error:
         raise InputError(_not_found(name, error)) from error
-    if inspect.isclass(found) and hasattr(found, "build"):
-        found = found()
-    found = getattr(found, "build", found)
-    if not callable(found):
-        raise InputError(_not_found(name, TypeError(f"{attribute} is {type(found).__name__}")))
-    return found  # type: ignore[no-any-return]
+    if inspect.isclass(build) and hasattr(build, "build"):
+        build = build()
+    build = getattr(build, "build", build)
+    if not callable(build):
+        raise InputError(_not_found(name, TypeError(f"{attribute} is {type(build).__name__}")))
+    return build  # type: ignore[no-any-return]
 
 
 def source_of(build: Callable[[Any], Any]) -> tuple[str, str]:
@@ -89,14 +106,14 @@ def run_uninitialized(
     build: Callable[[Any], Any], values: Mapping[str, Any], image_shape: ImageShape | None
 ) -> Built:
     """`run_build` without drawing weights."""
-    found: list[Built] = []
+    runs: list[Built] = []
 
-    def made() -> Any:
-        found.append(run_build(build, values, image_shape))
-        return found[0].model
+    def model() -> Any:
+        runs.append(run_build(build, values, image_shape))
+        return runs[0].model
 
-    build_uninitialized(made)
-    return found[0]
+    build_uninitialized(model)
+    return runs[0]
 
 
 def rates_by_place(rates: Sequence[float]) -> dict[str, float]:
@@ -137,17 +154,14 @@ def _check_model(model: Any) -> None:
 
 def _take_rates(model: Any) -> Iterator[float]:
     """Name each runtime rate after its place and give its value, which then shapes nothing."""
-    rated = [x for x in model._flatten_layers() if isinstance(_hyperparameter(x), str)]
+    layers = model._flatten_layers()
+    rated = [x for x in layers if isinstance(getattr(x, "hyperparameter", None), str)]
     for index, layer in enumerate(rated):
         yield float(layer.initial_rate) * float(getattr(layer, "multiplier", 1.0))
         layer.hyperparameter, layer.initial_rate, layer.multiplier = f"rate{index}", 0.5, 1.0
 
 
-def _hyperparameter(layer: Any) -> Any:
-    return getattr(layer, "hyperparameter", None)
-
-
-def gives_probabilities(model: Any, compiled: Compiled | None) -> bool:
+def gives_probabilities(model: Any, compiled: CompileArguments | None) -> bool:
     """Whether the outputs are probabilities: as the compiled loss takes them, or by a softmax."""
     if compiled is not None:
         return not compiled.from_logits
@@ -190,3 +204,125 @@ def _not_found(name: str, error: Exception) -> Problem:
         expected=f"a module {module} that can be imported, with a function {function}(hp)",
         mend=f"{type(error).__name__}: {error}; is its folder in $PYTHONPATH?",
     )
+
+
+@dataclass(frozen=True)
+class CompileArguments:
+    """Optimizer, its values by the names of `training:`, and what the loss takes outputs for."""
+
+    optimizer: str
+    values: Mapping[str, Any]
+    from_logits: bool
+    notes: tuple[str, ...] = ()
+
+
+def read_compiled(model: Any) -> CompileArguments | None:
+    """What `compile()` was given; None for a model that is not compiled.
+
+    Raises:
+        InputError: an optimizer, a loss or an option of theirs that is not available here.
+    """
+    if not getattr(model, "compiled", False):
+        return None
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    kind = type(optimizer).__name__.lower()
+    if kind not in _VALUES:
+        mend = "or leave out compile() and set training.optimizer"
+        raise _refused("the optimizer", type(optimizer).__name__, "Adam, AdamW or SGD", mend)
+    arguments = model.get_compile_config() or {}
+    metrics = arguments.get("metrics") or []
+    known = {"accuracy", "acc", "sparse_categorical_accuracy", "categorical_accuracy"}
+    others = [str(m) for m in metrics if not (isinstance(m, str) and m in known)]
+    notes = [f"metrics of compile() are not recorded: {len(others)} of them"] if others else []
+    return CompileArguments(kind, _values(kind, optimizer), _from_logits(model.loss), tuple(notes))
+
+
+def _values(kind: str, optimizer: Any) -> dict[str, Any]:
+    config, plain = optimizer.get_config(), type(optimizer)().get_config()
+    if isinstance(config["learning_rate"], Mapping):
+        received = str(config["learning_rate"].get("class_name", "a schedule"))
+        mend = "a number in compile(), and training.schedule"
+        raise _refused("a schedule as the learning rate", received, "a number", mend)
+    for name, value in config.items():
+        used = name in _VALUES[kind] or name in _HARMLESS
+        if not used and value != plain.get(name):
+            raise _refused(f"{name} of the optimizer", repr(value), repr(plain.get(name)), "")
+    return {name: config[name] for name in _VALUES[kind]}
+
+
+def _from_logits(loss: Any) -> bool:
+    """Whether the outputs are logits to this loss; it must be a cross-entropy."""
+    if isinstance(loss, str):
+        name, config = loss, {}
+    elif hasattr(loss, "get_config"):
+        name, config = _snake(type(loss).__name__), loss.get_config()
+    else:
+        name, config = getattr(loss, "__name__", type(loss).__name__), {}
+    if name not in _CROSS_ENTROPIES:
+        expected = " or ".join(_CROSS_ENTROPIES)
+        raise _refused("the loss", str(name), expected, "classes are told apart by cross-entropy")
+    if config.get("label_smoothing"):
+        received = repr(config["label_smoothing"])
+        raise _refused("label_smoothing of the loss", received, "0", "training.label_smoothing")
+    return bool(config.get("from_logits", False))
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+def _refused(what: str, received: str, expected: str, mend: str) -> InputError:
+    text = f"compile(): {what} is not available here"
+    return InputError(Problem(text, "model.family", received, expected, mend))
+
+
+def cost_of_model(model: Any, image_shape: ImageShape) -> Cost:
+    """Parameters, multiply-adds of convolutions and dense layers, and elements of all outputs.
+
+    The model is called once with shapes alone, so that layers within layers are counted too.
+    """
+    macs = activations = 0
+
+    def seen(layer: Any, shape: tuple[Any, ...]) -> None:
+        nonlocal macs, activations
+        activations += math.prod(shape[1:])
+        macs += _macs(layer, shape)
+
+    with _watched([x for x in model._flatten_layers() if not x._layers], seen):
+        backend.compute_output_spec(lambda x: model.call(x), keras.KerasTensor((1, *image_shape)))
+    parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
+    return Cost(parameters, macs, activations)
+
+
+@contextmanager
+def _watched(layers: list[Any], seen: Callable[[Any, tuple[Any, ...]], None]) -> Iterator[None]:
+    """Tell the shape of each output while the layers are called."""
+
+    def watching(layer: Any) -> Callable[..., Any]:
+        call = type(layer).call
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            outputs = call(layer, *args, **kwargs)
+            if hasattr(outputs, "shape"):
+                seen(layer, tuple(outputs.shape))
+            return outputs
+
+        return watched
+
+    for layer in layers:
+        object.__setattr__(layer, "call", watching(layer))
+    try:
+        yield
+    finally:
+        for layer in layers:
+            object.__delattr__(layer, "call")
+
+
+def _macs(layer: Any, shape: tuple[Any, ...]) -> int:
+    kernel = getattr(layer, "kernel", None)
+    if kernel is None:
+        return 0
+    places = shape[1:-1]  # a dense layer meets each of them, too
+    if type(layer).__name__ in _CONVOLUTIONS and layer.data_format == "channels_first":
+        places = shape[2:]
+    return int(math.prod(kernel.shape) * math.prod(places))

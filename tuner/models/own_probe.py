@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.errors import InputError, Problem
-from tuner.models.declaration import Conditions, Declaration, Declared
-from tuner.models.own_build import Built, digest_of, run_uninitialized, source_of
-from tuner.models.own_compiled import read_compiled
+from tuner.models.family import FamilyConfig
+from tuner.models.own import Conditions, Declaration, Declared
+from tuner.models.own_build import Built, digest_of, read_compiled, run_uninitialized, source_of
 
 MAX_VALUES = 32  # of one hyperparameter that are tried
 MAX_SECONDS = 60.0
@@ -25,7 +25,7 @@ _KINDS = {bool: "bool", int: "int", float: "float", str: "str"}
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _BuildRun:
     """What one run of `build` showed."""
 
     used: frozenset[str]
@@ -41,7 +41,7 @@ class Probe:
         self._deadline = time.monotonic() + MAX_SECONDS
         self._found: dict[str, Any] = {}  # keras-tuner's object by name, parents first
         self._under: dict[str, dict[str, Any]] = {}  # the values under which it was found
-        self._runs: dict[str, dict[Any, _Seen]] = {}  # by name and value tried
+        self._runs: dict[str, dict[Any, _BuildRun]] = {}  # by name and value tried
         self._notes: list[str] = []
 
     def declaration(self) -> Declaration:
@@ -60,10 +60,9 @@ class Probe:
                 self._note_all(["build takes long: not all of its branches were looked into"])
                 break
             queue += self._explore(name)
-        found = [self._declared(name) for name in self._found]
         path, digest = source_of(self._build)
         return Declaration(
-            hyperparameters=tuple(found),
+            hyperparameters=tuple(self._declared(name) for name in self._found),
             optimizer=compiled.optimizer if compiled else None,
             path=path,
             fingerprint=digest,
@@ -94,7 +93,7 @@ class Probe:
                 continue
             yield from self._add(seen, under)
 
-    def _add(self, seen: _Seen, under: Mapping[str, Any]) -> Iterator[str]:
+    def _add(self, seen: _BuildRun, under: Mapping[str, Any]) -> Iterator[str]:
         for hp in seen.space:
             known = self._found.get(hp.name)
             if known is None:
@@ -123,19 +122,19 @@ class Probe:
         """Those of `conditional_scope`; otherwise what the runs showed."""
         if hp.conditions:
             return tuple((c.name, tuple(c.values)) for c in hp.conditions)
-        found = []
+        conditions = []
         for parent, runs in self._runs.items():
             using = tuple(value for value, seen in runs.items() if hp.name in seen.used)
             if parent != hp.name and using and len(using) < len(runs):
-                found.append((parent, using))
-        return tuple(found)
+                conditions.append((parent, using))
+        return tuple(conditions)
 
     def _note_all(self, notes: Any) -> None:
         self._notes += [note for note in notes if note not in self._notes][: 10 - len(self._notes)]
 
 
-def _seen(built: Built) -> _Seen:
-    return _Seen(built.used, digest_of(built.model), built.space)
+def _seen(built: Built) -> _BuildRun:
+    return _BuildRun(built.used, digest_of(built.model), built.space)
 
 
 def _tried(hp: Any) -> list[Any]:
@@ -191,8 +190,6 @@ def _choice(values: list[Any]) -> Any:
 
 
 def _check_name(name: str) -> None:
-    from tuner.models.family import FamilyConfig
-
     if "." in name or name.startswith("_") or hasattr(FamilyConfig, name) or name == "family":
         what = f"a hyperparameter cannot be named {name!r} here"
         raise InputError(Problem(what, "model.family", expected="a name without dots", mend=""))

@@ -6,9 +6,16 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from tuner.models.cost import Cost, CostTape
-from tuner.models.depths import MAX_DEPTH, STAGE_FILTERS, block_plan, check_depth
-from tuner.models.family import Activation, Family, FamilyConfig, ImageShape, Pooling
+from tuner.models.family import (
+    Activation,
+    Cost,
+    CostTape,
+    Family,
+    FamilyConfig,
+    ImageShape,
+    Pooling,
+)
+from tuner.models.residual import MAX_DEPTH, STAGE_FILTERS, block_plan, check_depth
 
 
 class PlainConfig(FamilyConfig):
@@ -54,25 +61,33 @@ class Plain(Family[PlainConfig]):
             if config.pooling and strides > 1:
                 tape.pool(strides, padding="same")
                 strides = 1
-            tape.convolution(filters, 3, strides, bias=not config.batch_normalization)
-            if config.batch_normalization:
-                tape.batch_normalization()
-            tape.activation()
-        tape.global_average_pool()
-        tape.dense(num_classes)
+            tape.activated_convolution(
+                filters, 3, strides, batch_normalization=config.batch_normalization
+            )
+        tape.classify(num_classes)
         return tape.cost
 
     def build(self, config: PlainConfig, image_shape: ImageShape, num_classes: int) -> Any:
         """A functional model of logits."""
         import keras
 
-        from tuner.models.head import classify
+        from tuner.models import building
 
-        inputs = keras.Input(image_shape, name="image")
-        x = inputs
+        x = inputs = keras.Input(image_shape, name="image")
         for name, filters, strides in _convolution_plan(config.depth):
-            x = _convolve(x, config, name, filters, strides)
-        return keras.Model(inputs, classify(x, num_classes), name=self.name)
+            if config.pooling and strides > 1:
+                x = building.pooled(x, f"{name}_pool", strides, strides, pooling=config.pooling)
+                strides = 1
+            x = building.activated_convolution(
+                x,
+                name,
+                filters,
+                3,
+                strides,
+                activation=config.activation,
+                batch_normalization=config.batch_normalization,
+            )
+        return keras.Model(inputs, building.classify(x, num_classes), name=self.name)
 
 
 def _convolution_plan(depth: int) -> list[tuple[str, int, int]]:
@@ -81,28 +96,3 @@ def _convolution_plan(depth: int) -> list[tuple[str, int, int]]:
     for name, filters, strides in block_plan(depth):
         plan += [(f"{name}_1", filters, strides), (f"{name}_2", filters, 1)]
     return plan
-
-
-def _convolve(x: Any, config: PlainConfig, name: str, filters: int, strides: int) -> Any:
-    import keras
-
-    from tuner.layers.parts import convolution, normalization
-
-    if config.pooling and strides > 1:
-        x = _pool(x, config.pooling, strides, f"{name}_pool")
-        strides = 1
-    use_bias = not config.batch_normalization
-    x = convolution(
-        filters, 3, strides=strides, use_bias=use_bias, name=f"{name}_convolution", dtype=None
-    )(x)
-    if config.batch_normalization:
-        x = normalization(name=f"{name}_normalization", dtype=None)(x)
-    return keras.layers.Activation(config.activation, name=f"{name}_{config.activation}")(x)
-
-
-def _pool(x: Any, pooling: Pooling, size: int, name: str) -> Any:
-    import keras
-
-    kinds = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
-    # "same", so that sizes are those that strides would give, and images of any size will do.
-    return kinds[pooling](size, padding="same", data_format="channels_last", name=name)(x)

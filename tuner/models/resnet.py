@@ -6,23 +6,42 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from tuner.errors import InputError, Problem
-from tuner.models.cost import Cost, CostTape
-from tuner.models.depths import (
-    IMAGENET_BLOCKS,
+from tuner.models.family import (
+    Activation,
+    Cost,
+    CostTape,
+    Family,
+    FamilyConfig,
+    ImageShape,
+    Stem,
+    check_image,
+    nearest_allowed,
+    rate_field,
+)
+from tuner.models.residual import (
     MAX_DEPTH,
     STAGE_FILTERS,
+    BlockKind,
+    BlockStyle,
+    ResidualPlace,
+    ShortcutKind,
     block_plan,
     check_depth,
-    check_imagenet_depth,
-    imagenet_plan,
+    stage_plan,
 )
-from tuner.models.family import RUNTIME, Activation, Family, FamilyConfig, ImageShape
-from tuner.models.residual import BlockKind, BlockStyle, Place, ShortcutKind
 
 IMAGENET_STEM_FILTERS = 64
-# Two strides of 2 in the stem, one in each of three stages.
-IMAGENET_REDUCTION = 32
+IMAGENET_STAGE_FILTERS = (64, 128, 256, 512)
+# Source: He et al. 2016, Table 1: blocks in each stage.
+IMAGENET_BLOCKS: dict[int, tuple[BlockKind, tuple[int, ...]]] = {
+    18: ("basic", (2, 2, 2, 2)),
+    34: ("basic", (3, 4, 6, 3)),
+    50: ("bottleneck", (3, 4, 6, 3)),
+    101: ("bottleneck", (3, 4, 23, 3)),
+    152: ("bottleneck", (3, 8, 36, 3)),
+}
+# For ImageNet two strides of 2 in the stem, one in each of three stages.
+REDUCTION: dict[Stem, int] = {"cifar": 1, "imagenet": 32}
 
 
 class ResNetConfig(FamilyConfig):
@@ -30,7 +49,7 @@ class ResNetConfig(FamilyConfig):
 
     # Fields that a validator needs stand before the field that it belongs to.
     family: Literal["resnet"] = "resnet"
-    stem: Literal["cifar", "imagenet"] = Field(
+    stem: Stem = Field(
         default="cifar",
         description="cifar: a 3x3 convolution to 16 filters and three stages; imagenet: a 7x7 one "
         "to 64 filters and a 3x3 max pool, both with stride 2, and four stages",
@@ -64,20 +83,12 @@ class ResNetConfig(FamilyConfig):
     batch_normalization: bool = Field(
         default=True, description="without it convolutions of the main path have a bias"
     )
-    dropout: float = Field(
-        default=0.0,
-        ge=0.0,
-        lt=1.0,
-        description="rate before the last convolution of each block; 0 leaves the layers out",
-        json_schema_extra=RUNTIME,
+    dropout: float = rate_field(
+        "rate before the last convolution of each block; 0 leaves the layers out"
     )
-    stochastic_depth: float = Field(
-        default=0.0,
-        ge=0.0,
-        lt=1.0,
-        description="probability that the last block is dropped in a training step, falling "
-        "linearly towards the first block; 0 leaves the layers out",
-        json_schema_extra=RUNTIME,
+    stochastic_depth: float = rate_field(
+        "probability that the last block is dropped in a training step, falling "
+        "linearly towards the first block; 0 leaves the layers out"
     )
 
     # What null stands for is put in its place, so that both ways to write it are one configuration.
@@ -98,7 +109,7 @@ class ResNetConfig(FamilyConfig):
             return depth
         block = info.data["block"]
         if info.data["stem"] == "imagenet":
-            return check_imagenet_depth(depth, block)
+            return _check_imagenet_depth(depth, block)
         return check_depth(
             depth, block or "basic", " with bottleneck blocks" if block == "bottleneck" else ""
         )
@@ -123,10 +134,10 @@ class ResNetConfig(FamilyConfig):
         )
 
     @property
-    def plan(self) -> list[Place]:
+    def plan(self) -> list[ResidualPlace]:
         """Its blocks."""
         if self.is_imagenet:
-            return imagenet_plan(self.depth)
+            return stage_plan(IMAGENET_STAGE_FILTERS, IMAGENET_BLOCKS[self.depth][1])
         return block_plan(self.depth, self.style.kind)
 
 
@@ -145,59 +156,46 @@ class ResNet(Family[ResNetConfig]):
 
     def cost(self, config: ResNetConfig, image_shape: ImageShape, num_classes: int) -> Cost:
         """Parameters, multiply-adds and activations."""
-        _check_image(config, image_shape)
+        check_image(image_shape, config.stem, REDUCTION)
         tape = CostTape(image_shape)
-        _stem_cost(tape, config)
+        tape.convolution(*_stem_convolution(config), bias=not config.batch_normalization)
+        if not config.pre_activation:
+            config.style.count_activation(tape)
+        if config.is_imagenet:
+            tape.pool(3, 2, padding="same")
         config.style.count(tape, config.plan)
         if config.pre_activation:
-            _activation_cost(tape, config)
-        tape.global_average_pool()
-        tape.dense(num_classes)
+            config.style.count_activation(tape)
+        tape.classify(num_classes)
         return tape.cost
 
     def build(self, config: ResNetConfig, image_shape: ImageShape, num_classes: int) -> Any:
         """A functional model of logits."""
-        _check_image(config, image_shape)
+        check_image(image_shape, config.stem, REDUCTION)
         import keras
 
-        from tuner.models.head import classify
+        from tuner.layers.convolution import convolution
+        from tuner.models.building import activated, classify, pooled
 
+        filters, kernel_size, strides = _stem_convolution(config)
+        normalized = config.batch_normalization
         inputs = keras.Input(image_shape, name="image")
-        x = config.style.add(_stem(inputs, config), config.plan)
+        x = convolution(
+            filters,
+            kernel_size,
+            strides=strides,
+            use_bias=not normalized,
+            name="stem_convolution",
+            dtype=None,
+        )(inputs)
+        if not config.pre_activation:
+            x = activated(x, "stem", config.activation, batch_normalization=normalized)
+        if config.is_imagenet:
+            x = pooled(x, "stem_pool", 3, 2)
+        x = config.style.add(x, config.plan)
         if config.pre_activation:
-            x = _activate(x, config, "head")
+            x = activated(x, "head", config.activation, batch_normalization=normalized)
         return keras.Model(inputs, classify(x, num_classes), name=self.name)
-
-
-def _stem(inputs: Any, config: ResNetConfig) -> Any:
-    import keras
-
-    from tuner.layers.parts import convolution
-
-    filters, kernel_size, strides = _stem_convolution(config)
-    x = convolution(
-        filters,
-        kernel_size,
-        strides=strides,
-        use_bias=not config.batch_normalization,
-        name="stem_convolution",
-        dtype=None,
-    )(inputs)
-    if not config.pre_activation:
-        x = _activate(x, config, "stem")
-    if config.is_imagenet:
-        x = keras.layers.MaxPooling2D(
-            3, 2, padding="same", data_format="channels_last", name="stem_pool"
-        )(x)
-    return x
-
-
-def _stem_cost(tape: CostTape, config: ResNetConfig) -> None:
-    tape.convolution(*_stem_convolution(config), bias=not config.batch_normalization)
-    if not config.pre_activation:
-        _activation_cost(tape, config)
-    if config.is_imagenet:
-        tape.pool(3, 2, padding="same")
 
 
 def _stem_convolution(config: ResNetConfig) -> tuple[int, int, int]:
@@ -205,32 +203,13 @@ def _stem_convolution(config: ResNetConfig) -> tuple[int, int, int]:
     return (IMAGENET_STEM_FILTERS, 7, 2) if config.is_imagenet else (STAGE_FILTERS[0], 3, 1)
 
 
-def _activate(x: Any, config: ResNetConfig, name: str) -> Any:
-    import keras
-
-    from tuner.models.head import normalize_and_activate
-
-    if config.batch_normalization:
-        return normalize_and_activate(x, name, config.activation)
-    return keras.layers.Activation(config.activation, name=f"{name}_{config.activation}")(x)
-
-
-def _activation_cost(tape: CostTape, config: ResNetConfig) -> None:
-    config.style.normalize(tape)
-    tape.activation()
-
-
-def _check_image(config: ResNetConfig, image_shape: ImageShape) -> None:
-    height, width, _ = image_shape
-    if not config.is_imagenet or min(height, width) >= IMAGENET_REDUCTION:
-        return
-    raise InputError(
-        Problem(
-            what="the images are too small for the imagenet stem",
-            where="model.stem",
-            received=f"images of {height}x{width}",
-            expected=f"images of at least {IMAGENET_REDUCTION}x{IMAGENET_REDUCTION}, since this "
-            f"form divides them by {IMAGENET_REDUCTION}",
-            mend="set stem: cifar",
-        )
+def _check_imagenet_depth(depth: int, block: BlockKind | None) -> int:
+    """The depth, if the paper has it with these blocks; None for any blocks."""
+    allowed = [d for d, (kind, _) in IMAGENET_BLOCKS.items() if block in (None, kind)]
+    if depth in allowed:
+        return depth
+    blocks = f" and {block} blocks" if block else ""
+    raise ValueError(
+        f"depth must be one of {', '.join(map(str, allowed))} with the imagenet stem{blocks}; "
+        f"nearest: {nearest_allowed(depth, allowed)}"
     )

@@ -6,10 +6,16 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from tuner.models.cost import Cost, CostTape
-from tuner.models.depths import STAGE_FILTERS
-from tuner.models.family import RUNTIME, Family, FamilyConfig, ImageShape, nearest_allowed
-from tuner.models.residual import BlockStyle, Place, stage_plan
+from tuner.models.family import (
+    Cost,
+    CostTape,
+    Family,
+    FamilyConfig,
+    ImageShape,
+    nearest_allowed,
+    rate_field,
+)
+from tuner.models.residual import STAGE_FILTERS, BlockStyle, ResidualPlace, stage_plan
 
 MAX_DEPTH = 604
 STEM_FILTERS = STAGE_FILTERS[0]
@@ -28,20 +34,12 @@ class WideResNetConfig(FamilyConfig):
     widen_factor: int = Field(
         default=10, ge=1, le=64, description="stages have 16, 32 and 64 times as many filters"
     )
-    dropout: float = Field(
-        default=0.0,
-        ge=0.0,
-        lt=1.0,
-        description="rate between the two convolutions of each block; 0 leaves the layers out",
-        json_schema_extra=RUNTIME,
+    dropout: float = rate_field(
+        "rate between the two convolutions of each block; 0 leaves the layers out"
     )
-    stochastic_depth: float = Field(
-        default=0.0,
-        ge=0.0,
-        lt=1.0,
-        description="probability that the last block is dropped in a training step, falling "
-        "linearly towards the first block; 0 leaves the layers out",
-        json_schema_extra=RUNTIME,
+    stochastic_depth: float = rate_field(
+        "probability that the last block is dropped in a training step, falling "
+        "linearly towards the first block; 0 leaves the layers out"
     )
 
     @field_validator("depth")
@@ -64,7 +62,7 @@ class WideResNetConfig(FamilyConfig):
         )
 
     @property
-    def plan(self) -> list[Place]:
+    def plan(self) -> list[ResidualPlace]:
         """Its blocks."""
         filters = [self.widen_factor * filters for filters in STAGE_FILTERS]
         return stage_plan(filters, [(self.depth - 4) // 6] * 3)
@@ -89,18 +87,17 @@ class WideResNet(Family[WideResNetConfig]):
         config.style.count(tape, config.plan)
         tape.batch_normalization()
         tape.activation()
-        tape.global_average_pool()
-        tape.dense(num_classes)
+        tape.classify(num_classes)
         return tape.cost
 
     def build(self, config: WideResNetConfig, image_shape: ImageShape, num_classes: int) -> Any:
         """A functional model of logits."""
         import keras
 
-        from tuner.layers.parts import convolution
-        from tuner.models.head import classify, normalize_and_activate
+        from tuner.layers.convolution import convolution
+        from tuner.models.building import activated, classify
 
         inputs = keras.Input(image_shape, name="image")
         x = convolution(STEM_FILTERS, 3, name="stem_convolution", dtype=None)(inputs)
-        x = normalize_and_activate(config.style.add(x, config.plan), "head")
+        x = activated(config.style.add(x, config.plan), "head")
         return keras.Model(inputs, classify(x, num_classes), name=self.name)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tuner.training.program import Program
-from tuner.training.steps import Epoch, Fixed, LossFunction, State, Totals
+from tuner.training.steps import EpochPlan, Fixed, LossFunction, State, Totals
 
 Tensor = Any
 
@@ -32,7 +32,7 @@ class JaxProgram(Program):
         state: State,
         totals: Totals,
         values: Mapping[str, Tensor],
-        epoch: Epoch,
+        epoch: EpochPlan,
         step: Tensor,
         fixed: Fixed,
     ) -> tuple[State, Totals]:
@@ -55,7 +55,7 @@ class JaxProgram(Program):
         state: State,
         totals: Totals,
         values: Any,
-        epoch: Epoch,
+        epoch: EpochPlan,
         first: Tensor,
         last: Tensor,
         fixed: Fixed,
@@ -107,7 +107,7 @@ class JaxProgram(Program):
         return [(np.int32(step), np.int32(step + 1)) for step in range(first, last)]
 
     def _train_steps(
-        self, state: State, totals: Totals, values: Any, epoch: Epoch, first: int, last: int
+        self, state: State, totals: Totals, values: Any, epoch: EpochPlan, first: int, last: int
     ) -> tuple[State, Totals]:
         for bounds in self._calls(first, last):
             state, totals = self._train(state, totals, values, epoch, *bounds, self._train_fixed)

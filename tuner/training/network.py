@@ -16,19 +16,19 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from tuner.models.uninitialized import build_uninitialized
-from tuner.training.initial import VariableSpec, draw_all
+from tuner.models.building import build_uninitialized
+from tuner.training.seeds import VariableSpec, draw_all
 
 Tensor = Any
 
 
 def _seed_generators(model: Any) -> list[Any]:
     """All seed generators of the model's layers, in layer order, each once."""
-    found: dict[int, Any] = {}
+    generators: dict[int, Any] = {}
     for layer in model._flatten_layers():
         for generator in getattr(layer, "_seed_generators", []):
-            found.setdefault(id(generator), generator)
-    return list(found.values())
+            generators.setdefault(id(generator), generator)
+    return list(generators.values())
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,6 @@ class Network:
     def rate_names(self) -> list[str]:
         """The hyperparameters that the model's layers read while they run."""
         return sorted({rate.hyperparameter for rate in self.rates})
-
-    @property
-    def num_parameters(self) -> int:
-        """Trainable weights."""
-        return sum(self.sizes)
 
     def initial(self, seed: int) -> tuple[NDArray[np.float32], tuple[NDArray[Any], ...]]:
         """Initial (weights, moving) of a trial with this seed."""

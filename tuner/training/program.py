@@ -9,21 +9,29 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from tuner.data.augment import Augmentation
 from tuner.data.images import ImageData
 from tuner.training.network import Network
-from tuner.training.optimizers import OPTIMIZERS, RUNTIME_VALUES
-from tuner.training.precision import precision_scope
-from tuner.training.schedule import learning_rates
+from tuner.training.optimizers import OPTIMIZERS, RUNTIME_VALUES, learning_rates
 from tuner.training.seeds import derive, generator
-from tuner.training.snapshot import from_arrays
-from tuner.training.steps import FIRST_LOSS_SCALE, Epoch, Fixed, LossFunction, State, Steps, Totals
+from tuner.training.steps import (
+    FIRST_LOSS_SCALE,
+    EpochPlan,
+    Fixed,
+    LossFunction,
+    State,
+    Steps,
+    Totals,
+    from_arrays,
+)
 
 # A program is called for about this long at a time, so that a person sees progress and can stop.
 SECONDS_PER_CALL = 1.0
@@ -151,7 +159,7 @@ class Program(ABC):
 
     @abstractmethod
     def _train_steps(
-        self, state: State, totals: Totals, values: Any, epoch: Epoch, first: int, last: int
+        self, state: State, totals: Totals, values: Any, epoch: EpochPlan, first: int, last: int
     ) -> tuple[State, Totals]:
         """Steps first … last − 1 of an epoch."""
 
@@ -175,7 +183,8 @@ class Program(ABC):
     def initial(self, seed: int) -> State:
         """The state of a trial before its first step."""
         weights, moving = self.network.initial(seed)
-        slots = tuple(np.zeros_like(weights) for _ in range(self._num_slots))
+        num_slots = OPTIMIZERS[self.blueprint.optimizer].num_slots
+        slots = tuple(np.zeros_like(weights) for _ in range(num_slots))
         state = State(
             weights=weights,
             moving=moving,
@@ -186,16 +195,12 @@ class Program(ABC):
         return State(*self._to_device(tuple(state)))
 
     def restore(self, arrays: Mapping[str, Any]) -> State:
-        """The state of a checkpoint's arrays (`snapshot.to_arrays`).
+        """The state of a checkpoint's arrays (`steps.to_arrays`).
 
         Raises:
             TunerError: they belong to another network or optimizer.
         """
         return State(*self._to_device(tuple(from_arrays(arrays, self.initial(0)))))
-
-    @property
-    def _num_slots(self) -> int:
-        return OPTIMIZERS[self.blueprint.optimizer].num_slots
 
     def train_epoch(
         self,
@@ -209,7 +214,7 @@ class Program(ABC):
         The state that is passed in is used up; go on with the one that is returned.
         """
         values = self._device_values(hyperparameters)
-        plan = Epoch(*self._to_device(tuple(self.plan_epoch(hyperparameters, epoch))))
+        plan = EpochPlan(*self._to_device(tuple(self.plan_epoch(hyperparameters, epoch))))
         totals = self._zero_totals()
 
         def advance(first: int, last: int) -> Totals:
@@ -246,23 +251,24 @@ class Program(ABC):
         state is left as it is. Compiled once, the first time.
         """
         values = self._device_values(hyperparameters)
-        found = self._norms(state, values, self._watched_batch())
-        return [float(norm) for norm in np.asarray(found)]
+        norms = self._norms(state, values, self._watched_batch())
+        return [float(norm) for norm in np.asarray(norms)]
 
     def _watched_batch(self) -> tuple[Any, Any]:
         size = min(self.blueprint.batch_size, MAX_WATCHED_BATCH)
         order = generator(0, "watch").permutation(self.images.num_train)
         keys = [derive(0, "watch", index) for index in range(len(self.network.generators))]
-        batch = (order[:size].astype(np.int32), np.asarray(keys, np.int32))
-        found: tuple[Any, Any] = self._to_device(batch)
-        return found
+        batch: tuple[Any, Any] = self._to_device(
+            (order[:size].astype(np.int32), np.asarray(keys, np.int32))
+        )
+        return batch
 
     @property
     def evaluation_steps(self) -> int:
         """Batches that cover the validation images."""
         return math.ceil(self.images.num_validation / self.evaluation_batch)
 
-    def plan_epoch(self, hyperparameters: Hyperparameters, epoch: int) -> Epoch:
+    def plan_epoch(self, hyperparameters: Hyperparameters, epoch: int) -> EpochPlan:
         """The order of the images, the learning rates and the keys of an epoch, as numpy arrays."""
         seed, training = hyperparameters.seed, hyperparameters.training
         steps = self.steps_per_epoch
@@ -270,7 +276,7 @@ class Program(ABC):
         keys = [
             derive(seed, "layer", index, epoch) for index in range(len(self.network.generators))
         ]
-        return Epoch(
+        return EpochPlan(
             order=order[: steps * self.blueprint.batch_size].reshape(steps, -1).astype(np.int32),
             rates=learning_rates(
                 training["schedule"],
@@ -294,12 +300,12 @@ class Program(ABC):
         values = hyperparameters.values(self.network.rate_names)
         return {k: self._to_device(np.float32(v)) for k, v in sorted(values.items())}
 
-    def _examples(self) -> tuple[State, Epoch, Any]:
+    def _examples(self) -> tuple[State, EpochPlan, Any]:
         """Arguments of the right shapes to compile with."""
         rates = dict.fromkeys(self.network.rate_names, 0.5)
         training = {"schedule": "constant", "learning_rate": 0.0, "epochs": 1, "warmup_epochs": 0}
         hyperparameters = Hyperparameters(training, rates, seed=0)
-        epoch = Epoch(*self._to_device(tuple(self.plan_epoch(hyperparameters, 0))))
+        epoch = EpochPlan(*self._to_device(tuple(self.plan_epoch(hyperparameters, 0))))
         return self.initial(0), epoch, self._device_values(hyperparameters)
 
     def _zero_totals(self) -> Totals:
@@ -344,3 +350,14 @@ def _to_host(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_to_host(part) for part in value)
     return np.asarray(value)
+
+
+@contextmanager
+def precision_scope(precision: str) -> Iterator[None]:
+    """Build under `float32`, `mixed_bfloat16` or `mixed_float16`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
+from tuner.errors import TunerError
 from tuner.training.network import Network
 from tuner.training.optimizers import OPTIMIZERS
 
 Tensor = Any
+Arrays = dict[str, NDArray[Any]]
 # weights → (loss, aux)
 LossFunction = Callable[[Tensor], tuple[Tensor, Any]]
 # (loss function, weights) → ((loss, aux), gradient)
@@ -22,6 +26,8 @@ ValueAndGradient = Callable[[LossFunction, Tensor], tuple[Any, Tensor]]
 # Loss scaling of mixed_float16 (Micikevicius et al. 2018, section 3.2), with the usual constants.
 FIRST_LOSS_SCALE = 2.0**15
 LOSS_SCALE_PATIENCE = 2000.0
+
+_TUPLES = ("moving", "slots")  # fields of State
 
 
 class State(NamedTuple):
@@ -32,6 +38,37 @@ class State(NamedTuple):
     slots: tuple[Tensor, ...]  # of the optimizer, each like weights
     step: Tensor  # float32 scalar: updates so far
     loss_scale: Tensor  # float32 (2,): scale and steps since it last changed; mixed_float16 only
+
+
+def to_arrays(state: State) -> Arrays:
+    """Copies: the device may use the state's memory again for the next step."""
+    arrays: Arrays = {}
+    for name, value in state._asdict().items():
+        if name in _TUPLES:
+            arrays |= {f"{name}.{n}": np.array(part) for n, part in enumerate(value)}
+        else:
+            arrays[name] = np.array(value)
+    return arrays
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]], like: State) -> State:
+    """The state in host arrays; `like` is one of the same program.
+
+    Raises:
+        TunerError: the arrays are those of another network or optimizer.
+    """
+    expected = to_arrays(like)
+    given = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+    wanted = {name: (array.shape, array.dtype) for name, array in expected.items()}
+    if given != wanted:
+        raise TunerError("the checkpoint is of another network or optimizer")
+    fields: dict[str, Any] = {
+        name: tuple(arrays[f"{name}.{n}"] for n in range(len(value)))
+        if name in _TUPLES
+        else arrays[name]
+        for name, value in like._asdict().items()
+    }
+    return State(**fields)
 
 
 class Totals(NamedTuple):
@@ -51,7 +88,7 @@ class Fixed(NamedTuple):
     decayed: Tensor  # float32 (parameters,): 1 for a weight of a kernel, 0 for all others
 
 
-class Epoch(NamedTuple):
+class EpochPlan(NamedTuple):
     """What the host decides of an epoch before it runs."""
 
     order: Tensor  # int32 (steps, batch): which images each step sees
@@ -132,9 +169,7 @@ class Steps:
             logits, penalty, moving = self.network.train(
                 weights, state.moving, values, keys, state.step, fixed.images, indices
             )
-            log_probabilities = ops.log_softmax(logits, axis=-1)
-            losses = cross_entropy(log_probabilities, truth)
-            loss = ops.mean(smoothed(log_probabilities, losses, values["label_smoothing"]))
+            loss, losses = _mean_loss(logits, truth, values)
             return (loss + penalty) * scale, (moving, logits, losses)
 
         (_, (moving, logits, losses)), gradient = self.value_and_gradient(objective, state.weights)
@@ -168,9 +203,7 @@ class Steps:
             logits, _, _ = self.network.train(
                 weights, state.moving, values, keys, state.step, fixed.images, indices
             )
-            log_probabilities = ops.log_softmax(logits, axis=-1)
-            losses = cross_entropy(log_probabilities, truth)
-            loss = ops.mean(smoothed(log_probabilities, losses, values["label_smoothing"]))
+            loss, losses = _mean_loss(logits, truth, values)
             return loss * scale, losses
 
         _, gradient = self.value_and_gradient(objective, state.weights)
@@ -216,6 +249,15 @@ class Steps:
         logits = self.network.predict(state.weights, state.moving, values, fixed.images, indices)
         losses = cross_entropy(ops.log_softmax(logits, axis=-1), truth)
         return _added(totals, totals_of(logits, truth, losses, counted))
+
+
+def _mean_loss(
+    logits: Tensor, truth: Tensor, values: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """What is minimized, and the cross-entropy of each image."""
+    log_probabilities = ops.log_softmax(logits, axis=-1)
+    losses = cross_entropy(log_probabilities, truth)
+    return ops.mean(smoothed(log_probabilities, losses, values["label_smoothing"])), losses
 
 
 def _scaled_update(

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tuner.training.program import Program
-from tuner.training.steps import Epoch, LossFunction, State, Totals
+from tuner.training.steps import EpochPlan, LossFunction, State, Totals
 
 Tensor = Any
 
@@ -16,7 +16,13 @@ class TensorFlowProgram(Program):
     """Two graphs, for training and for evaluation, each traced once and looping over steps."""
 
     def _train_graph(
-        self, state: State, totals: Totals, values: Any, epoch: Epoch, first: Tensor, last: Tensor
+        self,
+        state: State,
+        totals: Totals,
+        values: Any,
+        epoch: EpochPlan,
+        first: Tensor,
+        last: Tensor,
     ) -> tuple[State, Totals]:
         self._traces += 1
 
@@ -62,7 +68,7 @@ class TensorFlowProgram(Program):
         self._evaluate_steps(state, self._zero_totals(), values, 0, 0)
 
     def _train_steps(
-        self, state: State, totals: Totals, values: Any, epoch: Epoch, first: int, last: int
+        self, state: State, totals: Totals, values: Any, epoch: EpochPlan, first: int, last: int
     ) -> tuple[State, Totals]:
         bounds = tf.constant(first), tf.constant(last)
         result: tuple[State, Totals] = self._train(state, totals, values, epoch, *bounds)

@@ -1,29 +1,39 @@
-"""From a closed configuration to what a program is built for and what it is run with."""
+"""From a closed configuration to its program, or to the Keras model of its checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import keras
+import numpy as np
 
 from tuner.errors import InputError, Problem
 from tuner.experiment.schema import COMPILED
 from tuner.experiment.trial import canonical
 from tuner.models import family_of, is_own, runtime_fields
-from tuner.models.family import Family, FamilyConfig
+from tuner.models.family import Family, FamilyConfig, ImageShape
 from tuner.models.own import used_values
 from tuner.models.own_build import (
+    Built,
     check_shapes,
     digest_of,
     gives_probabilities,
     load_build,
     rates_by_place,
+    read_compiled,
     run_build,
     run_uninitialized,
 )
-from tuner.models.own_compiled import read_compiled
-from tuner.training.precision import precision_scope
-from tuner.training.program import Blueprint, DeviceImages, Hyperparameters, Program
+from tuner.training.network import Network
+from tuner.training.program import (
+    Blueprint,
+    DeviceImages,
+    Hyperparameters,
+    Program,
+    precision_scope,
+)
 
 
 def program_class(backend: str) -> type[Program]:
@@ -116,18 +126,18 @@ def _prepare_own(
     images: DeviceImages,
 ) -> Prepared:
     """Built for every trial, which is cheap, to see whether a program already there fits it."""
-    values = used_values(model)
-    build = load_build(model["family"])
     with precision_scope(precision):
-        built = run_uninitialized(build, values, images.image_shape)
+        build, built = _run_own(model, images.image_shape)
         check_shapes(built.model, images.image_shape, images.num_classes)
     compiled, optimizer = read_compiled(built.model), training["optimizer"]
     if optimizer == COMPILED:
         if compiled is None:
-            raise InputError(_not_compiled(model["family"]))
+            what = "the model of this trial is not compiled, where others of it are"
+            mend = "set training.optimizer"
+            raise InputError(Problem(what, "model.family", received=model["family"], mend=mend))
         optimizer, training = compiled.optimizer, {**training, **compiled.values}
     plan = Blueprint(
-        build=lambda: run_build(build, values, images.image_shape).model,
+        build=build,
         optimizer=optimizer,
         batch_size=_batch_size(training, images),
         precision=precision,
@@ -138,6 +148,56 @@ def _prepare_own(
     return Prepared(key, plan, Hyperparameters(training, rates_by_place(built.rates), seed))
 
 
-def _not_compiled(family: str) -> Problem:
-    what = "the model of this trial is not compiled, where others of it are"
-    return Problem(what, "model.family", received=family, mend="set training.optimizer")
+def _run_own(model: Mapping[str, Any], shape: ImageShape) -> tuple[Callable[[], Any], Built]:
+    """What builds a network of the person's own, and what came out of it without weights."""
+    build, values = load_build(model["family"]), used_values(model)
+    built = run_uninitialized(build, values, shape)
+    return lambda: run_build(build, values, shape).model, built
+
+
+def is_probabilistic(model: Mapping[str, Any], image_shape: ImageShape) -> bool:
+    """Whether the network of a closed `model:` section gives probabilities.
+
+    Those of our families give logits; a person's own says it by its last activation or its loss.
+    """
+    if not is_own(model["family"]):
+        return False
+    _, built = _run_own(model, image_shape)
+    return gives_probabilities(built.model, read_compiled(built.model))
+
+
+def restored_model(
+    model: Mapping[str, Any], arrays: Mapping[str, Any], notes: Mapping[str, Any]
+) -> Any:
+    """The network of a closed `model:` section with the weights of a checkpoint.
+
+    It takes pixels, `(batch, height, width, channels)` in 0..255, which it normalizes itself, and
+    gives what the network gives: logits, or probabilities if a network of one's own does.
+    """
+    shape, num_classes = tuple(notes["image_shape"]), notes["num_classes"]
+    build, rates = _build_and_rates(model, shape, num_classes)
+    network = Network(build, augmentation=None)
+    moving = [arrays[f"moving.{n}"] for n in range(len(network.moving))]
+    return _from_pixels(network.assign(arrays["weights"], moving, rates), notes)
+
+
+def _build_and_rates(
+    model: Mapping[str, Any], shape: ImageShape, num_classes: int
+) -> tuple[Callable[[], Any], Mapping[str, float]]:
+    """As `prepare` does for a trial that is to be trained."""
+    if is_own(model["family"]):
+        build, built = _run_own(model, shape)
+        return build, rates_by_place(built.rates)
+    family = family_of(model["family"])
+    config = family.config(**model)
+    rates_by_name = {name: float(model[name]) for name in runtime_fields(family.config)}
+    return lambda: family.build(config, shape, num_classes), rates_by_name
+
+
+def _from_pixels(network: Any, notes: Mapping[str, Any]) -> Any:
+    # Its own compile() has had its day; an optimizer without state could not be saved with it.
+    network.optimizer, network.compiled = None, False
+    inputs = keras.Input(tuple(notes["image_shape"]), name="pixels")
+    variance = np.square(notes["std"]).tolist()
+    normalize = keras.layers.Normalization(mean=notes["mean"], variance=variance, name="normalize")
+    return keras.Model(inputs, network(normalize(inputs)), name=network.name)

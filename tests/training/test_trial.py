@@ -1,4 +1,4 @@
-"""A person's own network in our programs: its outputs, its losses, its optimizer."""
+"""From a closed configuration to a program (networks of one's own, too), and to its model."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from tests.models import own_nets
-from tests.training.test_program import BACKEND, TRAINING, make_data
+from tests.training.test_program import BACKEND, CLASSES, SIZE, TRAINING, make_data
 from tuner.errors import InputError
+from tuner.models import FAMILIES
 from tuner.models.own_build import run_build
-from tuner.training.trial import prepare, program_class
+from tuner.training.steps import to_arrays
+from tuner.training.trial import prepare, program_class, restored_model
 
 NETS = "tests.models.own_nets"
 COMPILED = {"family": f"{NETS}:compiled", "learning_rate": 0.0625, "nesterov": False}
@@ -33,12 +35,21 @@ def prepared(images, model, precision="float32", **training):
     )
 
 
-def trained(images, trial, epochs=1):
-    program = program_class(BACKEND)(trial.blueprint, images)
+@pytest.fixture(scope="module")
+def compiled_trial(images):
+    return prepared(images, COMPILED, optimizer="compiled")
+
+
+@pytest.fixture(scope="module")
+def compiled_program(images, compiled_trial):
+    return program_class(BACKEND)(compiled_trial.blueprint, images)
+
+
+def trained(program, trial, epochs=1):
     state = program.initial(0)
     for epoch in range(epochs):
         state, metrics = program.train_epoch(state, trial.hyperparameters, epoch)
-    return program, state, metrics
+    return state, metrics
 
 
 def test_values_that_shape_nothing_share_a_program(images):
@@ -57,8 +68,8 @@ def test_values_that_shape_nothing_share_a_program(images):
     assert program.num_traces == before
 
 
-def test_its_own_optimizer_and_its_values_are_used(images):
-    trial = prepared(images, COMPILED, optimizer="compiled")
+def test_its_own_optimizer_and_its_values_are_used(compiled_trial):
+    trial = compiled_trial
     assert trial.blueprint.optimizer == "sgd"
     assert trial.hyperparameters.training["momentum"] == 0.5
     assert trial.hyperparameters.training["learning_rate"] == pytest.approx(0.0625)
@@ -70,10 +81,10 @@ def test_an_optimizer_of_the_experiment_takes_its_place(images):
     assert trial.hyperparameters.training["learning_rate"] == TRAINING["learning_rate"]
 
 
-def test_an_epoch_is_what_keras_does(images):
+def test_an_epoch_is_what_keras_does(images, compiled_trial, compiled_program):
     """Probabilities, the network's own penalty, momentum: the weights agree after every step."""
-    trial = prepared(images, COMPILED, optimizer="compiled")
-    program, state, metrics = trained(images, trial)
+    trial, program = compiled_trial, compiled_program
+    state, metrics = trained(program, trial)
     first = program.model(program.initial(0), trial.hyperparameters).get_weights()
     reference = run_build(own_nets.compiled, {"learning_rate": 0.0625}, own_nets.IMAGE).model
     reference.set_weights(first)
@@ -94,22 +105,22 @@ def test_an_epoch_is_what_keras_does(images):
     assert np.isfinite(metrics["loss"])
 
 
-def test_it_learns(images):
-    trial = prepared(images, COMPILED, optimizer="compiled")
-    _, _, first = trained(images, trial)
-    _, _, last = trained(images, trial, epochs=4)
+def test_it_learns(compiled_trial, compiled_program):
+    _, first = trained(compiled_program, compiled_trial)
+    _, last = trained(compiled_program, compiled_trial, epochs=4)
     assert last["loss"] < first["loss"]
 
 
 def test_a_subclassed_model_trains(images):
     trial = prepared(images, {"family": f"{NETS}:subclassed", "units": 3})
-    _, _, metrics = trained(images, trial)
+    _, metrics = trained(program_class(BACKEND)(trial.blueprint, images), trial)
     assert np.isfinite(metrics["loss"])
 
 
 def test_half_precision_reaches_it(images):
     trial = prepared(images, COMPILED, "mixed_bfloat16", optimizer="compiled")
-    program, _, metrics = trained(images, trial)
+    program = program_class(BACKEND)(trial.blueprint, images)
+    _, metrics = trained(program, trial)
     assert program.network.model.layers[-1].compute_dtype == "bfloat16"
     assert np.isfinite(metrics["loss"])
 
@@ -128,3 +139,46 @@ def test_a_trial_that_does_not_compile_where_others_do_is_refused(images):
 def test_other_classes_are_refused(images):
     with pytest.raises(InputError, match="wrong number of outputs"):
         prepared(images, {"family": f"{NETS}:several_classes"})
+
+
+RESNET = {"depth": 8, "dropout": 0.2, "stochastic_depth": 0.6}
+MODELS = {
+    "resnet": FAMILIES["resnet"].config(**RESNET).model_dump(),
+    "own": {"family": "tests.models.own_nets:logits", "num_layers": 2, "dropout": 0.3},
+    "probabilities": {"family": "tests.models.own_nets:compiled", "learning_rate": 0.05},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_predicts_what_was_validated(name, tmp_path):
+    data = make_data()
+    images = program_class(BACKEND).place(data, ("crop", "flip"))
+    trial = prepare(
+        MODELS[name],
+        TRAINING,
+        structure="",
+        switches=("dropout", "stochastic_depth"),
+        seed=0,
+        precision="float32",
+        images=images,
+    )
+    program = program_class(BACKEND)(trial.blueprint, images)
+    state, _ = program.train_epoch(program.initial(0), trial.hyperparameters, 0)
+    expected = program.evaluate(state, trial.hyperparameters)["loss"]
+    notes = {
+        "image_shape": [SIZE, SIZE, 3],
+        "num_classes": CLASSES,
+        "mean": data.mean.tolist(),
+        "std": data.std.tolist(),
+    }
+    model = restored_model(MODELS[name], to_arrays(state), notes)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=name != "probabilities")
+    assert _loss(model, loss, data) == pytest.approx(expected, rel=1e-4)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert _loss(again, loss, data) == pytest.approx(expected, rel=1e-4)
+
+
+def _loss(model, loss, data):
+    outputs = model.predict(data.x_validation.astype(np.float32), verbose=0)
+    return float(loss(data.y_validation, outputs))

@@ -1,8 +1,8 @@
-"""The cost tape against numbers worked out by hand."""
+"""What is counted along a network, layer by layer."""
 
 from __future__ import annotations
 
-from tuner.models.cost import Cost, CostTape
+from tuner.models.family import Cost, CostTape
 
 
 def test_nothing_costs_nothing():

@@ -1,0 +1,83 @@
+"""A trial that goes on from its arrays is the trial that was never interrupted, bit for bit."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from tests.training.test_program import BACKEND, TRAINING, make_data
+from tuner.errors import TunerError
+from tuner.models import FAMILIES
+from tuner.training.steps import to_arrays
+from tuner.training.trial import blueprint, hyperparameters, program_class
+
+# Everything that a state can hold: moving averages, slots, and keys of random layers.
+MODEL = FAMILIES["mlp"].config(num_layers=1, hidden_units=8, batch_normalization=True, dropout=0.2)
+OPTIMIZERS = {
+    "sgd": {"momentum": 0.9, "nesterov": True},
+    "adam": {},
+    "adamw": {"weight_decay": 0.01},
+}
+
+
+@cache
+def images():
+    return program_class(BACKEND).place(make_data(), ("crop", "flip", "cutout"))
+
+
+def make_program(optimizer):
+    plan = blueprint(
+        MODEL.model_dump(),
+        {**TRAINING, "optimizer": optimizer},
+        switches={"dropout"},
+        precision="float32",
+        images=images(),
+    )
+    return program_class(BACKEND)(plan, images())
+
+
+shared_program = cache(make_program)
+
+
+def values_of(optimizer):
+    training = {**TRAINING, **OPTIMIZERS[optimizer], "optimizer": optimizer, "schedule": "cosine"}
+    return hyperparameters(MODEL.model_dump(), training, 0)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_resumed_trial_is_bit_identical(optimizer):
+    first, second, values = shared_program(optimizer), make_program(optimizer), values_of(optimizer)
+    state, expected = first.initial(0), []
+    for epoch in range(3):
+        state, metrics = first.train_epoch(state, values, epoch)
+        expected.append(metrics)
+        if epoch == 0:
+            arrays = to_arrays(state)
+    resumed, history = second.restore(arrays), expected[:1]
+    for epoch in range(1, 3):
+        resumed, metrics = second.train_epoch(resumed, values, epoch)
+        history.append(metrics)
+
+    assert history == expected
+    assert first.evaluate(state, values) == second.evaluate(resumed, values)
+    for name, array in to_arrays(state).items():
+        np.testing.assert_array_equal(to_arrays(resumed)[name], array, err_msg=name)
+
+
+def test_arrays_are_copies():
+    program = shared_program("adam")
+    state = program.initial(0)
+    arrays = to_arrays(state)
+    before = arrays["weights"].copy()
+    program.train_epoch(state, values_of("adam"), 0)
+    np.testing.assert_array_equal(arrays["weights"], before)
+
+
+def test_the_checkpoint_of_another_network_or_optimizer_is_refused():
+    arrays = to_arrays(shared_program("adam").initial(0))
+    other_network = {**arrays, "weights": arrays["weights"][1:]}
+    for program, given in (("sgd", arrays), ("adam", other_network)):
+        with pytest.raises(TunerError, match="another network or optimizer"):
+            shared_program(program).restore(given)

@@ -1,0 +1,266 @@
+"""Convolutions, alone and with the normalization and activation that go with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tuner.layers.dropout import Dropout
+from tuner.layers.normalization import BatchNormalization
+from tuner.layers.shapes import Shape, convolved
+
+
+def convolution(
+    filters: int,
+    kernel_size: int,
+    *,
+    name: str,
+    dtype: Any,
+    strides: int = 1,
+    padding: str = "same",
+    use_bias: bool = False,
+    bias_initializer: Any = "zeros",
+) -> Any:
+    """A convolution with He initialization, by default without bias: a normalization follows.
+
+    Source: He et al. 2015 (Keras draws the normal truncated at two standard deviations).
+    """
+    return keras.layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        # With stride 2 "same" pads below and right, where Torch recipes pad all around.
+        padding=padding,
+        data_format="channels_last",
+        use_bias=use_bias,
+        bias_initializer=bias_initializer,
+        kernel_initializer="he_normal",
+        name=name,
+        dtype=dtype,
+    )
+
+
+def normalization(*, name: str, dtype: Any) -> BatchNormalization:
+    """Batch normalization as in the published ResNet and DenseNet code (Torch).
+
+    Their momentum 0.1 is the weight of the present, 0.9 in Keras' sense; Keras' defaults are
+    0.99 and epsilon 1e-3.
+    """
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name, dtype=dtype)
+
+
+@keras.saving.register_keras_serializable(package="tuner")
+class PostActivationConvolution(keras.layers.Layer):  # type: ignore[misc]
+    """`activation(BN(conv(x)))`; without normalization the convolution has a bias.
+
+    Args:
+        filters: of the convolution.
+        kernel_size: of the convolution.
+        strides: of the convolution.
+        batch_normalization: normalize before the activation.
+        activation: a name that Keras knows.
+
+    Source: Ioffe and Szegedy 2015, section 3.2.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        strides: int = 1,
+        batch_normalization: bool = True,
+        activation: str = "relu",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.batch_normalization = batch_normalization
+        self.activation = activation
+        self._activate = keras.activations.get(activation)
+        policy = self.dtype_policy
+        self.convolution = convolution(
+            filters,
+            kernel_size,
+            strides=strides,
+            use_bias=not batch_normalization,
+            name="convolution",
+            dtype=policy,
+        )
+        self.normalization: Any = None
+        if batch_normalization:
+            self.normalization = normalization(name="normalization", dtype=policy)
+
+    def build(self, input_shape: Shape) -> None:
+        """Build the parts."""
+        self.convolution.build(input_shape)
+        if self.normalization is not None:
+            self.normalization.build(self.compute_output_shape(input_shape))
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Convolve, normalize, activate."""
+        x = self.convolution(inputs)
+        if self.normalization is not None:
+            x = self.normalization(x, training=training)
+        return self._activate(x)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """`(batch, height / strides, width / strides, filters)`, sizes rounded up."""
+        return convolved(input_shape, self.filters, self.strides)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "batch_normalization": self.batch_normalization,
+            "activation": self.activation,
+        }
+
+
+@keras.saving.register_keras_serializable(package="tuner")
+class PreActivationConvolution(keras.layers.Layer):  # type: ignore[misc]
+    """`dropout(conv(relu(BN(x))))`, the composite function of DenseNets.
+
+    Args:
+        filters: of the convolution.
+        kernel_size: of the convolution.
+        dropout: initial rate (a runtime value); None for no dropout.
+
+    Source: Huang et al. 2017, section 3, after He et al. 2016b.
+    """
+
+    def __init__(
+        self, filters: int, kernel_size: int, dropout: float | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.initial_dropout = dropout
+        policy = self.dtype_policy
+        self.normalization = normalization(name="normalization", dtype=policy)
+        self.convolution = convolution(filters, kernel_size, name="convolution", dtype=policy)
+        self.dropout = None if dropout is None else Dropout(dropout, name="dropout", dtype=policy)
+
+    def build(self, input_shape: Shape) -> None:
+        """Build the parts."""
+        self.normalization.build(input_shape)
+        self.convolution.build(input_shape)
+        if self.dropout is not None:
+            self.dropout.build(self.compute_output_shape(input_shape))
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Normalize, activate, convolve, drop."""
+        x = self.convolution(ops.relu(self.normalization(inputs, training=training)))
+        return x if self.dropout is None else self.dropout(x, training=training)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """`(batch, height, width, filters)`."""
+        return convolved(input_shape, self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "dropout": self.initial_dropout,
+        }
+
+
+@keras.saving.register_keras_serializable(package="tuner")
+class GroupedConvolution(keras.layers.Layer):  # type: ignore[misc]
+    """A convolution in which each group of filters sees one group of the channels.
+
+    With g groups the kernel `(kernel_size, kernel_size, channels / g, filters)` has 1/g of the
+    weights and the work of an ordinary one. Kernel and result are those of
+    `keras.layers.Conv2D(groups=g, padding="same", use_bias=False)`, which on a CPU under TensorFlow
+    compiles every call for itself and then takes dozens of times as long.
+
+    Args:
+        filters: of all groups together.
+        kernel_size: height and width of the kernel.
+        groups: how many; channels and filters are multiples of it.
+        strides: of the convolution.
+
+    Raises:
+        ValueError: filters or channels that are no multiple of groups.
+
+    Source: Krizhevsky et al. 2012, section 3.2; Xie et al. 2017.
+    """
+
+    def __init__(
+        self, filters: int, kernel_size: int, groups: int, strides: int = 1, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.groups = groups
+        self.strides = strides
+        self._check_multiple("filters", filters)
+
+    def build(self, input_shape: Shape) -> None:
+        """Create the kernel, with He initialization as all convolutions here."""
+        channels = input_shape[-1]
+        self._check_multiple("channels", channels)
+        size = self.kernel_size
+        self.kernel = self.add_weight(
+            shape=(size, size, channels // self.groups, self.filters),
+            name="kernel",
+            initializer="he_normal",
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """Convolve."""
+        kernel = ops.convert_to_tensor(self.kernel)
+        if keras.backend.backend() != "tensorflow" or self.groups == 1:
+            return self._convolve(inputs, kernel)
+        if _has_gpu():
+            return _convolve_by_cudnn(inputs, kernel, self.strides)
+        return self._convolve_group_by_group(inputs, kernel)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """`(batch, height / strides, width / strides, filters)`, sizes rounded up."""
+        return convolved(input_shape, self.filters, self.strides)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "groups": self.groups,
+            "strides": self.strides,
+        }
+
+    def _check_multiple(self, what: str, number: int) -> None:
+        if number % self.groups:
+            raise ValueError(f"{what} must be a multiple of {self.groups} groups; got {number}")
+
+    def _convolve(self, inputs: Any, kernel: Any) -> Any:
+        return ops.conv(inputs, kernel, self.strides, padding="same", data_format="channels_last")
+
+    def _convolve_group_by_group(self, inputs: Any, kernel: Any) -> Any:
+        # On a CPU TensorFlow differentiates grouped convolutions in some dtypes and builds only.
+        images = ops.split(inputs, self.groups, axis=-1)
+        kernels = ops.split(kernel, self.groups, axis=-1)
+        pairs = zip(images, kernels, strict=True)
+        return ops.concatenate([self._convolve(*pair) for pair in pairs], axis=-1)
+
+
+def _has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _convolve_by_cudnn(inputs: Any, kernel: Any, strides: int) -> Any:
+    import tensorflow as tf
+
+    # The kernel's third axis tells the number of groups.
+    return tf.nn.conv2d(inputs, kernel, strides, "SAME")
