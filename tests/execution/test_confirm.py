@@ -14,9 +14,10 @@ from tuner.data.images import load_images
 from tuner.errors import InputError
 from tuner.execution.confirm import SEEDS_APART, confirming, leaders
 from tuner.experiment.experiment import parse_experiment
+from tuner.experiment.objective import Objective
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.report.confirmation import Searched, confirmation, to_text
+from tuner.report.confirmation import SearchedLeader, confirmation, to_text
 
 
 @pytest.fixture
@@ -161,15 +162,14 @@ def test_data_without_test_images_cannot_confirm(tmp_path, monkeypatch, capsys):
 
 def test_a_narrow_terminal_shows_the_verdict_and_says_what_it_leaves_out():
     values = {f"training.a_rather_long_name_{n}": 0.1 for n in range(4)}
-    leaders = [Searched(values, 0.5, 1), Searched(dict.fromkeys(values, 0.2), 0.4, 1)]
+    leaders = [SearchedLeader(values, 0.5, 1), SearchedLeader(dict.fromkeys(values, 0.2), 0.4, 1)]
     found = confirmation(
         "x",
         leaders,
         [{1: 0.4, 2: 0.41}, {1: 0.3, 2: 0.32}],
         seeds=2,
         metric="test_accuracy",
-        searched_metric="val_accuracy",
-        direction="max",
+        objective=Objective(),
         trials=9,
     )
     text = to_text(found, 80)

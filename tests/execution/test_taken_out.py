@@ -16,7 +16,7 @@ from tuner.cli.main import run as run_command
 from tuner.experiment.experiment import load_experiment
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.report.feature_reuse import feature_reuse_of
+from tuner.report.inside import read_feature_reuse
 from tuner.report.results import open_results
 
 DENSENET, RESNET, MLP, OWN = 1, 2, 3, 4
@@ -229,7 +229,7 @@ def test_trials_that_an_edit_has_left_behind_are_no_members(copied, tuner):
 
 def test_feature_reuse_of_a_trained_densenet(results, tuner):
     folder = RunFolder(results, "tiny")
-    found = feature_reuse_of(folder, open_results(folder.path).trial(DENSENET))
+    found = read_feature_reuse(folder, open_results(folder.path).trial(DENSENET))
     assert [block.targets[-1] for block in found] == ["transition", "classifier"]
     model = open_with_models(results).trial(DENSENET).load_model()
     network = next(layer for layer in model.layers if layer.name == "densenet")
@@ -248,6 +248,6 @@ def test_feature_reuse_of_a_trained_densenet(results, tuner):
 
 def test_networks_without_dense_blocks_have_no_feature_reuse(results, tuner):
     folder = RunFolder(results, "tiny")
-    assert feature_reuse_of(folder, open_results(folder.path).trial(MLP)) is None
+    assert read_feature_reuse(folder, open_results(folder.path).trial(MLP)) is None
     status, _, err = tuner("show", "tiny", MLP, "--features")
     assert status == 2 and "densenet" in err

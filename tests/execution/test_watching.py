@@ -6,7 +6,7 @@ from tests.execution.conftest import Bench, good
 from tuner.execution.messages import Epoch, TrainTrial, Watched
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import GRADIENTS
-from tuner.report.gradients import read_gradients
+from tuner.report.inside import read_gradients
 
 LAYERS = (("stem", 10), ("logits", 20))
 

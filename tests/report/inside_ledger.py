@@ -10,13 +10,14 @@ import numpy as np
 
 from tests.report import page_ledgers
 from tests.report.page_ledgers import Plan
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger import checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import GRADIENTS
 from tuner.models.dense_kernels import dense_kernels
-from tuner.report.confirmation import Confirmation, Searched, confirmation, to_json
+from tuner.report.confirmation import Confirmation, SearchedLeader, confirmation, to_json
 
 DENSENET = {"model.family": "densenet", "model.depth": 13, "model.growth_rate": 4}
 RESNET = {"model.family": "resnet", "model.depth": 8}
@@ -65,9 +66,9 @@ def watch(ledger: Ledger, number: int, norms: dict[int, Sequence[float]]) -> Non
 def found(name: str = "inside", seeds: int = 6) -> Confirmation:
     """Three leaders on the test set: the second is worse, the third has a single seed."""
     searched = [
-        Searched({"model.depth": 13, "training.learning_rate": 0.001}, 0.42, 1),
-        Searched({"model.depth": 8, "training.learning_rate": 0.001}, 0.41, 1),
-        Searched({"model.depth": 14, "training.learning_rate": 0.1}, 0.40, 2),
+        SearchedLeader({"model.depth": 13, "training.learning_rate": 0.001}, 0.42, 1),
+        SearchedLeader({"model.depth": 8, "training.learning_rate": 0.001}, 0.41, 1),
+        SearchedLeader({"model.depth": 14, "training.learning_rate": 0.1}, 0.40, 2),
     ]
     test = [
         {seed: 0.38 + 0.002 * seed for seed in range(seeds)},
@@ -80,8 +81,7 @@ def found(name: str = "inside", seeds: int = 6) -> Confirmation:
         test,
         seeds=seeds,
         metric="test_accuracy",
-        searched_metric="val_accuracy",
-        direction="max",
+        objective=Objective(),
         trials=12,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,3 +48,10 @@ def trial(
         started_at=None,
         finished_at=None,
     )
+
+
+def in_context(row: TrialRow, **changed: Any) -> TrialRow:
+    """The trial, trained on these data: names of the data section, changed."""
+    data = {"dataset": "cifar10", "fingerprint": "f10", "validation": 5000, "seed": 0}
+    context = {f"data.{name}": value for name, value in (data | changed).items()}
+    return dataclasses.replace(row, context=context | {"backend": "jax"})

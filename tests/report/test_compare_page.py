@@ -9,15 +9,15 @@ import pytest
 
 from tests.report import page_ledgers
 from tests.report.page_ledgers import HOSTILE, Plan
-from tests.report.rows import trial
+from tests.report.rows import in_context, trial
 from tests.report.test_page import Elements, check_has_no_foreign_elements, check_is_one_file
 from tuner.cli import main
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.records import TrialRow
-from tuner.report.comparing import sides
-from tuner.report.comparing.compare import CompareOptions, compare
+from tuner.report import sides
+from tuner.report.comparison import CompareOptions, compare
 from tuner.report.page import comparison_page
 from tuner.report.page.compare_page import compare_columns
 from tuner.report.page.contest import Contest, compare_findings, contest_of
@@ -34,16 +34,16 @@ from tuner.report.page.html import clean, embedded
 from tuner.report.record import RunRecord, read_record
 
 
-def source(name: str, rows: list[TrialRow], direction: str = "max") -> sides.Source:
+def source(name: str, rows: list[TrialRow], direction: str = "max") -> sides.ComparedExperiment:
     """Trials of three epochs, each of two seconds, that come to their score evenly."""
     counts = {state: sum(row.state is state for row in rows) for state in TrialState}
     names = tuple(dict.fromkeys(n for row in rows for n in row.values))
     record = RunRecord(name, Objective("val_accuracy", direction), tuple(rows), names, (), counts)
     curves = {r.number: tuple(((r.score or 0) * e / 3, 2.0) for e in (1, 2, 3)) for r in rows}
-    return sides.Source(record, curves)
+    return sides.ComparedExperiment(record, curves)
 
 
-def seeds(name: str, scores: list[float], parameters: int = 1000) -> sides.Source:
+def seeds(name: str, scores: list[float], parameters: int = 1000) -> sides.ComparedExperiment:
     rows = [
         trial(i + 1, score, {}, i, key=f"{name}{i}", parameters=parameters, macs=9 * parameters)
         for i, score in enumerate(scores)
@@ -51,7 +51,7 @@ def seeds(name: str, scores: list[float], parameters: int = 1000) -> sides.Sourc
     return source(name, rows)
 
 
-def contest(*sources: sides.Source, **options: object) -> Contest:
+def contest(*sources: sides.ComparedExperiment, **options: object) -> Contest:
     return contest_of(sources, compare(sources, CompareOptions(**options)))  # type: ignore[arg-type]
 
 
@@ -69,7 +69,7 @@ def drawn(figure: Figure | None) -> Figure:
 
 
 def page_of(folders: list[RunFolder], by: str = "") -> str:
-    sources = [sides.read_source(folder, read_record(folder)) for folder in folders]
+    sources = [sides.read_curves(folder, read_record(folder)) for folder in folders]
     return comparison_page(sources, compare(sources, CompareOptions(by=by)))
 
 
@@ -194,6 +194,21 @@ def test_the_same_comparison_gives_the_same_page_in_one_file(tmp_path):
     check_is_one_file(elements)
     figures = json.loads(elements.data[0])["figures"]
     assert set(figures) == {"forest", "spread", "sofar", "sizes", "ratios"}
+
+
+def test_scores_of_other_images_are_not_set_against_each_other():
+    rows = [
+        [in_context(trial(i, i / 10, {}, i), validation=n) for i in (1, 2)] for n in (500, 1000)
+    ]
+    found = contest(source("one", rows[0]), source("other", rows[1]))
+    answers = {answer.question: answer.sentences for answer in compare_findings(found)}
+    assert "data.validation 1000 and 500" in answers["Do they compare?"][0]
+    assert "Who is ahead?" not in answers
+    assert answers["Is it real?"] == (
+        "other against one: no test: the scores are of different data.",
+    )
+    assert ratios_figure(found) is None
+    assert 'class="best"' not in comparison_page(found.sources, found.comparison)
 
 
 def test_a_comparison_without_any_score_has_a_page(tmp_path):

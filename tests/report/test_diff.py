@@ -10,21 +10,20 @@ from typing import Any
 import pytest
 
 from tests.report import fixed_ledger
-from tests.report.rows import trial
+from tests.report.rows import in_context, trial
 from tuner.errors import InputError
 from tuner.experiment.objective import Objective
-from tuner.ledger.records import EpochRow
-from tuner.report.comparing import difference, sheet
-from tuner.report.comparing.diff import Change, Diff, Subject, diff, read_subject
+from tuner.ledger.records import EpochRow, TrialRow
+from tuner.report.comparing import sheet
+from tuner.report.diff import Change, ComparedTrial, Diff, diff, read_trial, sections, to_json
 
 
-def subject(values: dict[str, Any], *, epochs=(), environment=None, **more: Any) -> Subject:
-    row = trial(1, 0.5, values, **more)
-    return Subject("x", row, tuple(epochs), environment or {}, Objective())
+def subject(values: dict[str, Any], *, epochs=(), environment=None, **more: Any) -> ComparedTrial:
+    return of_row(trial(1, 0.5, values, **more), epochs, environment)
 
 
-def names(changes: tuple[Change, ...]) -> list[str]:
-    return [change.name for change in changes]
+def of_row(row: TrialRow, epochs=(), environment=None) -> ComparedTrial:
+    return ComparedTrial("x", row, tuple(epochs), environment or {}, Objective())
 
 
 def test_only_what_differs_is_listed_and_the_rest_counted():
@@ -40,15 +39,47 @@ def test_an_absent_value_is_not_null_and_true_is_not_one():
         Change("b", True, 1),
         Change("c", None, None, (False, True)),
     )
-    assert [sorted(change) for change in difference.to_json(found)["configuration"]] == [
+    assert [sorted(change) for change in to_json(found)["configuration"]] == [
         ["name", "one"], ["name", "one", "other"], ["name", "other"],
     ]  # fmt: skip
 
 
-def test_seeds_are_part_of_the_configuration():
+def test_the_data_that_differ_are_named_and_the_rest_counted():
+    one = in_context(trial(1, 0.5, {}))
+    other = in_context(trial(2, 0.4, {}), dataset="cifar100", fingerprint="f100")
+    found = diff(of_row(one), of_row(other))
+    assert found.context == (
+        Change("data.dataset", "cifar10", "cifar100"),
+        Change("data.fingerprint", "f10", "f100"),
+    )
+    assert (found.configuration, found.equal["context"]) == ((), 3)
+    assert to_json(found)["context"][0] == {
+        "name": "data.dataset", "one": "cifar10", "other": "cifar100",
+    }  # fmt: skip
+    assert text(found).split("\n\n")[2].splitlines()[0] == "Data and surroundings"
+    assert "cifar10" in text(found)
+
+
+def test_what_an_older_ledger_does_not_say_is_not_called_equal():
+    older, newer = of_row(trial(1, 0.5, {})), of_row(in_context(trial(2, 0.5, {})))
+    assert "Data and surroundings" not in text(diff(older, older))
+    assert diff(older, newer).context[0] == Change("data.dataset", None, "cifar10", (False, True))
+    assert "x/1: not recorded; an older tuner trained it." in text(diff(older, newer))
+
+
+def test_another_objective_is_named():
+    one = of_row(trial(1, 0.5, {}))
+    other = dataclasses.replace(one, objective=Objective("val_loss", "min"))
+    assert Change("objective", "val_accuracy (max)", "val_loss (min)") in diff(one, other).result
+
+
+def test_seeds_are_part_of_the_configuration_and_keys_tell_trials_apart():
     found = diff(subject({}, seed=1, key="one"), subject({}, seed=2, key="two"))
-    assert names(found.configuration) == ["seed", "replicate"]
+    assert found.configuration == (Change("seed", 1, 2), Change("replicate", 1, 2))
     assert not found.is_same_trial
+    same = diff(subject({}, key="k"), subject({}, key="k"))
+    assert same.is_same_trial
+    assert "are the same trial" in text(same)
 
 
 def test_environments_are_compared_by_their_leaves():
@@ -57,12 +88,6 @@ def test_environments_are_compared_by_their_leaves():
     found = diff(subject({}, environment=one), subject({}, environment=other))
     assert found.environment == (Change("packages.keras", "3.15", "3.16"),)
     assert found.equal["environment"] == 2
-
-
-def test_the_same_key_is_the_same_trial():
-    found = diff(subject({}, key="k"), subject({}, key="k"))
-    assert found.is_same_trial
-    assert "are the same trial" in text(found)
 
 
 def test_best_epochs_of_every_metric():
@@ -84,26 +109,23 @@ def test_nan_equals_nan():
 
 
 @pytest.mark.parametrize(
-    "reference", ["grid", "grid/", "grid/x", "grid/-1", "grid/1.0", "/1", "grid/٣", "\x1b[31m/x"]
+    ("reference", "message"),
+    [
+        *((r, "names no trial") for r in ("grid", "grid/", "grid/-1", "/1", "g/٣", "\x1b[31m/x")),
+        *((f"grid/{n}", "a number from 1 to 9") for n in ("0", "10", "9" * 400)),
+    ],
 )
-def test_what_names_no_trial_is_refused(reference, tmp_path: Path):
+def test_what_is_no_trial_is_refused(reference, message, tmp_path: Path):
     fixed_ledger.make(tmp_path)
-    with pytest.raises(InputError, match="names no trial") as error:
-        read_subject(reference, tmp_path)
+    with pytest.raises(InputError, match=message) as error:
+        read_trial(reference, tmp_path)
     assert "\x1b" not in str(error.value)
-
-
-@pytest.mark.parametrize("number", ["0", "10", "9" * 400])
-def test_a_number_without_a_trial_says_what_there_is(number, tmp_path: Path):
-    fixed_ledger.make(tmp_path)
-    with pytest.raises(InputError, match="a number from 1 to 9"):
-        read_subject(f"grid/{number}", tmp_path)
 
 
 def test_best_and_paths_are_understood(tmp_path: Path):
     folder = fixed_ledger.make(tmp_path)
-    assert read_subject("grid/best", tmp_path).row.number == 2
-    assert read_subject(f"{folder.path}/3", Path("elsewhere")).row.number == 3
+    assert read_trial("grid/best", tmp_path).row.number == 2
+    assert read_trial(f"{folder.path}/3", Path("elsewhere")).row.number == 3
 
 
 def test_hostile_values_stay_text():
@@ -115,4 +137,4 @@ def test_hostile_values_stay_text():
 
 
 def text(found: Diff) -> str:
-    return sheet.to_text(difference.sections(found), width=80)
+    return sheet.to_text(sections(found), width=80)

@@ -8,7 +8,7 @@ import pytest
 
 from tuner.report import ensembling
 from tuner.report.ensembling import ensemble_figures, mcnemar_p, paired_interval
-from tuner.report.stats.statistics import Verdict
+from tuner.report.statistics import Verdict
 
 
 def probabilities(classes, confidence=0.8):
@@ -50,20 +50,17 @@ def test_the_average_is_of_probabilities_and_not_of_votes() -> None:
     assert found.loss == pytest.approx(-math.log((0.99 + 0.4 + 0.4) / 3))
 
 
-def test_equal_members_decide_nothing_and_it_is_said() -> None:
+def test_equal_members_decide_nothing_and_a_bad_one_makes_it_worse() -> None:
     labels, members = thirds()
-    found = ensemble_figures("x", labels, [members[0], members[0]])
-    assert found.best.verdict is Verdict.UNDECIDABLE
-    assert found.best.gain == found.best.gain_low == found.best.gain_high == 0.0
-    assert "not shown to be better" in ensembling.conclusion(found)
-
-
-def test_a_bad_member_makes_an_ensemble_worse() -> None:
+    equal = ensemble_figures("x", labels, [members[0], members[0]])
+    assert equal.best.verdict is Verdict.UNDECIDABLE
+    assert equal.best.gain == equal.best.gain_low == equal.best.gain_high == 0.0
+    assert "not shown to be better" in ensembling.conclusion(equal)
     labels = np.zeros(100, np.int32)
     good, bad = probabilities(labels, 0.6), probabilities(1 - labels, 0.9)
-    found = ensemble_figures("x", labels, [(1, {}, good), (2, {}, bad)])
-    assert found.members[0].verdict is Verdict.WORSE
-    assert "is worse than its best member" in ensembling.conclusion(found)
+    worse = ensemble_figures("x", labels, [(1, {}, good), (2, {}, bad)])
+    assert worse.members[0].verdict is Verdict.WORSE
+    assert "is worse than its best member" in ensembling.conclusion(worse)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.report.rows import trial
-from tuner.report.stats.importance import (
+from tuner.experiment.objective import Objective
+from tuner.report.importance import (
     GRID,
     TOP,
     Importance,
@@ -35,11 +36,9 @@ def shares(found: Importance) -> dict[str, float]:
 def test_two_by_two_by_hand():
     # Means of rows 1 and 5 (grand mean 3, variance 4); of columns 2 and 4 (variance 1); cell
     # variance (3² + 1² + 1² + 3²) / 4 = 5: nothing is left for the interaction.
-    found = anova_shares(np.array([[0.0, 2.0], [4.0, 6.0]]))
-    assert found == pytest.approx({(0,): 0.8, (1,): 0.2, (0, 1): 0.0})
-
-
-def test_a_pure_interaction_by_hand():
+    table = anova_shares(np.array([[0.0, 2.0], [4.0, 6.0]]))
+    assert table == pytest.approx({(0,): 0.8, (1,): 0.2, (0, 1): 0.0})
+    # A pure interaction.
     assert anova_shares(np.array([[1.0, -1.0], [-1.0, 1.0]])) == {(0,): 0, (1,): 0, (0, 1): 1}
 
 
@@ -49,27 +48,35 @@ def test_shares_of_one_and_two_axes_sum_to_one(shape):
     assert sum(anova_shares(table).values()) == pytest.approx(1)
 
 
-def test_shares_of_a_grid_sum_to_one_with_the_higher_interactions():
-    noise = np.random.default_rng(0).normal(size=100)
-    found = importance(grid(lambda *v: noise[hash(v) % 97], (1, 2), (1, 2, 3), (1, 2)), X, "max")
-    assert found.method == GRID
-    assert len(found.effects) == 6
-    assert sum(shares(found).values()) + found.higher == pytest.approx(1)
-
-
 X = ("x0", "x1", "x2", "x3")
 
 
+def test_shares_of_a_grid_sum_to_one_with_the_higher_interactions():
+    noise = np.random.default_rng(0).normal(size=100)
+    rows = grid(lambda *v: noise[hash(v) % 97], (1, 2), (1, 2, 3), (1, 2))
+    found = importance(rows, X, Objective())
+    assert (found.method, len(found.effects)) == (GRID, 6)
+    assert sum(shares(found).values()) + found.higher == pytest.approx(1)
+    assert importance(rows[:-1], X, Objective()).method != GRID  # a combination is missing
+
+
 def test_what_does_not_matter_on_a_grid_has_no_share():
-    found = importance(grid(lambda a, b, c, seed: a + c, (1, 2), (1, 2, 3), (0, 1)), X, "max")
+    rows = grid(lambda a, b, c, seed: a + c, (1, 2), (1, 2, 3), (0, 1))
+    found = importance(rows, X, Objective())
     assert shares(found)["x1"] == pytest.approx(0)
     assert shares(found)["x0"] == pytest.approx(0.5)
     assert [effect.low for effect in found.effects][:2] == pytest.approx([0.5, 0.5])
+    flat = importance(grid(lambda a, b, seed: 0.1, (1, 2), (1, 2)), X, Objective())
+    assert set(shares(flat).values()) == {flat.higher} == {0.0}
 
 
 def test_shares_do_not_depend_on_the_scale_of_the_score_or_its_direction():
-    one = importance(grid(lambda a, b, seed: a * b + a, (1, 2, 4), (1, 3)), X, "max")
-    other = importance(grid(lambda a, b, seed: 7 - 3 * (a * b + a), (1, 2, 4), (1, 3)), X, "min")
+    one = importance(grid(lambda a, b, seed: a * b + a, (1, 2, 4), (1, 3)), X, Objective())
+    other = importance(
+        grid(lambda a, b, seed: 7 - 3 * (a * b + a), (1, 2, 4), (1, 3)),
+        X,
+        Objective(direction="min"),
+    )
     assert shares(one) == pytest.approx(shares(other))
     assert "no interval" in one.uncertainty
 
@@ -85,18 +92,6 @@ def test_seeds_of_a_grid_give_an_interval():
     assert by_name["x1"].high < by_name["x0"].low
 
 
-def test_a_table_without_variance_shares_nothing():
-    found = importance(grid(lambda a, b, seed: 0.1, (1, 2), (1, 2)), X, "max")
-    assert set(shares(found).values()) == {0.0}
-    assert found.higher == 0
-
-
-def test_a_missing_combination_is_no_full_grid():
-    rows = grid(lambda a, b, seed: a + b, (1, 2, 3, 4), (1, 2, 3, 4, 5))
-    assert importance(rows, X, "max").method == GRID
-    assert importance(rows[:-1], X, "max").method == TOP
-
-
 def random_search(score, n: int = 200, seed: int = 0):
     generator = np.random.default_rng(seed)
     rows = []
@@ -109,7 +104,7 @@ def random_search(score, n: int = 200, seed: int = 0):
 
 def test_among_random_trials_what_does_not_matter_has_almost_no_share():
     rows = random_search(lambda rate, depth, unused: -abs(np.log10(rate) + 2) + 0.01 * depth)
-    found = importance(rows, ("rate", "depth", "unused"), "max")
+    found = importance(rows, ("rate", "depth", "unused"), Objective())
     by_name = {effect.names[0]: effect for effect in found.effects}
     assert found.method == TOP
     assert sum(shares(found).values()) == pytest.approx(1)
@@ -128,20 +123,20 @@ def test_without_any_effect_the_divergence_is_zero_on_average():
 
 def test_conditional_hyperparameters_count_their_absence():
     rows = [trial(i, float(i % 2), {"a": i % 3} if i % 2 else {}) for i in range(1, 41)]
-    (effect,) = importance(rows, ("a",), "max").effects
+    (effect,) = importance(rows, ("a",), Objective()).effects
     assert effect.share == 1
 
 
 def test_too_few_trials_or_nothing_that_varies_give_no_importance():
-    assert importance([], X, "max") == Importance("", "", 0, ())
+    assert importance([], X, Objective()) == Importance("", "", 0, ())
     few = random_search(lambda **values: values["rate"], n=8)
-    assert importance(few, ("rate", "depth"), "max").effects == ()
+    assert importance(few, ("rate", "depth"), Objective()).effects == ()
     same = [trial(i, i / 10, {"a": 1}) for i in range(1, 30)]
-    assert importance(same, ("a",), "max").effects == ()
+    assert importance(same, ("a",), Objective()).effects == ()
 
 
 def test_true_is_not_one_but_one_point_zero_is():
     rows = [trial(1, 0.1, {"a": True}), trial(2, 0.2, {"a": 1}), trial(3, 0.3, {"a": 1.0})]
-    found = importance(rows, ("a",), "max")
+    found = importance(rows, ("a",), Objective())
     assert (found.method, found.n) == (GRID, 3)
     assert shares(found) == pytest.approx({"a": 1})

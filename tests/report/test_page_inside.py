@@ -15,7 +15,7 @@ from tests.report.page_ledgers import HOSTILE
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.report.confirmation import sentences, to_json
-from tuner.report.feature_reuse import BlockReuse
+from tuner.report.inside import BlockReuse
 from tuner.report.page.axes import axes_of, weights_of
 from tuner.report.page.confirmed import confirmed_figure, confirmed_rows, read_confirmed
 from tuner.report.page.html import embedded

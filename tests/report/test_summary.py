@@ -5,12 +5,11 @@ import math
 
 import pytest
 
+from tests.report.rows import trial
 from tuner.experiment.objective import Objective
-from tuner.ledger.records import TrialRow
-from tuner.report.marginals import marginals
 from tuner.report.ranking import rank
 from tuner.report.record import RunRecord
-from tuner.report.summary import summarize
+from tuner.report.summary import marginals, summarize
 
 
 def said(record: RunRecord) -> str:
@@ -43,44 +42,30 @@ def test_marginal_means_are_means_with_n_and_spread(record: RunRecord) -> None:
     assert depth.effect == pytest.approx(0.7 / 3 - 0.62 / 3)
 
 
-def test_a_value_with_many_points_is_cut_into_quarters(record: RunRecord) -> None:
-    base = record.rows[0]
-    rows = [
-        dataclasses.replace(base, number=n, score=n / 100, values={"training.learning_rate": n / 7})
-        for n in range(1, 21)
-    ]
-    (found,) = marginals(rows, ["training.learning_rate"])
-    assert [group.n for group in found.groups] == [5, 5, 5, 5]
-    assert found.groups[0].label == "0.143 to 0.714"
-    assert found.groups[0].mean == pytest.approx(0.03)
+def test_a_value_with_many_points_is_cut_into_quarters() -> None:
+    rows = [trial(n, n / 100, {"rate": n / 7}) for n in range(1, 21)]
+    (rate,) = marginals(rows, ["rate"])
+    assert [group.n for group in rate.groups] == [5, 5, 5, 5]
+    assert rate.groups[0].label == "0.143 to 0.714"
+    assert rate.groups[0].mean == pytest.approx(0.03)
 
 
-def test_a_value_that_only_some_trials_have_counts_those_only(record: RunRecord) -> None:
-    base = record.rows[0]
-    rows = [
-        dataclasses.replace(base, number=1, score=0.1, values={"model.growth_rate": 12}),
-        dataclasses.replace(base, number=2, score=0.2, values={"model.growth_rate": 24}),
-        dataclasses.replace(base, number=3, score=0.9, values={}),
+def test_values_of_any_kind_are_told_apart_and_absent_ones_do_not_count() -> None:
+    values = [{"a": 12}, {"a": 24}, {}, {"a": [1]}, {"a": [1]}, {"a": True}]
+    rows = [trial(n, n / 10, each) for n, each in enumerate(values, 1)]
+    (found,) = marginals(rows, ["a"])
+    assert [(group.label, group.n) for group in found.groups] == [
+        *(("12", 1), ("24", 1), ("[1]", 2), ("true", 1)),
     ]
-    (found,) = marginals(rows, ["model.growth_rate"])
-    assert [(group.label, group.n) for group in found.groups] == [("12", 1), ("24", 1)]
 
 
 def replicated(record: RunRecord, first: list[float], second: list[float]) -> RunRecord:
-    rows: list[TrialRow] = []
-    for rate, scores in ((0.1, first), (0.2, second)):
-        for replicate, score in enumerate(scores):
-            values = {"training.learning_rate": rate}
-            rows.append(
-                dataclasses.replace(
-                    record.rows[0],
-                    number=len(rows) + 1,
-                    score=score,
-                    replicate=replicate,
-                    values=values,
-                    configuration=values,
-                )
-            )
+    rows = [
+        trial(number, score, {"training.learning_rate": rate}, replicate)
+        for number, (rate, (replicate, score)) in enumerate(
+            [(rate, each) for rate, s in ((0.1, first), (0.2, second)) for each in enumerate(s)], 1
+        )
+    ]
     return dataclasses.replace(record, rows=tuple(rows), missing=0)
 
 
@@ -99,9 +84,6 @@ def test_with_several_seeds_means_and_their_intervals_are_compared(record: RunRe
 def test_one_seed_says_that_it_cannot_tell(record: RunRecord) -> None:
     assert "One seed each cannot tell" in said(record)
     assert "`tuner confirm grid` would tell" in said(record)
-
-
-def test_a_stopped_winner_is_said_to_be_stopped(record: RunRecord) -> None:
     stopped = dataclasses.replace(record, rows=(record.rows[5],))
     assert "in epoch 1 of 2, where a rule stopped it" in said(stopped)
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tuner.ledger.folder import RunFolder
-from tuner.report.comparing import sides
+from tuner.report import sides
 from tuner.report.record import read_record
 
 
-def read_sources(names: Sequence[str], results_dir: Path) -> list[sides.Source]:
+def read_sources(names: Sequence[str], results_dir: Path) -> list[sides.ComparedExperiment]:
     """Records first, so that a wrong name or objective is said before the curves are read.
 
     Raises:
@@ -24,7 +24,7 @@ def read_sources(names: Sequence[str], results_dir: Path) -> list[sides.Source]:
         for name, folder, record in zip(names, folders, records, strict=True)
     ]
     sides.check_objectives(records)
-    return [sides.read_source(f, record) for f, record in zip(folders, records, strict=True)]
+    return [sides.read_curves(f, record) for f, record in zip(folders, records, strict=True)]
 
 
 def _is_ambiguous(folder: RunFolder, folders: Sequence[RunFolder]) -> bool:

@@ -11,7 +11,7 @@ from tuner.experiment.experiment import Experiment, load_experiment
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import RANKED_STATES
-from tuner.report.confirmation import Confirmation, Searched, confirmation
+from tuner.report.confirmation import Confirmation, SearchedLeader, confirmation
 from tuner.report.page.confirmed import CONFIRMED
 from tuner.report.tabular.render import finite
 
@@ -52,12 +52,11 @@ def read_confirmation(planned: PlannedConfirmation, folder: RunFolder) -> Confir
         test = test_scores(experiment, ledger)
     return confirmation(
         searched.name,
-        [Searched(c.configuration.values, c.mean, len(c.scores)) for c in planned.leaders],
+        [SearchedLeader(c.configuration.values, c.mean, len(c.scores)) for c in planned.leaders],
         test,
         seeds=experiment.search.replicates,
         metric=experiment.objective.metric,
-        searched_metric=searched.objective.metric,
-        direction=searched.objective.direction,
+        objective=searched.objective,
         trials=planned.num_trials,
     )
 

@@ -15,7 +15,7 @@ from tuner.errors import InputError, Problem
 from tuner.report.tabular.render import plain
 
 if TYPE_CHECKING:
-    from tuner.report.comparing.compare import Comparison
+    from tuner.report.comparison import Comparison
 
 FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
 
@@ -65,7 +65,7 @@ def command(
         raise InputError(Problem("this is no score", "--target", str(target), "a finite number"))
     # Late: they need numpy.
     from tuner.actions.compare import read_sources
-    from tuner.report.comparing.compare import CompareOptions, compare
+    from tuner.report.comparison import CompareOptions, compare
 
     sources = read_sources(names, results_dir)
     found = compare(sources, CompareOptions(by, baseline, target))
@@ -79,7 +79,8 @@ def command(
 
 
 def _rendered(found: Comparison, form: str, to_terminal: bool) -> str:
-    from tuner.report.comparing import comparison, sheet
+    from tuner.report import comparison
+    from tuner.report.comparing import sheet
 
     if form == "json":
         return json.dumps(comparison.to_json(found), indent=2, allow_nan=False) + "\n"

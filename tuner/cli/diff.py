@@ -8,8 +8,8 @@ import click
 
 from tuner.cli import terminal
 from tuner.cli.options import json_option, results_option
-from tuner.report.comparing import difference, sheet
-from tuner.report.comparing.diff import diff, read_subject
+from tuner.report import diff
+from tuner.report.comparing import sheet
 
 
 @click.command("diff")
@@ -22,10 +22,10 @@ def command(one: str, other: str, as_json: bool, results_dir: Path) -> None:
 
     NAME is a folder under --results, or a path; TRIAL a number, or best.
     """
-    found = diff(read_subject(one, results_dir), read_subject(other, results_dir))
+    found = diff.diff(diff.read_trial(one, results_dir), diff.read_trial(other, results_dir))
     if as_json:
-        terminal.echo_json(difference.to_json(found))
+        terminal.echo_json(diff.to_json(found))
         return
     style = terminal.style_for()
-    sections = difference.sections(found)
+    sections = diff.sections(found)
     click.echo(sheet.to_text(sections, width=terminal.width(), style=style), nl=False)

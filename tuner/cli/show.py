@@ -25,7 +25,7 @@ from tuner.report.tabular.render import Style, finite
 
 if TYPE_CHECKING:
     from tuner.actions.follow import Sight
-    from tuner.report.feature_reuse import BlockReuse
+    from tuner.report.inside import BlockReuse
 
 _INTERRUPTED = 130  # as `tail -f` ends
 _PANEL_HEIGHT = 6
@@ -190,9 +190,9 @@ def _gradients(ledger: Ledger, folder: RunFolder, row: TrialRow) -> Look:
     Raises:
         InputError: it was not watched.
     """
-    from tuner.report import gradients
+    from tuner.report import inside
 
-    norms = gradients.read_gradients(ledger, row)
+    norms = inside.read_gradients(ledger, row)
     if norms is None:
         what = f"trial {row.number} was not watched"
         mend = "training: {watch: [gradients]}; trials that have ended stay as they are"
@@ -207,9 +207,9 @@ def _gradients(ledger: Ledger, folder: RunFolder, row: TrialRow) -> Look:
             yield style(words.values_text(row.values)[:wide], "dim")
         yield ""
         yield style("log10 of the gradient's norm, from the first layer to the last", "head")
-        yield from gradients.chart_lines(norms, wide)
+        yield from inside.gradient_chart(norms, wide)
 
-    return {"trial": row.number, **gradients.to_json(norms)}, lines()
+    return {"trial": row.number, **inside.gradients_json(norms)}, lines()
 
 
 def _features(ledger: Ledger, folder: RunFolder, row: TrialRow) -> Look:
@@ -218,9 +218,9 @@ def _features(ledger: Ledger, folder: RunFolder, row: TrialRow) -> Look:
     Raises:
         InputError: it has no dense block, or its network is not kept.
     """
-    from tuner.report.feature_reuse import feature_reuse_of
+    from tuner.report.inside import read_feature_reuse
 
-    blocks = feature_reuse_of(folder, row)
+    blocks = read_feature_reuse(folder, row)
     family = str(row.configuration.get("model.family"))
     if blocks is None and family not in _DENSE_FAMILIES:
         what = "feature reuse is seen in dense blocks, and this network has none"
@@ -238,7 +238,7 @@ def _features(ledger: Ledger, folder: RunFolder, row: TrialRow) -> Look:
 
 
 def _feature_lines(row: TrialRow, blocks: Sequence[BlockReuse]) -> Iterator[str]:
-    from tuner.report.heat import heat_map, least_share, legend, unpainted
+    from tuner.report.inside import heat_map, least_share, legend, unpainted
 
     style, wide = terminal.style_for(), min(terminal.width(), 100)
     paint = _painted if terminal.has_colours(sys.stdout) else unpainted

@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.report import words
-from tuner.report.stats.intervals import ALPHA, Interval
-from tuner.report.stats.samples import RESAMPLES
-from tuner.report.stats.statistics import Difference, Verdict, judged
+from tuner.report.statistics import ALPHA, RESAMPLES, Difference, Interval, Verdict, judged
 
 Floats = NDArray[np.float64]
 _LEAST_PROBABILITY = 1e-7  # where Keras' cross-entropy cuts off, too
@@ -67,8 +65,10 @@ def ensemble_figures(
     probabilities = [member[2] for member in members]
     averaged = np.mean(probabilities, axis=0)
     correct = _correct(averaged, labels)
+    own = [_correct(p, labels) for p in probabilities]
+    only = [(int(np.sum(correct & ~mine)), int(np.sum(mine & ~correct))) for mine in own]
+    differences = judged([_difference(*counts, len(labels)) for counts in only])
     sums = np.cumsum(probabilities, axis=0)
-    differences = judged([_difference(correct, _correct(p, labels)) for p in probabilities])
     return EnsembleFigures(
         experiment=experiment,
         num_images=len(labels),
@@ -76,40 +76,29 @@ def ensemble_figures(
         loss=_loss(averaged, labels),
         accuracies=tuple(float(np.mean(_correct(part, labels))) for part in sums),
         members=tuple(
-            _member(*member, labels, correct, difference)
-            for member, difference in zip(members, differences, strict=True)
+            MemberFigures(
+                trial=trial,
+                values=values,
+                accuracy=float(np.mean(mine)),
+                loss=_loss(alone, labels),
+                only_ensemble=only_ensemble,
+                only_member=only_member,
+                gain=difference.mean,
+                gain_low=difference.interval.low,
+                gain_high=difference.interval.high,
+                p=difference.p,
+                p_adjusted=difference.p_adjusted,
+                verdict=difference.verdict,
+            )
+            for (trial, values, alone), mine, (only_ensemble, only_member), difference in zip(
+                members, own, only, differences, strict=True
+            )
         ),
     )
 
 
-def _member(
-    trial: int,
-    values: Mapping[str, Any],
-    probabilities: Floats,
-    labels: NDArray[np.int32],
-    ensemble: NDArray[np.bool_],
-    difference: Difference,
-) -> MemberFigures:
-    own = _correct(probabilities, labels)
-    return MemberFigures(
-        trial=trial,
-        values=values,
-        accuracy=float(np.mean(own)),
-        loss=_loss(probabilities, labels),
-        only_ensemble=int(np.sum(ensemble & ~own)),
-        only_member=int(np.sum(own & ~ensemble)),
-        gain=difference.mean,
-        gain_low=difference.interval.low,
-        gain_high=difference.interval.high,
-        p=difference.p,
-        p_adjusted=difference.p_adjusted,
-        verdict=difference.verdict,
-    )
-
-
 def _correct(probabilities: Floats, labels: NDArray[np.int32]) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = np.argmax(probabilities, axis=-1) == labels
-    return found
+    return np.asarray(np.argmax(probabilities, axis=-1) == labels)
 
 
 def _loss(probabilities: Floats, labels: NDArray[np.int32]) -> float:
@@ -118,21 +107,11 @@ def _loss(probabilities: Floats, labels: NDArray[np.int32]) -> float:
     return float(np.mean(-np.log(np.clip(of_labels, _LEAST_PROBABILITY, 1.0))))
 
 
-def _difference(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Difference:
-    only_one, only_other = int(np.sum(one & ~other)), int(np.sum(other & ~one))
-    interval = paired_interval(only_one, only_other, len(one))
-    return Difference(
-        n=only_one + only_other,
-        mean=interval.mean,
-        interval=interval,
-        p=mcnemar_p(only_one, only_other),
-        smallest_p=min(1.0, 2.0 ** (1 - only_one - only_other)),
-        is_paired=True,
-        direction="max",
-        p_adjusted=1.0,
-        num_comparisons=1,
-        verdict=Verdict.UNDECIDABLE,
-    )
+def _difference(only_one: int, only_other: int, num_images: int) -> Difference:
+    n = only_one + only_other
+    interval = paired_interval(only_one, only_other, num_images)
+    smallest = min(1.0, 2.0 ** (1 - n))
+    return Difference(n, interval, mcnemar_p(only_one, only_other), smallest, is_paired=True)
 
 
 def mcnemar_p(only_one: int, only_other: int) -> float:
@@ -163,20 +142,20 @@ def paired_interval(only_one: int, only_other: int, num_images: int) -> Interval
     return Interval(mean, float(low), float(high), num_images)
 
 
-def to_json(found: EnsembleFigures) -> dict[str, Any]:
+def to_json(figures: EnsembleFigures) -> dict[str, Any]:
     """What `--json` prints."""
     return {
-        **asdict(found),
-        "accuracies": list(found.accuracies),
-        "members": [{**asdict(m), "verdict": m.verdict.value} for m in found.members],
-        "best_member": found.best.trial,
-        "verdict": found.best.verdict.value,
+        **asdict(figures),
+        "accuracies": list(figures.accuracies),
+        "members": [{**asdict(m), "verdict": m.verdict.value} for m in figures.members],
+        "best_member": figures.best.trial,
+        "verdict": figures.best.verdict.value,
     }
 
 
-def conclusion(found: EnsembleFigures) -> str:
+def conclusion(figures: EnsembleFigures) -> str:
     """Whether the ensemble is better than its best member, in a sentence."""
-    best = found.best
+    best = figures.best
     against = f"than its best member, trial {best.trial}"
     told = {
         Verdict.BETTER: f"The ensemble is better {against}",
@@ -186,17 +165,17 @@ def conclusion(found: EnsembleFigures) -> str:
         "too few images",
     }[best.verdict]
     return (
-        f"{told}; {_gain_text(best)} in accuracy on {words.counted(found.num_images, 'image')} "
+        f"{told}; {_gain_text(best)} in accuracy on {words.counted(figures.num_images, 'image')} "
         f"(right where the other is wrong: {best.only_ensemble:,} against {best.only_member:,}; "
-        f"McNemar's exact p {p_text(best.p_adjusted)}, Holm over "
-        f"{words.counted(len(found.members), 'member')})."
+        f"McNemar's exact p {_p_text(best.p_adjusted)}, Holm over "
+        f"{words.counted(len(figures.members), 'member')})."
     )
 
 
-def growth(found: EnsembleFigures) -> str:
+def growth(figures: EnsembleFigures) -> str:
     """Accuracy of the first members together, as they are added one by one."""
-    listed = ", ".join(map(words.score_text, found.accuracies))
-    return f"Accuracy of the best 1 to {len(found.members)} together: {listed}."
+    listed = ", ".join(map(words.score_text, figures.accuracies))
+    return f"Accuracy of the best 1 to {len(figures.members)} together: {listed}."
 
 
 CAUTION = (
@@ -205,28 +184,23 @@ CAUTION = (
 )
 
 
+def table(figures: EnsembleFigures) -> list[tuple[str, ...]]:
+    """Heading, a row a member and the ensemble's, as text."""
+    score = words.score_text
+    return [
+        ("trial", "accuracy", "loss", "ensemble's gain (95 %)", "p", "ensemble is"),
+        *(
+            (str(m.trial), score(m.accuracy), score(m.loss), _gain_text(m), _p_text(m.p_adjusted),
+             m.verdict.value)
+            for m in figures.members
+        ),
+        ("all", score(figures.accuracy), score(figures.loss), "", "", ""),
+    ]  # fmt: skip
+
+
 def _gain_text(member: MemberFigures) -> str:
     return f"{member.gain:+.4f} [{member.gain_low:+.4f}, {member.gain_high:+.4f}]"
 
 
-def p_text(p: float) -> str:
-    """A p value in three decimals."""
+def _p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def table(found: EnsembleFigures) -> list[tuple[str, ...]]:
-    """Heading, a row a member and the ensemble's, as text."""
-    head = ("trial", "accuracy", "loss", "ensemble's gain (95 %)", "p", "ensemble is")
-    rows = [
-        (
-            str(member.trial),
-            words.score_text(member.accuracy),
-            words.score_text(member.loss),
-            _gain_text(member),
-            p_text(member.p_adjusted),
-            member.verdict.value,
-        )
-        for member in found.members
-    ]
-    together = ("all", words.score_text(found.accuracy), words.score_text(found.loss))
-    return [head, *rows, (*together, "", "", "")]

@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+import statistics
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tuner.experiment.trial import TrialState
+from tuner.ledger.queries import by_number, field_of, value_of
+from tuner.ledger.records import TrialRow
 from tuner.report import words
-from tuner.report.advice import next_steps
-from tuner.report.marginals import Marginal, marginals
 from tuner.report.record import RunRecord
-from tuner.report.tabular.notes import TIED
-from tuner.report.verdicts import failures, unfinished, verdicts
+from tuner.report.tabular.alike import difference
+from tuner.report.tabular.columns import columns_named, columns_of, is_number
+from tuner.report.tabular.groups import Group, Line, group_of, lines_of, mean_text
+from tuner.report.tabular.notes import TIED, untied
+
+if TYPE_CHECKING:
+    from tuner.report.statistics import Difference
+
+_MAX_GROUPS = 8  # a value with more distinct points than this is cut into quarters
+_PARTS = 4
+_FEWEST_FOR_AN_EDGE = 3  # of two values, one is always at an end
+_MOST_EDGES = 2
+_PLAIN = {int, float, str, bool, type(None)}
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """Mean score at each value of one hyperparameter, over everything else."""
+
+    name: str
+    title: str
+    groups: tuple[Group, ...]
+
+    @property
+    def effect(self) -> float:
+        """Distance between the best and the worst mean."""
+        means = [group.mean for group in self.groups]
+        return max(means) - min(means)
 
 
 @dataclass(frozen=True)
@@ -35,14 +65,260 @@ def summarize(record: RunRecord) -> Summary:
     """Reads a record for its reader. Works with no trial, with one, and with failures only."""
     ranked = record.ranking.ranked
     means = marginals(ranked, record.value_names)
-    found = verdicts(record)
-    sentences = [
-        *found.sentences,
-        *failures(record),
-        *unfinished(record),
+    verdict = _verdict(record)
+    sentences = (*verdict.sentences, *_failures(record), *_unfinished(record))
+    steps = list(_next_steps(record, means, verdict))
+    advice = f"What next: {'; '.join(steps)}." if steps else ""
+    return Summary(sentences, tuple(means), record.metric, len(ranked), advice)
+
+
+# ---------------------------------------------------------------------- what won
+
+
+@dataclass(frozen=True)
+class _WinnerVerdict:
+    """The sentences, and the winner: its best trial, where several share a configuration.
+
+    `is_settled` where the winner can be told from the next.
+    """
+
+    sentences: list[str]
+    winner: TrialRow | None = None
+    is_settled: bool = False
+
+
+def _verdict(record: RunRecord) -> _WinnerVerdict:
+    """Over configurations where any has several seeds, else over trials."""
+    ranked = record.ranking.ranked
+    if not ranked:
+        waits = "" if record.ranking.unranked else " yet"
+        return _WinnerVerdict([f"No trial has a score{waits}."])
+    if any(field_of(ranked, "replicate")):
+        return _over_seeds(record)
+    sentences = [_winner(record, ranked[0])]
+    if len(ranked) > 1:
+        sentences += _one_seed_each(record, ranked)
+    return _WinnerVerdict(sentences, ranked[0])
+
+
+def _winner(record: RunRecord, best: TrialRow) -> str:
+    at = f" in epoch {best.best_epoch} of {best.epochs}" if best.best_epoch else ""
+    stopped = ", where a rule stopped it" if best.state is TrialState.STOPPED else ""
+    values = f": {words.values_text(best.values)}" if best.values else ""
+    score = f"{words.printable(record.metric)} {words.score_text(best.score)}"
+    chance = _times_chance(record, best.score)
+    return f"Best: trial {best.number} with {score}{at}{stopped}{chance}{values}.{_size(best)}"
+
+
+def _one_seed_each(record: RunRecord, ranked: Sequence[TrialRow]) -> list[str]:
+    best, second = ranked[:2]
+    lead = _distance(best.score, second.score)
+    lead_text = words.score_text(lead)
+    behind = f"{lead_text} behind" if lead else "with the same score"
+    values = f": {words.values_text(second.values)}" if second.values else ""
+    scores = field_of(ranked, "score")
+    from_luck = f"this lead of {lead_text}" if lead else "such a tie"
+    return [
+        f"Runner-up: trial {second.number}, {behind}{values}.",
+        f"The median of {words.counted(len(scores), 'ranked trial')} is "
+        f"{words.score_text(statistics.median(scores))}, the worst {words.score_text(scores[-1])}.",
+        f"Is it real? One seed each cannot tell {from_luck} from luck, and the best of many "
+        f"trials is lucky on average; {_confirm(record)} would tell.",
     ]
-    advice = next_steps(record, means, found)
-    return Summary(tuple(sentences), tuple(means), record.metric, len(ranked), advice)
+
+
+def _over_seeds(record: RunRecord) -> _WinnerVerdict:
+    by = columns_named(columns_of(record), record.value_names, "")
+    lines = lines_of(record, by)
+    best, winner = lines[0], lines[0].trials[0]
+    sentences = [_best_line(record, best)]
+    if len(lines) < 2:
+        return _WinnerVerdict(sentences, winner)
+    second = lines[1]
+    lead = _distance(best.score.mean, second.score.mean)
+    behind = f"{words.score_text(lead)} behind" if lead else "with the same mean"
+    sentences.append(
+        f"Next: {_described(second)} with {mean_text(second.score)} (n={second.score.n}), {behind}."
+    )
+    if not all(map(math.isfinite, field_of((*best.trials, *second.trials), "score"))):
+        return _WinnerVerdict(sentences, winner)
+    seeds = difference(best, second, record.objective, record.value_names)
+    sentences.append(f"Is it real? {_reality(record, seeds, lead)}")
+    return _WinnerVerdict(sentences, winner, seeds.is_claim)
+
+
+def _best_line(record: RunRecord, line: Line) -> str:
+    score = line.score
+    interval = ""
+    if score.n > 1 and math.isfinite(score.mean):
+        from tuner.report.statistics import mean_interval  # late: needs numpy
+
+        ends = mean_interval(field_of(line.trials, "score"))
+        low, high = words.score_text(ends.low), words.score_text(ends.high)
+        interval = f" (95 % interval of the mean: {low} to {high})"
+    return (
+        f"Best: {_described(line)} with {words.printable(record.metric)} {mean_text(score)} over "
+        f"{words.counted(score.n, 'seed')}{interval}{_times_chance(record, score.mean)}."
+        f"{_size(line.trials[0])}"
+    )
+
+
+def _reality(record: RunRecord, difference: Difference, lead: float) -> str:
+    text, seeds = words.score_text(lead), words.counted(difference.n, "seed")
+    if difference.verdict.value == "not decidable":
+        return f"{seeds} cannot decide a lead of {text}; {_confirm(record)} would."
+    p = f"p = {difference.p_adjusted:.2g}"
+    if difference.is_claim:
+        low, high = sorted((abs(difference.interval.low), abs(difference.interval.high)))
+        ends = f"{words.score_text(low)} to {words.score_text(high)}"
+        return f"Yes: the lead is {ends} (95 %, {seeds}, {p})."
+    return f"Not shown: a lead of {text} is within noise ({seeds}, {p})."
+
+
+def _described(line: Line) -> str:
+    trial = line.trials[0]
+    values = {n: v for n, v in line.values.items() if trial.value(n, _ABSENT) is not _ABSENT}
+    return words.values_text(values) or f"the configuration of trial {trial.number}"
+
+
+def _times_chance(record: RunRecord, score: float | None) -> str:
+    if record.metric not in ("accuracy", "val_accuracy") or not record.num_classes:
+        return ""
+    times = (score or 0.0) * record.num_classes
+    return f", {times:.1f} times chance (1/{record.num_classes})"
+
+
+def _size(row: TrialRow) -> str:
+    return f" It has {words.count_text(row.parameters)} parameters." if row.parameters else ""
+
+
+def _distance(one: float | None, other: float | None) -> float:
+    if one == other:
+        return 0.0  # two infinities too
+    return abs((one or 0.0) - (other or 0.0))
+
+
+def _confirm(record: RunRecord) -> str:
+    return words.command_text("confirm", record.name)
+
+
+def _failures(record: RunRecord) -> list[str]:
+    parts = [
+        f"{record.counts[state]:,} {words.state_word(state)}"
+        for state in (TrialState.FAILED, TrialState.DIVERGED)
+        if record.counts.get(state, 0)
+    ]
+    total = words.counted(sum(record.counts.values()), "trial")
+    return [f"Of {total}, {words.joined(parts)}; they are not ranked."] if parts else []
+
+
+def _unfinished(record: RunRecord) -> list[str]:
+    still_open = record.counts.get(TrialState.RUNNING, 0) + record.missing
+    has = "has" if still_open == 1 else "have"
+    text = f"{words.counted(still_open, 'trial')} {has} not ended yet; all this may change."
+    return [text] if still_open else []
+
+
+# ---------------------------------------------------------------------- what to do next
+
+
+def _next_steps(
+    record: RunRecord, means: Sequence[Marginal], verdict: _WinnerVerdict
+) -> Iterator[str]:
+    """What is worth doing, in words that name the command."""
+    if record.missing:
+        yield f"run it again for the {words.counted(record.missing, 'missing trial')}"
+    if record.counts.get(TrialState.FAILED, 0):
+        yield f"{words.command_text('retry', record.name)} tries the failed ones again"
+    if verdict.winner is None:
+        return
+    ranked = by_number(record.ranking.ranked)
+    if not record.missing and not record.counts.get(TrialState.RUNNING, 0):
+        edges = (_edge(ranked, verdict.winner, marginal) for marginal in means)
+        yield from itertools.islice(filter(None, edges), _MOST_EDGES)
+    if not verdict.is_settled and len(ranked) > 1:
+        yield f"{_confirm(record)} retrains the leaders on fresh seeds"
+
+
+def _edge(ranked: Sequence[TrialRow], winner: TrialRow, marginal: Marginal) -> str:
+    """Where the winner has the last value that was tried: better ones may lie beyond."""
+    best = winner.value(marginal.name)
+    if not is_number(best) or best == 0:  # below zero there is rarely anything
+        return ""
+    tried = set(filter(is_number, value_of(ranked, marginal.name)))
+    if len(tried) < _FEWEST_FOR_AN_EDGE or best not in (min(tried), max(tried)):
+        return ""
+    end, beyond = ("smallest", "below") if best == min(tried) else ("largest", "above")
+    text = words.value_text(best)
+    return f"{marginal.title} is best at {text}, the {end} tried: look {beyond} it"
+
+
+# ---------------------------------------------------------------------- what mattered
+
+
+def marginals(ranked: Sequence[TrialRow], names: Iterable[str]) -> list[Marginal]:
+    """Mean score per value of each hyperparameter that varies, largest effect first.
+
+    A plain mean over whatever was tried: exact for a grid, approximate for a random search.
+    """
+    short = words.short_names(names)
+    ranked = by_number(ranked)
+    scores = field_of(ranked, "score")
+    effects = []
+    for name in short:
+        values = value_of(ranked, name, _ABSENT)
+        there = [value is not _ABSENT for value in values]
+        kept = (list(itertools.compress(column, there)) for column in (values, scores))
+        groups = _groups(*kept)
+        if len(groups) > 1:
+            effects.append(Marginal(name, words.printable(short[name]), tuple(groups)))
+    return sorted(effects, key=lambda marginal: -marginal.effect)
+
+
+def _groups(values: Sequence[Any], scores: Sequence[float]) -> list[Group]:
+    kinds = set(map(type, values))
+    is_numeric = kinds <= {int, float}
+    if is_numeric and _has_many(values):
+        return _quarters(values, scores)
+    # Plain values of one kind are their own keys, which is fastest; else 1, 1.0 and true are three.
+    keys = values if len(kinds) == 1 and kinds <= _PLAIN else list(map(_key, values))
+    by_key: dict[Any, tuple[Any, list[float]]] = {}
+    for key, value, score in zip(keys, values, scores, strict=True):
+        by_key.setdefault(key, (value, []))[1].append(score)
+    by_label: dict[str, tuple[Any, list[float]]] = {}
+    for value, group in by_key.values():
+        by_label.setdefault(words.value_text(value), (value, []))[1].extend(group)
+    order = sorted(by_label, key=lambda label: by_label[label][0]) if is_numeric else by_label
+    return [group_of(label, by_label[label][1]) for label in order]
+
+
+def _key(value: Any) -> tuple[type, Any]:
+    return type(value), value if type(value) in _PLAIN else repr(value)  # a list has no hash
+
+
+def _has_many(values: Sequence[Any]) -> bool:
+    """Whether more than `_MAX_GROUPS` values look different; stops at the first too many."""
+    labels: set[str] = set()
+    for value in dict.fromkeys(values):
+        labels.add(words.value_text(value))
+        if len(labels) > _MAX_GROUPS:
+            return True
+    return False
+
+
+def _quarters(values: Sequence[Any], scores: Sequence[float]) -> list[Group]:
+    """Equally many trials in each of four ranges."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    bounds = [round(len(order) * part / _PARTS) for part in range(_PARTS + 1)]
+    groups = []
+    for start, end in itertools.pairwise(bounds):
+        part = order[start:end]
+        low, high = (f"{values[place]:.3g}" for place in (part[0], part[-1]))
+        groups.append(group_of(f"{low} to {high}", [scores[place] for place in part]))
+    return groups
+
+
+# ---------------------------------------------------------------------- renderers
 
 
 def to_text(summary: Summary, width: int = 80) -> str:
@@ -62,19 +338,20 @@ def to_text(summary: Summary, width: int = 80) -> str:
 
 def to_markdown(summary: Summary) -> str:
     """The same for a document."""
-    lines = [f"- {words.markdown_text(sentence)}" for sentence in summary.sentences]
+    escaped = words.markdown_text
+    lines = [f"- {escaped(sentence)}" for sentence in summary.sentences]
     if summary.marginals:
-        metric = words.markdown_text(summary.metric)
+        metric = escaped(summary.metric)
         head = f"| hyperparameter | value | mean {metric} | standard deviation | n |"
         lines += ["", head, "|---|---|---:|---:|---:|"]
-        for marginal in summary.marginals:
-            lines += [
-                f"| {words.markdown_text(marginal.title)} | {words.markdown_text(group.label)} "
-                f"| {words.score_text(group.mean)} | {words.score_text(group.spread)} | {group.n} |"
-                for group in marginal.groups
-            ]
+        lines += [
+            f"| {escaped(marginal.title)} | {escaped(group.label)} "
+            f"| {words.score_text(group.mean)} | {words.score_text(group.spread)} | {group.n} |"
+            for marginal in summary.marginals
+            for group in marginal.groups
+        ]
     if summary.advice:
-        lines += ["", words.markdown_text(summary.advice)]
+        lines += ["", escaped(summary.advice)]
     return "\n".join(lines) + "\n"
 
 
@@ -84,25 +361,19 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "sentences": list(summary.sentences),
         "advice": summary.advice,
         "marginals": [
-            {
-                "name": marginal.name,
-                "groups": [vars(group) for group in marginal.groups],
-            }
+            {"name": marginal.name, "groups": [vars(group) for group in marginal.groups]}
             for marginal in summary.marginals
         ],
     }
 
 
-# ---------------------------------------------------------------------- lines
-
-
-def _marginal_lines(found: Sequence[Marginal]) -> list[str]:
-    groups = [group for marginal in found for group in marginal.groups]
-    name_width = max(len(marginal.title) for marginal in found)
+def _marginal_lines(marginals: Sequence[Marginal]) -> list[str]:
+    groups = [group for marginal in marginals for group in marginal.groups]
+    name_width = max(len(marginal.title) for marginal in marginals)
     label_width = max(len(group.label) for group in groups)
     largest = max((abs(g.mean) for g in groups if math.isfinite(g.mean)), default=0.0)
     lines = []
-    for marginal in found:
+    for marginal in marginals:
         for place, group in enumerate(marginal.groups):
             title = marginal.title if place == 0 else ""
             spread = f"± {words.score_text(group.spread)}" if group.spread is not None else ""
@@ -117,12 +388,11 @@ def _marginal_lines(found: Sequence[Marginal]) -> list[str]:
 def _bar(value: float, largest: float, width: int = 16) -> str:
     if not largest or not math.isfinite(value) or value < 0:
         return ""
-    eighths = round(value / largest * width * 8)
-    full, part = divmod(eighths, 8)
+    full, part = divmod(round(value / largest * width * 8), 8)
     return "█" * full + ("▏▎▍▌▋▊▉"[part - 1] if part else "")
 
 
 def _wrapped(sentence: str, width: int) -> list[str]:
-    tied = re.sub("`[^`]*`", lambda found: found[0].replace(" ", TIED), sentence)  # commands
+    tied = re.sub("`[^`]*`", lambda command: command[0].replace(" ", TIED), sentence)
     lines = textwrap.wrap(tied, width, subsequent_indent="  ", break_on_hyphens=False)
-    return [line.replace(TIED, " ") for line in lines]
+    return list(map(untied, lines))

@@ -25,6 +25,11 @@ def score_text(value: float | None) -> str:
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3e}"
 
 
+def signed_text(value: float) -> str:
+    """A difference of scores, with its sign."""
+    return f"+{score_text(value)}" if value > 0 else score_text(value)
+
+
 def value_text(value: Any) -> str:
     """A hyperparameter's value in up to five digits."""
     if value is None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tuner.ledger.folder import RunFolder
 
 if TYPE_CHECKING:
-    from tuner.report.comparing.compare import Comparison
-    from tuner.report.comparing.sides import Source
+    from tuner.report.comparison import Comparison
+    from tuner.report.sides import ComparedExperiment
 
 
 def write_page(folders: Sequence[RunFolder], path: Path) -> None:
@@ -29,7 +29,7 @@ def write_page(folders: Sequence[RunFolder], path: Path) -> None:
     write_atomically(path, render_page([read_source(folder) for folder in folders]))
 
 
-def comparison_page(sources: Sequence[Source], comparison: Comparison) -> str:
+def comparison_page(sources: Sequence[ComparedExperiment], comparison: Comparison) -> str:
     """The page of a comparison as text; `comparison` was computed from these sources."""
     from tuner.report.page.compare_page import render_comparison
 

@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import Any, Literal
 
 from tuner.report import words
-from tuner.report.marginals import marginals
 from tuner.report.page.drawing import Layout, round_steps, ticked
 from tuner.report.page.html import numbers, tick
 from tuner.report.page.source import CHOICE, PageSource
+from tuner.report.summary import marginals
 
 Kind = Literal["category", "linear", "log", "reverse_log"]
 
@@ -214,10 +214,10 @@ class Weights:
 
 def weights_of(source: PageSource, axes: Sequence[ValueAxis]) -> Weights:
     """Importance where the trials allow it, else the distance between best and worst mean."""
-    from tuner.report.stats.importance import importance
+    from tuner.report.importance import importance
 
     names = [axis.name for axis in axes]
-    shares = importance(source.ranked, names, source.record.direction)
+    shares = importance(source.ranked, names, source.record.objective)
     if not shares.effects:
         by_mean = marginals(source.ranked, names)
         distances = (Weight((m.name,), words.printable(m.title), m.effect) for m in by_mean)

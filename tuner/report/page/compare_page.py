@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tuner.report import words
-from tuner.report.comparing import sides
-from tuner.report.comparing.compare import Comparison, SideSummary
-from tuner.report.comparing.comparison import sections
+from tuner.report import sides, words
 from tuner.report.comparing.sheet import Section as Sheet
+from tuner.report.comparison import Comparison, SideSummary, sections
 from tuner.report.page import contest_figures as figures
 from tuner.report.page import trials as table
 from tuner.report.page.contest import COLORS, Contest, compare_findings, contest_of, mean_text
@@ -19,7 +17,7 @@ from tuner.report.page.page import PageSection, page_data, panel_of
 _MOST_NAMES = 4  # in the title
 
 
-def render_comparison(sources: Sequence[sides.Source], comparison: Comparison) -> str:
+def render_comparison(sources: Sequence[sides.ComparedExperiment], comparison: Comparison) -> str:
     """The whole file, of a comparison and what it was computed from. Deterministic."""
     view = _view(contest_of(sources, comparison))
     return render_file("compare.html.j2", {"title": view["name"], "view": view})
@@ -65,7 +63,8 @@ def _side(contest: Contest, place: int, side: SideSummary) -> dict[str, Any]:
     best, reached = side.best, side.reached
     row = best.row if best else None
     trial = contest.trial_text(best.experiment, best.row.number) if best else ""
-    top = contest.objective.best(s.best.score for s in contest.comparison.sides if s.best)
+    scores = [s.best.score for s in contest.comparison.sides if s.best]
+    top = None if contest.comparison.incomparable else contest.objective.best(scores)
     epochs = reached.epochs if reached else None
     return {
         "name": clean(side.name),

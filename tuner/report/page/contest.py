@@ -12,14 +12,13 @@ from functools import cached_property
 
 from tuner.experiment.objective import Objective
 from tuner.ledger.records import TrialRow
-from tuner.report import words
-from tuner.report.comparing import sides
-from tuner.report.comparing.compare import Comparison, SideDifference, SideSummary
-from tuner.report.comparing.reach import Configuration, configurations
-from tuner.report.comparing.sides import Entry, Side
+from tuner.report import sides, words
+from tuner.report.comparison import Comparison, SideSummary
+from tuner.report.cost_at_score import SeededConfiguration, configurations
 from tuner.report.page.html import clean
 from tuner.report.page.overview import Answer
-from tuner.report.stats.statistics import Verdict
+from tuner.report.sides import ScoredTrial, Side, SideDifference
+from tuner.report.statistics import Verdict
 
 COLORS = 8
 COST_NAMES = {
@@ -41,7 +40,7 @@ class Contestant:
 
     place: int
     side: Side
-    tried: tuple[Configuration, ...]
+    tried: tuple[SeededConfiguration, ...]
 
     @property
     def name(self) -> str:
@@ -81,13 +80,13 @@ class Contest:
     """The comparison and all that it was made from."""
 
     comparison: Comparison
-    sources: tuple[sides.Source, ...]
+    sources: tuple[sides.ComparedExperiment, ...]
     contestants: tuple[Contestant, ...]
 
     @property
     def objective(self) -> Objective:
         """What the scores are, and which is better."""
-        return self.sources[0].record.objective
+        return self.comparison.objective
 
     @property
     def metric(self) -> str:
@@ -129,7 +128,7 @@ class Contest:
         """By experiment and trial: the place by which figures and table know a trial."""
         return {(t.experiment, t.row.number): i for i, t in enumerate(self.trials)}
 
-    def number_of(self, entry: Entry) -> int:
+    def number_of(self, entry: ScoredTrial) -> int:
         """The same of a trial that takes part."""
         return self.numbers[entry.experiment, entry.row.number]
 
@@ -161,12 +160,12 @@ class Contest:
         return ListedTrial(experiment, row, on, out)
 
 
-def contest_of(sources: Sequence[sides.Source], comparison: Comparison) -> Contest:
+def contest_of(sources: Sequence[sides.ComparedExperiment], comparison: Comparison) -> Contest:
     """The sides that `comparison` was computed from; their names are those of its summaries."""
-    by, direction = comparison.by, comparison.direction
+    by = comparison.by
     grouped = sides.groups(sources, by) if by else sides.whole_experiments(sources)
     contestants = tuple(
-        Contestant(place, side, tuple(configurations(side.entries, direction)))
+        Contestant(place, side, tuple(configurations(side.entries, comparison.objective)))
         for place, side in enumerate(grouped.sides)
     )
     return Contest(comparison, tuple(sources), contestants)
@@ -187,25 +186,12 @@ def verdict_text(one: SideDifference) -> str:
 
 def difference_text(one: SideDifference) -> str:
     """`+0.0312 [+0.0101, +0.0523]`, or `–`."""
-    if one.difference is None:
-        return words.NOTHING
-    interval = one.difference.interval
-    if not interval.is_bounded:
-        return _signed(interval.mean)
-    return f"{_signed(interval.mean)} [{_signed(interval.low)}, {_signed(interval.high)}]"
+    return words.NOTHING if one.difference is None else one.difference.interval.signed_text
 
 
 def mean_text(side: SideSummary) -> str:
     """`0.9012 ± 0.0034`, or `–`."""
-    if side.mean is None:
-        return words.NOTHING
-    half = side.mean.high - side.mean.mean
-    around = f" ± {words.score_text(half)}" if side.mean.is_bounded else ""
-    return f"{words.score_text(side.mean.mean)}{around}"
-
-
-def _signed(value: float) -> str:
-    return f"+{words.score_text(value)}" if value > 0 else words.score_text(value)
+    return words.NOTHING if side.mean is None else str(side.mean)
 
 
 # ---------------------------------------------------------------------- findings
@@ -213,12 +199,14 @@ def _signed(value: float) -> str:
 
 def compare_findings(contest: Contest) -> list[Answer]:
     """The questions that this comparison can answer."""
+    incomparable = contest.comparison.incomparable
     answers = {
-        "Who is ahead?": _ahead(contest),
+        "Do they compare?": incomparable,
+        "Who is ahead?": [] if incomparable else _ahead(contest),
         "Is it real?": _real(contest),
         "At what cost?": _cost(contest),
         "What is left out?": _left_out(contest),
-        "Mind that": contest.comparison.notes,
+        "Mind that": contest.comparison.notes[len(incomparable) :],
     }
     return [Answer(question, tuple(map(clean, said))) for question, said in answers.items() if said]
 

@@ -9,9 +9,8 @@ from itertools import accumulate
 from statistics import median
 
 from tuner.report import words
-from tuner.report.comparing.compare import SideDifference, SideSummary
-from tuner.report.comparing.reach import COSTS, Configuration, Front, fronts, pareto
-from tuner.report.comparing.sides import Entry
+from tuner.report.comparison import SideSummary
+from tuner.report.cost_at_score import COSTS, Front, SeededConfiguration, fronts, pareto
 from tuner.report.page import drawing as draw
 from tuner.report.page.contest import (
     COST_NAMES,
@@ -25,7 +24,8 @@ from tuner.report.page.drawing import Figure, Layout, Trace, View
 from tuner.report.page.html import label, number, tick
 from tuner.report.page.learning import unit_of
 from tuner.report.page.source import PageSource
-from tuner.report.stats.statistics import Difference
+from tuner.report.sides import ScoredTrial, SideDifference
+from tuner.report.statistics import Difference
 
 _MOST_POINTS = 400  # a side
 _MOST_STEPS = 80  # of a median over trials
@@ -260,7 +260,7 @@ def _steps(gains: Iterable[float], seconds: Iterable[float], length: float) -> S
     return tuple(zip((second / length for second in seconds), gains, strict=True))
 
 
-def _trial_steps(contest: Contest, entry: Entry, length: float) -> Steps:
+def _trial_steps(contest: Contest, entry: ScoredTrial, length: float) -> Steps:
     gain = contest.objective.gain
     gains = (-math.inf if math.isnan(value) else gain(value) for value, _ in entry.curve)
     return _steps(accumulate(gains, max), accumulate(s for _, s in entry.curve), length)
@@ -327,7 +327,7 @@ def sizes_figure(contest: Contest) -> Figure | None:
     return Figure.of_views(views, layout, note, 380)
 
 
-def _size_of(configuration: Configuration, size: str) -> int | None:
+def _size_of(configuration: SeededConfiguration, size: str) -> int | None:
     """Parameters or multiply-adds of its network."""
     row = configuration.entries[0].row
     return row.parameters if size == "parameters" else row.macs
@@ -366,7 +366,7 @@ def _size_traces(contest: Contest, size: str) -> list[Trace]:
     return traces
 
 
-def _size_text(contest: Contest, one: Contestant, tried: Configuration) -> str:
+def _size_text(contest: Contest, one: Contestant, tried: SeededConfiguration) -> str:
     if len(tried.entries) == 1:
         return one.name
     mean = words.score_text(contest.objective.gain(tried.score))

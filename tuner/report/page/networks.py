@@ -13,8 +13,7 @@ from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
 from tuner.report import words
-from tuner.report.feature_reuse import BlockReuse, feature_reuse_of
-from tuner.report.gradients import Gradients, read_gradients
+from tuner.report.inside import BlockReuse, Gradients, read_feature_reuse, read_gradients
 from tuner.report.page import drawing as draw
 from tuner.report.page.drawing import Figure, Layout, Trace, View
 from tuner.report.page.html import clean, label, number, shortened, tick
@@ -68,7 +67,7 @@ def _read_reuse(folder: RunFolder, ledger: Ledger, record: RunRecord) -> Reuse |
         # Whether it may have dense blocks only its configuration has to say.
         if row.number in kept and model_section(row).get("family") in ("densenet", "dual_path"):
             try:
-                blocks = feature_reuse_of(folder, row)
+                blocks = read_feature_reuse(folder, row)
             except (TunerError, OSError, ValueError, KeyError):
                 return None
             return Reuse(row, tuple(blocks)) if blocks else None

@@ -11,11 +11,10 @@ from typing import Any
 
 from tuner.experiment.trial import TrialState
 from tuner.report import words
-from tuner.report.marginals import Marginal
 from tuner.report.page.axes import Weights
 from tuner.report.page.html import clean
 from tuner.report.page.source import PageSource, moment
-from tuner.report.summary import summarize
+from tuner.report.summary import Marginal, summarize
 
 _STATES = (
     TrialState.COMPLETED,

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from tuner.ledger.records import TrialRow
 from tuner.report import words
-from tuner.report.marginals import Group, group_of
 from tuner.report.page import drawing as draw
 from tuner.report.page.axes import ABSENT, ValueAxis, Weight, Weights
 from tuner.report.page.drawing import Figure, Layout, Trace, View
 from tuner.report.page.html import clean, label, number, numbers, tick
 from tuner.report.page.source import PageSource
+from tuner.report.tabular.groups import Group, group_of
 
 MAX_BARS = 14
 MAX_PAIR_AXES = 10  # 45 pairs

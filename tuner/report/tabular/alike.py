@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from tuner.experiment.objective import Objective
 from tuner.ledger.queries import field_of, value_of
 from tuner.report.tabular.groups import Line
 
 if TYPE_CHECKING:
-    from tuner.report.stats.statistics import Difference
+    from tuner.report.statistics import Difference
 
 MOST_COMPARED = 20  # a screenful: every further comparison makes each one harder to decide
 
@@ -18,7 +19,9 @@ MOST_COMPARED = 20  # a screenful: every further comparison makes each one harde
 BEST, WORSE, NOISE, UNDECIDABLE = "best", "worse", "within noise", "not decidable"
 
 
-def against_best(lines: Sequence[Line], direction: str, names: Sequence[str]) -> dict[int, str]:
+def against_best(
+    lines: Sequence[Line], objective: Objective, names: Sequence[str]
+) -> dict[int, str]:
     """By place among the lines (best first), how each compares with the first.
 
     Compared value by value where both have the same other values (of `names`) and replicates,
@@ -27,26 +30,26 @@ def against_best(lines: Sequence[Line], direction: str, names: Sequence[str]) ->
     """
     if len(lines) < 2 or all(line.score.n < 2 for line in lines):
         return {}
-    from tuner.report.stats import statistics  # late: needs numpy
+    from tuner.report import statistics  # late: needs numpy
 
     finite = [p for p in range(min(len(lines), MOST_COMPARED)) if _is_finite(lines[p])]
     if len(finite) < 2 or finite[0] != 0:
         return {}
-    found = [difference(lines[0], lines[place], direction, names) for place in finite[1:]]
+    found = [difference(lines[0], lines[place], objective, names) for place in finite[1:]]
     verdicts = [judged.verdict for judged in statistics.judged(found)]
     words = {statistics.Verdict.BETTER: WORSE, statistics.Verdict.NOISE: NOISE}
     told = {p: words.get(v, UNDECIDABLE) for p, v in zip(finite[1:], verdicts, strict=True)}
     return {0: BEST, **told}
 
 
-def difference(one: Line, other: Line, direction: str, names: Sequence[str]) -> Difference:
+def difference(one: Line, other: Line, objective: Objective, names: Sequence[str]) -> Difference:
     """What `one` is against `other`, both with finite scores only; see `against_best`."""
-    from tuner.report.stats import statistics
+    from tuner.report import statistics
 
     if pairs := _pairs(one, other, names):
-        return statistics.paired(*pairs, direction=direction)
+        return statistics.paired(*pairs, objective=objective)
     scores = (field_of(one.trials, "score"), field_of(other.trials, "score"))
-    return statistics.unpaired(*scores, direction=direction)
+    return statistics.unpaired(*scores, objective=objective)
 
 
 def _is_finite(line: Line) -> bool:

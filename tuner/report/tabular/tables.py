@@ -154,7 +154,7 @@ def _of_lines(
     is_full: bool,
 ) -> Table:
     lines = lines_of(record, by)
-    verdicts = against_best(lines, record.direction, record.value_names)
+    verdicts = against_best(lines, record.objective, record.value_names)
     told = {id(lines[place]): verdict for place, verdict in verdicts.items()}
     if told:
         columns = [*columns[:-1], _verdict_column(told), columns[-1]]

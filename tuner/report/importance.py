@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import canonical
 from tuner.ledger.records import TrialRow
 
@@ -58,7 +59,7 @@ class Importance:
 
 
 def importance(
-    ranked: Sequence[TrialRow], names: Iterable[str], direction: str, *, seed: int = 0
+    ranked: Sequence[TrialRow], names: Iterable[str], objective: Objective, *, seed: int = 0
 ) -> Importance:
     """What mattered among `names`, from trials that have a score.
 
@@ -79,14 +80,14 @@ def importance(
     generator = np.random.default_rng(seed)
     codes = [_codes([_key(row, name) for row in rows]) for name in varying]
     sizes = [int(code.max()) + 1 for code in codes]
-    if _is_full(codes, sizes):
-        return _of_grid(
-            varying, np.ravel_multi_index(tuple(codes), sizes), sizes, scores, generator
-        )
+    if math.prod(sizes) <= len(rows):  # looks before it allocates
+        cells = np.ravel_multi_index(tuple(codes), sizes)
+        if len(np.unique(cells)) == math.prod(sizes):
+            return _of_grid(varying, cells, sizes, scores, generator)
     if len(rows) < _FEWEST:
         return Importance("", "", len(rows), ())
     binned = [_binned(rows, name) for name in varying]
-    return _of_top(varying, binned, scores if direction == "max" else -scores, generator)
+    return _of_top(varying, binned, objective.sign * scores, generator)
 
 
 # ---------------------------------------------------------------------- a full grid
@@ -97,7 +98,6 @@ def _of_grid(
 ) -> Importance:
     counts = np.bincount(cells)
     shares = anova_shares(_cell_means(cells, counts, scores).reshape(sizes))
-    effects = [tuple(names[axis] for axis in axes) for axes in shares]
     if counts.min() > 1:
         how = "seeds resampled within each combination"
         draw = _resampled_cells(cells, counts, scores, sizes, generator)
@@ -106,14 +106,12 @@ def _of_grid(
         draw = _noisy_tables(scores[np.argsort(cells)].reshape(sizes), generator)
     else:
         how, draw = "one seed each: no interval", None
-    ends = _ends([list(anova_shares(draw()).values()) for _ in range(_DRAWS)]) if draw else None
-    return Importance(
-        GRID,
-        how,
-        len(scores),
-        _effects(effects, list(shares.values()), ends),
-        higher=max(0.0, 1.0 - sum(shares.values())) if any(shares.values()) else 0.0,
+    draws = [list(anova_shares(draw()).values()) for _ in range(_DRAWS)] if draw else []
+    effects = _effects(
+        [tuple(names[axis] for axis in axes) for axes in shares], list(shares.values()), draws
     )
+    higher = max(0.0, 1.0 - sum(shares.values())) if any(shares.values()) else 0.0
+    return Importance(GRID, how, len(scores), effects, higher)
 
 
 def anova_shares(table: Array) -> dict[tuple[int, ...], float]:
@@ -138,13 +136,6 @@ def anova_shares(table: Array) -> dict[tuple[int, ...], float]:
     return shares
 
 
-def _is_full(codes: Sequence[Codes], sizes: Sequence[int]) -> bool:
-    """Whether every combination of values was tried; looks before it allocates."""
-    if math.prod(sizes) > len(codes[0]):
-        return False
-    return len(np.unique(np.ravel_multi_index(tuple(codes), sizes))) == math.prod(sizes)
-
-
 def _cell_means(cells: Codes, counts: Codes, scores: Array) -> Array:
     return np.bincount(cells, weights=scores) / counts
 
@@ -157,8 +148,7 @@ def _resampled_cells(
     generator: np.random.Generator,
 ) -> Callable[[], Array]:
     order = np.argsort(cells, kind="stable")
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    widths = np.repeat(counts, counts)
+    starts, widths = np.repeat(np.cumsum(counts) - counts, counts), np.repeat(counts, counts)
 
     def draw() -> Array:
         chosen = order[starts + generator.integers(0, widths)]
@@ -197,20 +187,19 @@ def _up_to_pairs(table: Array) -> Array:
 def _of_top(
     names: list[str], codes: list[Codes], scores: Array, generator: np.random.Generator
 ) -> Importance:
-    shares = _top_shares(codes, scores)
     n = len(scores)
     halves = (generator.permutation(n)[: n // 2] for _ in range(_DRAWS))
-    ends = _ends([_top_shares([code[half] for code in codes], scores[half]) for half in halves])
-    how = "random halves of the trials"
-    return Importance(TOP, how, n, _effects([(name,) for name in names], shares, ends))
+    draws = [_top_shares([code[half] for code in codes], scores[half]) for half in halves]
+    effects = _effects([(name,) for name in names], _top_shares(codes, scores), draws)
+    return Importance(TOP, "random halves of the trials", n, effects)
 
 
 def _top_shares(codes: Sequence[Codes], scores: Array) -> list[float]:
     num_top = max(1, round(len(scores) * _TOP_SHARE))
     top = np.argsort(-scores, kind="stable")[:num_top]
-    found = [max(0.0, _divergence(code, top)) for code in codes]
-    total = sum(found)
-    return [value / total for value in found] if total else found
+    divergences = [max(0.0, _divergence(code, top)) for code in codes]
+    total = sum(divergences)
+    return [value / total for value in divergences] if total else divergences
 
 
 def _divergence(codes: Codes, top: Codes) -> float:
@@ -243,18 +232,14 @@ def _binned(rows: Sequence[TrialRow], name: str) -> Codes:
 
 
 def _effects(
-    names: Sequence[tuple[str, ...]],
-    shares: Sequence[float],
-    ends: tuple[Sequence[float | None], Sequence[float | None]] | None,
+    names: Sequence[tuple[str, ...]], shares: Sequence[float], draws: Sequence[Sequence[float]]
 ) -> tuple[Effect, ...]:
-    lows, highs = ends or ([None] * len(shares), [None] * len(shares))
-    found = [Effect(*fields) for fields in zip(names, shares, lows, highs, strict=True)]
-    return tuple(sorted(found, key=lambda effect: -effect.share))
-
-
-def _ends(draws: Sequence[Sequence[float]]) -> tuple[list[float | None], list[float | None]]:
-    low, high = np.quantile(np.array(draws), [0.025, 0.975], axis=0)
-    return low.tolist(), high.tolist()
+    """Effects, largest first, with the 95 % interval that repeated draws of the shares give."""
+    ends: list[list[float | None]] = [[None] * len(shares)] * 2
+    if draws:
+        ends = np.quantile(np.array(draws), [0.025, 0.975], axis=0).tolist()
+    effects = [Effect(*fields) for fields in zip(names, shares, *ends, strict=True)]
+    return tuple(sorted(effects, key=lambda effect: -effect.share))
 
 
 def _key(row: TrialRow, name: str) -> Hashable:

@@ -1,0 +1,562 @@
+"""Sides against a baseline: scores, costs at equal score, and whether a difference is real."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tuner.errors import InputError, Problem, nearest
+from tuner.experiment.objective import Objective
+from tuner.experiment.trial import TrialState
+from tuner.report import words
+from tuner.report.comparing import sheet
+from tuner.report.comparing.sheet import Section
+from tuner.report.cost_at_score import (
+    COSTS,
+    Costs,
+    SeededConfiguration,
+    TrialsAtScore,
+    common_level,
+    configurations,
+    costs_at,
+    pareto,
+    ratios,
+    trials_at,
+)
+from tuner.report.record import RunRecord
+from tuner.report.sides import (
+    ComparedExperiment,
+    ScoredTrial,
+    Side,
+    SideDifference,
+    check_objectives,
+    data_differences,
+    groups,
+    side_difference,
+    value_name,
+    whole_experiments,
+)
+from tuner.report.statistics import ALPHA, Interval, Verdict, judged, mean_interval
+from tuner.report.tabular.render import finite
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What a person asked for. Empty and None stand for the defaults."""
+
+    by: str = ""
+    baseline: str = ""
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A configuration that no other of its side beats with as few parameters."""
+
+    parameters: int
+    score: float
+    trials: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SideSummary:
+    """One side in numbers. `costs` are at the target, `ratios` those to the baseline's."""
+
+    name: str
+    num_trials: int
+    num_configurations: int
+    mean: Interval | None
+    best: ScoredTrial | None
+    reached: TrialsAtScore | None
+    costs: Costs
+    ratios: Costs
+    front: tuple[FrontPoint, ...]
+    stopped: int
+    left_out: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that `tuner compare` says.
+
+    `target` is the score at which costs are compared; None where no side has a score. `left_out`
+    counts trials that are on no side. `incomparable`, the first of the notes, says why scores of
+    some sides are not of the same images; then nothing is claimed of those, and no side is best.
+    """
+
+    objective: Objective
+    by: str
+    baseline: str
+    target: float | None
+    target_is_given: bool
+    sides: tuple[SideSummary, ...]
+    differences: tuple[SideDifference, ...]
+    left_out: Mapping[str, int]
+    notes: tuple[str, ...]
+    incomparable: tuple[str, ...] = ()
+
+    @property
+    def metric(self) -> str:
+        """The objective's metric."""
+        return self.objective.metric
+
+    @property
+    def direction(self) -> str:
+        """The objective's direction, max or min."""
+        return self.objective.direction
+
+
+def compare(compared: Sequence[ComparedExperiment], options: CompareOptions) -> Comparison:
+    """Compares experiments, or the groups of their trials, with a baseline.
+
+    Experiments whose scores are of other images than the baseline's are shown beside it, but
+    neither tested against it nor set in relation to its costs.
+
+    Raises:
+        InputError: the objectives differ, a name is unknown, or there are not two sides.
+    """
+    records = [experiment.record for experiment in compared]
+    check_objectives(records)
+    objective = records[0].objective
+    by = value_name(records, options.by) if options.by else ""
+    made = groups(compared, by) if by else whole_experiments(compared)
+    baseline = _baseline(made.sides, options.baseline)
+    others = {} if by else _other_data(records, baseline)
+    tried = [configurations(side.entries, objective) for side in made.sides]
+    incomparable = tuple(_incomparable_text(made.sides, baseline, others))
+    level = None if others else common_level(tried)
+    if options.target is not None:
+        level = objective.gain(options.target)
+    costs = [costs_at(side, level) for side in tried]
+    relative = [
+        ratios(dict.fromkeys(COSTS) if place in others else cost, costs[baseline])
+        for place, cost in enumerate(costs)
+    ]
+    names = dict.fromkeys(name for record in records for name in record.value_names if name != by)
+    return Comparison(
+        objective=objective,
+        by=by,
+        baseline=made.sides[baseline].name,
+        target=None if level is None else objective.gain(level),
+        target_is_given=options.target is not None,
+        sides=tuple(
+            _summary(*parts, level, objective)
+            for parts in zip(made.sides, tried, costs, relative, strict=True)
+        ),
+        differences=_differences(made.sides, baseline, others, list(names), objective),
+        left_out=made.left_out,
+        notes=(*incomparable, *_notes(records, made.sides)),
+        incomparable=incomparable,
+    )
+
+
+def _baseline(sides: Sequence[Side], wanted: str) -> int:
+    names = [side.name for side in sides]
+    if not wanted or wanted in names:
+        return names.index(wanted) if wanted else 0
+    guess = nearest(wanted, names)
+    raise InputError(
+        Problem(
+            "no side has this name",
+            where="--baseline",
+            received=words.printable(wanted),
+            expected=", ".join(names),
+            mend=f"did you mean {guess}?" if guess else "",
+        )
+    )
+
+
+def _other_data(records: Sequence[RunRecord], baseline: int) -> dict[int, str]:
+    """Which sides were scored on other images than the baseline, and what differs."""
+    differences = [data_differences(record, records[baseline]) for record in records]
+    return {place: words.joined(some) for place, some in enumerate(differences) if some}
+
+
+def _incomparable_text(
+    sides: Sequence[Side], baseline: int, others: Mapping[int, str]
+) -> Iterator[str]:
+    for place, why in others.items():
+        names = f"{sides[place].name} and {sides[baseline].name}"
+        yield f"{names} do not compare: their scores are of different data ({why})."
+
+
+def _summary(
+    side: Side,
+    tried: Sequence[SeededConfiguration],
+    costs: Costs,
+    relative: Costs,
+    level: float | None,
+    objective: Objective,
+) -> SideSummary:
+    entries = side.entries
+    return SideSummary(
+        name=side.name,
+        num_trials=len(entries),
+        num_configurations=len(tried),
+        mean=mean_interval([entry.score for entry in entries]) if entries else None,
+        # The earlier of equal ones.
+        best=max(entries, key=lambda entry: objective.gain(entry.score), default=None),
+        reached=None if level is None else trials_at(entries, level, objective),
+        costs=costs,
+        ratios=relative,
+        front=_front(tried, objective),
+        stopped=sum(entry.row.state is TrialState.STOPPED for entry in entries),
+        left_out=side.left_out,
+    )
+
+
+def _front(tried: Sequence[SeededConfiguration], objective: Objective) -> tuple[FrontPoint, ...]:
+    by_point: dict[tuple[float, float], SeededConfiguration] = {}
+    for configuration in tried:
+        parameters = configuration.entries[0].row.parameters
+        if parameters is not None:
+            by_point.setdefault((parameters, configuration.score), configuration)
+    return tuple(
+        FrontPoint(
+            int(point[0]),
+            objective.gain(point[1]),
+            tuple(f"{e.experiment}/{e.row.number}" for e in by_point[point].entries),
+        )
+        for point in pareto(by_point)
+    )
+
+
+def _differences(
+    sides: Sequence[Side],
+    baseline: int,
+    others: Mapping[int, str],
+    names: Sequence[str],
+    objective: Objective,
+) -> tuple[SideDifference, ...]:
+    differences = [
+        SideDifference(side.name, "no test: the scores are of different data")
+        if place in others
+        else side_difference(side, sides[baseline], names, objective)
+        for place, side in enumerate(sides)
+        if place != baseline
+    ]
+    together = iter(judged([d.difference for d in differences if d.difference is not None]))
+    return tuple(
+        d if d.difference is None else replace(d, difference=next(together)) for d in differences
+    )
+
+
+def _notes(records: Sequence[RunRecord], sides: Sequence[Side]) -> list[str]:
+    """What makes the sides unequal before any of them was trained."""
+    notes = []
+    data = [hashes for record in records if (hashes := record.environment.get("data"))]
+    if any(hashes != data[0] for hashes in data):
+        notes.append("The experiments were trained or validated on different data.")
+    devices = {str(d) for record in records if (d := record.environment.get("device"))}
+    if len(devices) > 1:
+        named = words.joined(sorted(words.printable(device) for device in devices))
+        notes.append(f"Seconds are of different devices: {named}.")
+    epochs = {s.name: max(e.row.epochs for e in s.entries) for s in sides if s.entries}
+    if len(set(epochs.values())) > 1:
+        listed = words.joined([f"{name} {count}" for name, count in epochs.items()])
+        notes.append(f"The longest trials differ in epochs: {listed}.")
+    return notes
+
+
+# ---------------------------------------------------------------------- tables
+
+
+_SCORE_HEADS = ("trials", "configs", "mean ± 95 %", "best", "in trial", "params", "MACs")
+_LEVEL = ", the best mean over seeds that every side reaches"
+_TARGET_HEADS = ("reached", "epochs", "seconds", "params", "MACs", "least epochs", "least s")
+
+
+def sections(comparison: Comparison) -> list[Section]:
+    """Tables and notes: what does not compare, scores, costs of the target, differences, fronts."""
+    return [
+        *map(Section, comparison.incomparable),
+        _scores(comparison),
+        *_target(comparison),
+        *_ratios(comparison),
+        _difference_table(comparison),
+        *_fronts(comparison),
+    ]
+
+
+def _scores(comparison: Comparison) -> Section:
+    objective = comparison.objective
+    by = f" by {words.printable(comparison.by)}" if comparison.by else ""
+    scores = {i: s.best.score for i, s in enumerate(comparison.sides) if s.best}
+    top = None if comparison.incomparable else objective.best(scores.values())
+    winners = [place for place, score in scores.items() if score == top]
+    return Section(
+        f"Comparison{by}: {words.printable(objective.metric)} in a trial's best epoch; "
+        f"{objective.better} is better; baseline {_named(comparison, comparison.baseline)}",
+        (_head(comparison), *_SCORE_HEADS),
+        tuple(map(_score_row, comparison.sides)),
+        tuple(_score_notes(comparison)),
+        frozenset(winners[:1]),
+    )
+
+
+def _score_row(side: SideSummary) -> tuple[str, ...]:
+    counts = (side.name, f"{side.num_trials:,}", f"{side.num_configurations:,}")
+    if side.best is None:
+        return (*counts, *[words.NOTHING] * 5)
+    row = side.best.row
+    sizes = (words.count_text(row.parameters), words.count_text(row.macs))
+    return (*counts, str(side.mean), words.score_text(side.best.score), str(row.number), *sizes)
+
+
+def _score_notes(comparison: Comparison) -> list[str]:
+    notes = ["The best of many trials is optimistic; means are over all of a side's trials."]
+    for side in comparison.sides:
+        name = _named(comparison, side.name)
+        if side.left_out:
+            notes.append(f"Left out of {name}: {_left_out(side.left_out)}.")
+        if side.stopped:
+            was = "was" if side.stopped == 1 else "were"
+            stopped = words.counted(side.stopped, "trial")
+            notes.append(f"{stopped} of {name} {was} stopped early by a rule.")
+    if comparison.left_out:
+        notes.append(f"On no side: {_left_out(comparison.left_out)}.")
+    return [*notes, *comparison.notes[len(comparison.incomparable) :]]
+
+
+def _target(comparison: Comparison) -> list[Section]:
+    if comparison.target is None:
+        return []
+    why = "" if comparison.target_is_given else _LEVEL
+    rows = [
+        (
+            side.name,
+            f"{at.count:,}/{at.n:,}",
+            _number(at.epochs),
+            words.seconds_text(at.seconds),
+            words.count_text(side.costs["parameters"]),
+            words.count_text(side.costs["macs"]),
+            _number(side.costs["epochs"]),
+            words.seconds_text(side.costs["seconds"]),
+        )
+        for side in comparison.sides
+        if (at := side.reached)
+    ]
+    return [
+        Section(
+            f"To {words.printable(comparison.metric)} {words.score_text(comparison.target)}{why}",
+            (_head(comparison), *_TARGET_HEADS),
+            tuple(rows),
+            (
+                "Epochs and seconds: medians over the trials that reach it. The rest: what the "
+                "side's best configurations need for it, interpolated along their front.",
+            ),
+        )
+    ]
+
+
+def _ratios(comparison: Comparison) -> list[Section]:
+    """Costs at equal score as multiples; nothing where no side reaches the target."""
+    others = [side for side in comparison.sides if side.name != comparison.baseline]
+    if not any(any(side.ratios.values()) for side in others):
+        return []
+    return [
+        Section(
+            f"At that score, relative to {_named(comparison, comparison.baseline)}",
+            (_head(comparison), "params", "MACs", "epochs", "steps", "seconds"),
+            tuple((s.name, *(_times(s.ratios[name]) for name in COSTS)) for s in others),
+            ("Steps are epochs over batch size: the same number of training images is assumed.",),
+        )
+    ]
+
+
+def _difference_table(comparison: Comparison) -> Section:
+    differences = comparison.differences
+    notes = [f"{_named(comparison, row.side)}: {_how(row)}." for row in differences]
+    notes.append(
+        "A difference is claimed only where interval and permutation test agree at 0.05"
+        + ("; p is Holm's over all rows." if len(differences) > 1 else ".")
+    )
+    tested = [row.difference for row in differences if row.difference is not None]
+    if any(d.is_paired and d.verdict is Verdict.UNDECIDABLE for d in tested):
+        notes.append(_needed_text(len(tested)))
+    claims = (i for i, row in enumerate(differences) if row.difference and row.difference.is_claim)
+    return Section(
+        f"Difference in mean score from {_named(comparison, comparison.baseline)}",
+        (_head(comparison), "difference [95 %]", "n", "p", "verdict"),
+        tuple(map(_difference_row, differences)),
+        tuple(notes),
+        frozenset(claims),
+        num_numeric=3,
+    )
+
+
+def _difference_row(row: SideDifference) -> tuple[str, ...]:
+    d = row.difference
+    if d is None:
+        return (row.side, *[words.NOTHING] * 4)
+    p = f"{d.p_adjusted:.3f}" if d.p_adjusted >= 0.001 else f"{d.p_adjusted:.1e}"
+    return (row.side, d.interval.signed_text, str(d.n), p, d.told(row.unit))
+
+
+def _how(row: SideDifference) -> str:
+    if not row.without_partner:
+        return row.how
+    alone = words.counted(row.without_partner, "trial")
+    return f"{row.how}; {alone} without a partner left out"
+
+
+def _needed_text(comparisons: int) -> str:
+    """How many pairs give p ≤ 0.05 at best: n pairs give 2 / 2^n, Holm multiplies the first."""
+    needed = 1 + math.ceil(math.log2(comparisons / ALPHA))
+    among = f" in {comparisons} comparisons" if comparisons > 1 else ""
+    return f"Fewer than {needed} pairs decide nothing{among}: their p is never below 0.05."
+
+
+def _fronts(comparison: Comparison) -> list[Section]:
+    rows = [
+        (
+            side.name if place == 0 else "",
+            words.count_text(point.parameters),
+            words.score_text(point.score),
+            str(len(point.trials)),
+            _trials(point.trials),
+        )
+        for side in comparison.sides
+        for place, point in enumerate(side.front)
+    ]
+    if not rows:
+        return []
+    heads = (_head(comparison), "params", "score", "n", "trials")
+    title = "Pareto front of each side: mean score over seeds against parameters"
+    return [Section(title, heads, tuple(rows), num_numeric=3)]
+
+
+def _head(comparison: Comparison) -> str:
+    return words.printable(comparison.by.rpartition(".")[2]) if comparison.by else "side"
+
+
+def _named(comparison: Comparison, side: str) -> str:
+    return f"{_head(comparison)} {side}" if comparison.by else side
+
+
+def _number(value: float | None) -> str:
+    return words.NOTHING if value is None else f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def _times(value: float | None) -> str:
+    return words.NOTHING if value is None else f"{value:.3g}×"
+
+
+def _left_out(counts: Mapping[str, int]) -> str:
+    return words.joined([f"{count:,} {reason}" for reason, count in counts.items()])
+
+
+def _trials(names: tuple[str, ...]) -> str:
+    numbers = [name.rpartition("/")[2] for name in names]
+    return ", ".join(numbers[:6]) + (", …" if len(numbers) > 6 else "")
+
+
+# ---------------------------------------------------------------------- values
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """Plain values with stable keys; what is unknown or infinite is null."""
+    differences = {row.side: _difference_json(row) for row in comparison.differences}
+    document: dict[str, Any] = finite(
+        {
+            "objective": {"metric": comparison.metric, "direction": comparison.direction},
+            "by": comparison.by or None,
+            "baseline": comparison.baseline,
+            "target": comparison.target,
+            "target_is_given": comparison.target_is_given,
+            "sides": [
+                {**_side_json(side), "difference": differences.get(side.name)}
+                for side in comparison.sides
+            ],
+            "left_out": dict(comparison.left_out),
+            "notes": list(comparison.notes),
+        }
+    )
+    return document
+
+
+def _side_json(side: SideSummary) -> dict[str, Any]:
+    best, at = side.best, side.reached
+    return {
+        "side": side.name,
+        "trials": side.num_trials,
+        "configurations": side.num_configurations,
+        "mean": asdict(side.mean) if side.mean else None,
+        "best": best
+        and {
+            "experiment": best.experiment,
+            "trial": best.row.number,
+            "score": best.score,
+            "parameters": best.row.parameters,
+            "macs": best.row.macs,
+        },
+        "to_target": at
+        and {"reached": at.count, "median_epochs": at.epochs, "median_seconds": at.seconds},
+        "costs": dict(side.costs),
+        "ratios": dict(side.ratios),
+        "front": [vars(point) for point in side.front],
+        "stopped": side.stopped,
+        "left_out": dict(side.left_out),
+    }
+
+
+def _difference_json(row: SideDifference) -> dict[str, Any]:
+    d = row.difference
+    if d is None:
+        return {"pairing": row.how, "n": 0, "verdict": None}
+    return {
+        "pairing": row.how,
+        "unit": row.unit,
+        "without_partner": row.without_partner,
+        "n": d.n,
+        "mean": d.mean,
+        "low": d.interval.low,
+        "high": d.interval.high,
+        "p": d.p,
+        "p_holm": d.p_adjusted,
+        "comparisons": d.num_comparisons,
+        "smallest_p": d.smallest_p,
+        "verdict": d.verdict.value,
+        "told": d.told(row.unit),
+    }
+
+
+# Columns, and where their values stand in a side of `to_json`; without "=" under their own name.
+_CSV = {
+    name: path or name
+    for name, _, path in (
+        column.partition("=")
+        for column in (
+            "side", "baseline", "trials", "configurations",
+            "mean=mean.mean", "mean_low=mean.low", "mean_high=mean.high",
+            "best=best.score", "best_trial=best.trial", "best_parameters=best.parameters",
+            "best_macs=best.macs", "target", "reached=to_target.reached",
+            "median_epochs=to_target.median_epochs", "median_seconds=to_target.median_seconds",
+            *(f"{name}=costs.{name}" for name in COSTS),
+            *(f"{name}_ratio=ratios.{name}" for name in COSTS),
+            "pairing=difference.pairing", "difference=difference.mean",
+            "difference_low=difference.low", "difference_high=difference.high",
+            "difference_n=difference.n", "p=difference.p", "p_holm=difference.p_holm",
+            "verdict=difference.verdict", "left_out",
+        )
+    )
+}  # fmt: skip
+
+
+def to_csv(comparison: Comparison) -> str:
+    """One row a side."""
+    document = to_json(comparison)
+    rows = []
+    for side in document["sides"]:
+        about = {"baseline": comparison.baseline, "target": document["target"]}
+        values = {**side, **about, "left_out": _left_out(side["left_out"])}
+        rows.append([_value_at(values, path) for path in _CSV.values()])
+    return sheet.to_csv(tuple(_CSV), rows)
+
+
+def _value_at(side: Mapping[str, Any], path: str) -> Any:
+    """The value behind `name` or `name.part`; None where either is not there."""
+    name, _, part = path.partition(".")
+    return (side[name] or {}).get(part) if part else side[name]

@@ -1,0 +1,336 @@
+"""Two trials against each other: what differs in what was asked for, where it ran, and result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import InputError, Problem
+from tuner.experiment.objective import Objective
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.records import EpochRow, TrialRow
+from tuner.ledger.scores import best_of
+from tuner.report import words
+from tuner.report.comparing.sheet import Section, clipped
+from tuner.report.record import read_environment
+from tuner.report.tabular.columns import is_number
+from tuner.report.tabular.render import finite
+
+_NO_DIFFERENCE = {"created_at"}  # differs always, and says nothing
+_ABSENT = object()
+_WIDEST = 26  # of a value in a table; --json has it whole
+_AS_TEXT: dict[str, Callable[[Any], str]] = {
+    "parameters": words.count_text,
+    "macs": words.count_text,
+    "train_seconds": words.seconds_text,
+    "compile_seconds": words.seconds_text,
+    "seconds per epoch": words.seconds_text,
+}
+
+
+@dataclass(frozen=True)
+class ComparedTrial:
+    """One of the two trials, with what is known of where it was trained."""
+
+    experiment: str
+    row: TrialRow
+    epochs: tuple[EpochRow, ...]
+    environment: Mapping[str, Any]
+    objective: Objective
+
+    @property
+    def label(self) -> str:
+        """NAME/TRIAL."""
+        return f"{words.printable(self.experiment)}/{self.row.number}"
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """All values, and the seed."""
+        row = self.row
+        return {**row.configuration, **row.values, "seed": row.seed, "replicate": row.replicate}
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        """What else decides the outcome: data, backend, precision, code. Empty in older ledgers."""
+        return self.row.context
+
+    @property
+    def environment_values(self) -> dict[str, Any]:
+        """The leaves of what is recorded of machine and packages."""
+        return _flat({n: v for n, v in self.environment.items() if n not in _NO_DIFFERENCE})
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What is known of the outcome."""
+        row = self.row
+        per_epoch = row.train_seconds / row.epochs if row.train_seconds and row.epochs else None
+        values: dict[str, Any] = {
+            "objective": f"{self.objective.metric} ({self.objective.direction})",
+            "state": row.state.value,
+            "score": row.score,
+            "best epoch": row.best_epoch,
+            "epochs": row.epochs,
+            **{f"last {name}": value for name, value in row.metrics.items()},
+            "parameters": row.parameters,
+            "macs": row.macs,
+            "train_seconds": row.train_seconds,
+            "seconds per epoch": per_epoch,
+            "compile_seconds": row.compile_seconds,
+            "structure": row.structure,
+            "reason": row.reason,
+        }
+        return {name: value for name, value in values.items() if value not in (None, "")}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value that differs; `is_there` says which of the two trials have it."""
+
+    name: str
+    one: Any
+    other: Any
+    is_there: tuple[bool, bool] = (True, True)
+
+
+@dataclass(frozen=True)
+class BestEpoch:
+    """A metric's best value and the first epoch that has it, in either trial; None for neither."""
+
+    metric: str
+    one: tuple[float, int] | None
+    other: tuple[float, int] | None
+
+
+@dataclass(frozen=True)
+class Diff:
+    """What differs, by where. `equal` counts the values of each part that do not."""
+
+    one: ComparedTrial
+    other: ComparedTrial
+    is_same_trial: bool
+    configuration: tuple[Change, ...]
+    context: tuple[Change, ...]
+    environment: tuple[Change, ...]
+    result: tuple[Change, ...]
+    curves: tuple[BestEpoch, ...]
+    equal: Mapping[str, int]
+
+
+def read_trial(reference: str, results_dir: Path) -> ComparedTrial:
+    """The trial that NAME/TRIAL means; TRIAL is a number or `best`.
+
+    Raises:
+        InputError: there is no such experiment or trial.
+    """
+    name, _, trial = reference.rpartition("/")
+    if not name or not (trial == "best" or (trial.isascii() and trial.isdigit())):
+        raise InputError(
+            Problem(
+                "this names no trial",
+                received=words.printable(reference),
+                expected="NAME/TRIAL, where TRIAL is a number or best",
+                mend=f"did you mean {words.printable(reference.rstrip('/'))}/best?",
+            )
+        )
+    folder = RunFolder.open(name, results_dir)
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        row = _row(ledger, folder, trial)
+        epochs = tuple(ledger.epochs(row.number))
+        environment = ledger.environment or read_environment(folder.environment)
+        return ComparedTrial(folder.name, row, epochs, environment, ledger.objective)
+
+
+def diff(one: ComparedTrial, other: ComparedTrial) -> Diff:
+    """Compares two trials. They are the same where their keys are: one outcome, recorded twice."""
+    values = {
+        "configuration": (one.configuration, other.configuration),
+        "context": (one.context, other.context),
+        "environment": (one.environment_values, other.environment_values),
+        "result": (one.result, other.result),
+    }
+    changes = {part: _changes(*pair) for part, pair in values.items()}
+    equal = {part: len({**a, **b}) - len(changes[part]) for part, (a, b) in values.items()}
+    is_same = one.row.key == other.row.key
+    return Diff(one, other, is_same, **changes, curves=_best_epochs(one, other), equal=equal)
+
+
+def _row(ledger: Ledger, folder: RunFolder, trial: str) -> TrialRow:
+    if trial == "best":
+        best = ledger.top(1)
+        if best:
+            return best[0]
+        what = "no trial has a score"
+        raise InputError(Problem(what, folder.name, mend="name a trial's number"))
+    # SQLite's integers end at 2^63; no ledger has that many trials.
+    row = ledger.row(int(trial)) if len(trial) < 18 else None
+    if row is None:
+        known = sum(ledger.counts().values())
+        expected = f"best, or a number from 1 to {known}" if known else "no trial is there"
+        raise InputError(Problem("there is no such trial", folder.name, trial[:50], expected))
+    return row
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for name, value in values.items():
+        leaf = {f"{prefix}{name}": value}
+        leaves |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else leaf
+    return leaves
+
+
+def _changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Change, ...]:
+    return tuple(
+        Change(name, one.get(name), other.get(name), (name in one, name in other))
+        for name in {**one, **other}
+        if not _is_equal(one.get(name, _ABSENT), other.get(name, _ABSENT))
+    )
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    """As values of a configuration: 1 is 1.0 but not true, and NaN is NaN."""
+    if isinstance(one, bool) != isinstance(other, bool):
+        return False
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
+        return math.isnan(other)
+    return bool(one == other)
+
+
+def _best_epochs(one: ComparedTrial, other: ComparedTrial) -> tuple[BestEpoch, ...]:
+    names = dict.fromkeys(
+        name for trial in (one, other) for epoch in trial.epochs for name in epoch.metrics
+    )
+    objectives = {trial.objective.metric: trial.objective for trial in (other, one)}
+    return tuple(
+        BestEpoch(name, *(_best(trial, name, objectives) for trial in (one, other)))
+        for name in names
+    )
+
+
+def _best(
+    trial: ComparedTrial, metric: str, objectives: Mapping[str, Objective]
+) -> tuple[float, int] | None:
+    """What is no objective is better when it is higher, unless it is a loss or an error."""
+    is_cost = metric.endswith(("loss", "error"))
+    objective = objectives.get(metric, Objective(metric, "min" if is_cost else "max"))
+    epoch, value = best_of(trial.epochs, objective)
+    return None if epoch is None or value is None else (value, epoch)
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def sections(diff: Diff) -> list[Section]:
+    """Configuration, data, environment, result and curves; what is equal is counted."""
+    names = f"{diff.one.label} and {diff.other.label}"
+    is_same = "the same trial: everything that decides their outcome is equal."
+    parts = [
+        Section(f"{names} are {is_same if diff.is_same_trial else 'different trials.'}"),
+        _part("Configuration", diff, "configuration"),
+    ]
+    if diff.one.context or diff.other.context:
+        section = _part("Data and surroundings", diff, "context")
+        older = [t.label for t in (diff.one, diff.other) if not t.context]
+        notes = (f"{label}: not recorded; an older tuner trained it." for label in older)
+        parts.append(replace(section, notes=(*section.notes, *notes)))
+    parts.append(_part("Environment of the last run", diff, "environment"))
+    parts.append(_part("Result", diff, "result", is_numeric=True))
+    if diff.curves:
+        heads = ("best of", diff.one.label, diff.other.label)
+        rows = tuple((c.metric, _best_text(c.one), _best_text(c.other)) for c in diff.curves)
+        parts.append(Section("Curves: best value and the epoch that has it", heads, rows))
+    return parts
+
+
+def _part(title: str, diff: Diff, part: str, *, is_numeric: bool = False) -> Section:
+    changes: tuple[Change, ...] = getattr(diff, part)
+    equal = diff.equal[part]
+    noun = "other value" if changes else "value"
+    same = f"{words.counted(equal, noun)} {'is' if equal == 1 else 'are'} equal."
+    if not changes:
+        return Section(title, notes=(same if equal else "Not recorded.",))
+    heads: tuple[str, ...] = ("value", diff.one.label, diff.other.label)
+    rows = [_cells(change) for change in changes]
+    if is_numeric:
+        heads = (*heads, "difference")
+        rows = [(*row, _moved(change)) for row, change in zip(rows, changes, strict=True)]
+    notes = (same,) if equal else ()
+    return Section(title, heads, tuple(rows), notes, num_numeric=3 if is_numeric else 0)
+
+
+def _cells(change: Change) -> tuple[str, ...]:
+    values = zip((change.one, change.other), change.is_there, strict=True)
+    texts = (_value(change.name, value) if there else words.NOTHING for value, there in values)
+    return (change.name, *texts)
+
+
+def _value(name: str, value: Any) -> str:
+    if name in _AS_TEXT and is_number(value):
+        return _AS_TEXT[name](value)
+    if isinstance(value, float) and (name == "score" or name.startswith("last ")):
+        return words.score_text(value)
+    return clipped(words.printable(words.value_text(value)), _WIDEST)
+
+
+def _moved(change: Change) -> str:
+    """The second less the first, and by what factor where that says something."""
+    one, other = change.one, change.other
+    if not (is_number(one) and is_number(other)):
+        return ""
+    if change.name in _AS_TEXT:
+        return f"×{other / one:.3g}" if one > 0 else ""
+    if isinstance(one, int) and isinstance(other, int):
+        return f"{other - one:+d}"
+    return words.signed_text(other - one)
+
+
+def _best_text(best: tuple[float, int] | None) -> str:
+    return words.NOTHING if best is None else f"{words.score_text(best[0])} in {best[1]:>3}"
+
+
+# ---------------------------------------------------------------------- values
+
+
+def to_json(diff: Diff) -> dict[str, Any]:
+    """Plain values with stable keys."""
+    document: dict[str, Any] = finite(
+        {
+            "trials": [_trial_json(trial) for trial in (diff.one, diff.other)],
+            "same_trial": diff.is_same_trial,
+            "configuration": list(map(_change_json, diff.configuration)),
+            "context": list(map(_change_json, diff.context)),
+            "environment": list(map(_change_json, diff.environment)),
+            "result": list(map(_change_json, diff.result)),
+            "curves": [
+                {"metric": c.metric, "one": _best_json(c.one), "other": _best_json(c.other)}
+                for c in diff.curves
+            ],
+            "equal": dict(diff.equal),
+        }
+    )
+    return document
+
+
+def _trial_json(trial: ComparedTrial) -> dict[str, Any]:
+    row = trial.row
+    return {
+        "experiment": trial.experiment,
+        "trial": row.number,
+        "key": row.key,
+        "state": row.state.value,
+        "score": row.score,
+        "objective": asdict(trial.objective),
+    }
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    """A value that a trial does not have is left out; one that it has may be null."""
+    labelled = zip(("one", "other"), (change.one, change.other), change.is_there, strict=True)
+    return {"name": change.name, **{label: value for label, value, there in labelled if there}}
+
+
+def _best_json(best: tuple[float, int] | None) -> dict[str, Any] | None:
+    return best and {"value": best[0], "epoch": best[1]}

@@ -1,1 +1,0 @@
-"""Numbers that carry their uncertainty: intervals, tests, importance."""
