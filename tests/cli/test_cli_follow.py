@@ -16,7 +16,7 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import NewTrial, Outcome
-from tuner.report.tabular.render import plain
+from tuner.report.render import plain
 
 CONFIGURATION = {"training.epochs": 3, "training.learning_rate": 0.1}
 

@@ -14,8 +14,7 @@ from tuner.errors import InputError
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import TrialRow
-from tuner.report import comparison
-from tuner.report.comparing import sheet
+from tuner.report import comparison, render
 from tuner.report.comparison import CompareOptions, Comparison, compare
 from tuner.report.cost_at_score import cost_at, pareto
 from tuner.report.record import RunRecord
@@ -82,7 +81,7 @@ def only(found: Comparison):
 
 
 def text(found: Comparison, width: int = 80) -> str:
-    return sheet.to_text(comparison.sections(found), width=width)
+    return render.to_text(*comparison.sections(found), width=width)
 
 
 # ---------------------------------------------------------------------- pairs
@@ -407,10 +406,10 @@ def hostile() -> Comparison:
 def test_names_stay_text_in_every_format():
     sections = comparison.sections(hostile())
     assert "\x1b" not in text(hostile())
-    latex = sheet.to_latex(sections)
+    latex = render.to_latex(*sections)
     assert "\\input" not in latex.replace("\\textbackslash{}input", "")
     assert "\\$x\\_1\\$" in latex
-    assert "\\|\\$x_1\\$\\\\input{a}\\*\\&" in sheet.to_markdown(sections)
+    assert "\\|\\$x_1\\$\\\\input{a}\\*\\&" in render.to_markdown(*sections)
     csv = comparison.to_csv(hostile())
     assert "\x1b" not in csv
     assert not any(line.startswith(("=", '"=')) for line in csv.splitlines())

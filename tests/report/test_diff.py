@@ -14,7 +14,7 @@ from tests.report.rows import in_context, trial
 from tuner.errors import InputError
 from tuner.experiment.objective import Objective
 from tuner.ledger.records import EpochRow, TrialRow
-from tuner.report.comparing import sheet
+from tuner.report import render
 from tuner.report.diff import Change, ComparedTrial, Diff, diff, read_trial, sections, to_json
 
 
@@ -137,4 +137,4 @@ def test_hostile_values_stay_text():
 
 
 def text(found: Diff) -> str:
-    return sheet.to_text(sections(found), width=80)
+    return render.to_text(*sections(found), width=80)

@@ -11,11 +11,10 @@ import pytest
 
 from tests.report import latex_check
 from tuner.experiment.objective import Objective
-from tuner.report import summary
+from tuner.report import render, summary
 from tuner.report.record import RunRecord
-from tuner.report.tabular import formats, latex, render
-from tuner.report.tabular.filters import Bound, narrowed
-from tuner.report.tabular.tables import TableOptions, full_table, human_table, lines_table
+from tuner.report.trial_fields import Bound, narrowed
+from tuner.report.trials_table import TableOptions, every_trial, to_json, trials_table
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -58,18 +57,18 @@ def hostile(record: RunRecord, text: str) -> RunRecord:
 
 
 def rendered(record: RunRecord, form: str, options: TableOptions) -> str:
-    table = human_table(record, options)
+    table = trials_table(record, options, for_paper=form == "latex")
     if form == "table":
         below = summary.to_text(summary.summarize(record))
         return render.to_text(table, width=200) + below
     if form == "markdown":
-        return formats.to_markdown(table) + summary.to_markdown(summary.summarize(record))
+        return render.to_markdown(table) + summary.to_markdown(summary.summarize(record))
     if form == "latex":
-        return latex.to_latex(table)
-    full = full_table(record, options)
+        return render.to_latex(table)
+    full = every_trial(record, options)
     if form == "csv":
-        return formats.to_csv([full, full])
-    document = formats.to_json(full_table(record, TableOptions()), lines_table(record, options))
+        return render.to_csv(full, full)
+    document = to_json(record, options)
     return json.dumps([document, summary.to_json(summary.summarize(record))])
 
 
@@ -125,7 +124,7 @@ def test_a_hostile_column_can_be_chosen_sorted_and_filtered(record: RunRecord) -
     text = HOSTILE[0]
     changed = hostile(record, text)
     options = TableOptions(columns=("score", f"model.{text}"), sort=f"-model.{text}")
-    assert len(human_table(changed, options).columns) == 2
+    assert len(trials_table(changed, options).columns) == 2
     assert narrowed(changed, [Bound(f"val_{text}", 0.3, is_upper=False)]).outside == 3
 
 
@@ -135,7 +134,7 @@ def test_wide_characters_keep_the_columns_in_line(record: RunRecord) -> None:
         for row in record.rows
     )
     changed = dataclasses.replace(record, rows=rows, value_names=("model.depth",))
-    text = render.to_text(human_table(changed, TableOptions()), width=100)
+    text = render.to_text(trials_table(changed, TableOptions()), width=100)
     lines = text.splitlines()[3:11]
     # Each wide character takes two places: the lines with two of them are two shorter.
     ends = {line.index("k ") + sum(ord(c) > 0x3000 for c in line) for line in lines[2:8]}

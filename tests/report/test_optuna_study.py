@@ -14,8 +14,7 @@ from tuner.cli import main
 from tuner.errors import InputError
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.report.optuna_study import write_studies
-from tuner.report.spaces import Extent, Spread, spreads_in
+from tuner.report.optuna_study import Extent, Spread, spreads_in, write_studies
 
 EXPERIMENT = """
 model: {family: resnet, depth: {choice: [20, 32, 44]}}

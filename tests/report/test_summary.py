@@ -7,8 +7,7 @@ import pytest
 
 from tests.report.rows import trial
 from tuner.experiment.objective import Objective
-from tuner.report.ranking import rank
-from tuner.report.record import RunRecord
+from tuner.report.record import RunRecord, rank
 from tuner.report.summary import marginals, summarize
 
 

@@ -13,7 +13,7 @@ from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import RANKED_STATES
 from tuner.report.confirmation import Confirmation, SearchedLeader, confirmation
 from tuner.report.page.confirmed import CONFIRMED
-from tuner.report.tabular.render import finite
+from tuner.report.render import finite
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import click
 from tuner.cli import terminal
 from tuner.cli.options import json_option, output_option, results_option
 from tuner.errors import InputError, Problem
-from tuner.report.tabular.render import plain
+from tuner.report.render import plain
 
 if TYPE_CHECKING:
     from tuner.report.comparison import Comparison
@@ -79,8 +79,7 @@ def command(
 
 
 def _rendered(found: Comparison, form: str, to_terminal: bool) -> str:
-    from tuner.report import comparison
-    from tuner.report.comparing import sheet
+    from tuner.report import comparison, render
 
     if form == "json":
         return json.dumps(comparison.to_json(found), indent=2, allow_nan=False) + "\n"
@@ -88,11 +87,11 @@ def _rendered(found: Comparison, form: str, to_terminal: bool) -> str:
         return comparison.to_csv(found)
     sections = comparison.sections(found)
     if form == "markdown":
-        return sheet.to_markdown(sections)
+        return render.to_markdown(*sections)
     if form == "latex":
-        return sheet.to_latex(sections)
+        return render.to_latex(*sections)
     style = terminal.style_for() if to_terminal else plain
-    return sheet.to_text(sections, width=terminal.width(), style=style)
+    return render.to_text(*sections, width=terminal.width(), style=style)
 
 
 def _checked_format(form: str) -> str:

@@ -8,8 +8,7 @@ import click
 
 from tuner.cli import terminal
 from tuner.cli.options import json_option, results_option
-from tuner.report import diff
-from tuner.report.comparing import sheet
+from tuner.report import diff, render
 
 
 @click.command("diff")
@@ -28,4 +27,4 @@ def command(one: str, other: str, as_json: bool, results_dir: Path) -> None:
         return
     style = terminal.style_for()
     sections = diff.sections(found)
-    click.echo(sheet.to_text(sections, width=terminal.width(), style=style), nl=False)
+    click.echo(render.to_text(*sections, width=terminal.width(), style=style), nl=False)

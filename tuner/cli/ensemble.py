@@ -12,7 +12,7 @@ from tuner.cli import terminal
 from tuner.cli.options import data_option, json_option, results_option
 from tuner.ledger.folder import RunFolder
 from tuner.report import words
-from tuner.report.tabular.render import Style
+from tuner.report.render import Style
 
 
 @click.command("ensemble")

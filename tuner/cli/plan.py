@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,10 +21,11 @@ from tuner.cli.options import (
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.report import words
-from tuner.report.tabular.render import Style
+from tuner.report.render import Style, grid_lines
+from tuner.report.table import Column, Table
 
 if TYPE_CHECKING:
-    from tuner.execution.plan import Plan, PlannedStructure
+    from tuner.execution.plan import Plan
     from tuner.experiment.experiment import Experiment
 
 _MAX_STRUCTURES = 30
@@ -162,36 +163,41 @@ def _time_texts(plan: Plan) -> list[str]:
 
 
 def _structure_lines(plan: Plan, width: int) -> list[str]:
-    shown = plan.structures[:_MAX_STRUCTURES]
-    names = list(dict.fromkeys(name for structure in shown for name in structure.values))
-    short = words.short_names(names)
-    counted = any(structure.configurations is not None for structure in shown)
-    head = [short[name] for name in names] + ["configurations"] * counted
-    head += ["params", "MACs", "memory"]
-    rows = [_structure_row(structure, names, counted=counted) for structure in shown]
-    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
-    lines = [
-        "  " + "  ".join(cell.rjust(wide) for cell, wide in zip(cells, widths, strict=True))
-        for cells in (head, *rows)
-    ]
-    lines = [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
+    table = structures_table(plan)
+    lines = grid_lines(table, width=width, indent="  ", rule=False)
     if plan.num_structures is None:
         return [*lines, f"  … and many more (--json has {len(plan.structures)})"]
-    hidden = plan.num_structures - len(shown)
+    hidden = plan.num_structures - len(table.rows)
     has = "all" if len(plan.structures) == plan.num_structures else f"{len(plan.structures)}"
     return [*lines, f"  … and {hidden:,} more (--json has {has})"] if hidden else lines
 
 
-def _structure_row(structure: PlannedStructure, names: list[str], *, counted: bool) -> list[str]:
-    values = structure.values
-    count = structure.configurations
-    return [
-        *(words.value_text(values[name]) if name in values else words.NOTHING for name in names),
-        *([f"{count:,}" if count is not None else "?"] if counted else []),
-        words.count_text(structure.parameters),
-        words.count_text(structure.macs),
-        words.bytes_text(structure.memory_bytes),
+def structures_table(plan: Plan) -> Table:
+    """The first structures: their values, how many configurations share each, and its cost."""
+    shown = plan.structures[:_MAX_STRUCTURES]
+    names = list(dict.fromkeys(name for structure in shown for name in structure.values))
+    short = words.short_names(names)
+    columns = [Column(name, short[name]) for name in names]
+    cells = [[_value_text(structure.values, name) for name in names] for structure in shown]
+    counts = [structure.configurations for structure in shown]
+    if any(count is not None for count in counts):
+        columns.append(Column("configurations", "configurations"))
+        for row, count in zip(cells, counts, strict=True):
+            row.append("?" if count is None else f"{count:,}")
+    columns += [
+        Column("parameters", "params", words.count_text),
+        Column("macs", "MACs", words.count_text),
+        Column("memory_bytes", "memory", words.bytes_text),
     ]
+    rows = tuple(
+        (*row, structure.parameters, structure.macs, structure.memory_bytes)
+        for row, structure in zip(cells, shown, strict=True)
+    )
+    return Table("structures", tuple(columns), rows)
+
+
+def _value_text(values: Mapping[str, Any], name: str) -> str:
+    return words.value_text(values[name]) if name in values else words.NOTHING
 
 
 def _trial_lines(experiment: Experiment, results_dir: Path, data_dir: Path | None) -> Iterator[str]:

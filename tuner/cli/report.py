@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,11 +12,11 @@ from tuner.cli import terminal
 from tuner.cli.options import json_option, output_option, results_option
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder
-from tuner.report import summary, words
+from tuner.report import render, summary, trials_table, words
 from tuner.report.record import RunRecord, many_objects, read_record
-from tuner.report.tabular import formats, latex, render, tables
-from tuner.report.tabular.filters import bound_of, narrowed
-from tuner.report.tabular.tables import TableOptions
+from tuner.report.render import Style
+from tuner.report.trial_fields import bound_of, narrowed
+from tuner.report.trials_table import TableOptions
 
 _TOP_OF_A_SCREEN = 20
 
@@ -84,102 +84,70 @@ def command(
     it leaves out; csv and json have everything.
     """
     folders = [RunFolder.open(name, results_dir) for name in names]
-    if form == "html" and not as_json:
+    if form in ("html", "optuna") and not as_json:
         _refuse_for(form, top, sort, columns, group_by, lower, upper)
-        _write_page(folders, output)
+        (_write_page if form == "html" else _write_studies)(folders, output)
         return
-    if form == "optuna" and not as_json:
-        _refuse_for(form, top, sort, columns, group_by, lower, upper)
-        _write_studies(folders, output)
-        return
-    renderer = _renderer("json" if as_json else form)
+    form = _checked_format("json" if as_json else form)
     if top is None:
-        top = _TOP_OF_A_SCREEN if renderer is _tables else 0
+        top = _TOP_OF_A_SCREEN if form == "table" else 0
     options = TableOptions(top, sort, _listed([columns or ""]), _listed(group_by))
     bounds = [
         *(bound_of(text, is_upper=False) for text in lower),
         *(bound_of(text, is_upper=True) for text in upper),
     ]
+    style = terminal.style_for() if output is None else render.plain
     with many_objects():
         records = [narrowed(read_record(folder), bounds) for folder in folders]
-        text = renderer(records, options, output is None)
+        text = _rendered(form, records, options, style)
     terminal.emit(text, output)
 
 
-def table_text(record: RunRecord, options: TableOptions, *, to_terminal: bool = True) -> str:
+def table_text(record: RunRecord, options: TableOptions, style: Style) -> str:
     """The table and the summary below it, as `report` and the end of `run` print them."""
     wide = terminal.width()
-    style = terminal.style_for() if to_terminal else render.plain
     with many_objects():
-        table = render.to_text(tables.human_table(record, options), width=wide, style=style)
+        table = trials_table.trials_table(record, options)
         below = summary.to_text(summary.summarize(record), wide)
-    return f"{table}\n{below}"
+    return f"{render.to_text(table, width=wide, style=style)}\n{below}"
 
 
 def document(records: list[RunRecord], options: TableOptions) -> dict[str, object]:
     """What `--json` prints: `experiments`, a list, each with trials, groups and summary."""
-    asks_groups = options.group_by not in ((), tables.SINGLE)
-    trials = TableOptions(group_by=tables.SINGLE) if asks_groups else options
-    found = []
+    entries = []
     for record in records:
-        groups = None
-        if asks_groups or tables.is_replicated(record):
-            groups = tables.lines_table(record, options if asks_groups else TableOptions())
-        entry = formats.to_json(tables.full_table(record, trials), groups)
+        entry = trials_table.to_json(record, options)
         entry["summary"] = render.finite(summary.to_json(summary.summarize(record)))
-        found.append(entry)
-    return {"experiments": found}
+        entries.append(entry)
+    return {"experiments": entries}
 
 
 # ---------------------------------------------------------------------- formats
 
-Renderer = Callable[[list[RunRecord], TableOptions, bool], str]  # (…, to a terminal) → text
+_FORMATS = ("table", "csv", "json", "markdown", "latex")
 
 
-def _tables(records: list[RunRecord], options: TableOptions, to_terminal: bool) -> str:
-    return "\n".join(table_text(record, options, to_terminal=to_terminal) for record in records)
+def _rendered(form: str, records: list[RunRecord], options: TableOptions, style: Style) -> str:
+    if form == "table":
+        return "\n".join(table_text(record, options, style) for record in records)
+    if form == "csv":
+        return render.to_csv(*(trials_table.every_trial(record, options) for record in records))
+    if form == "json":
+        return json.dumps(document(records, options), indent=2, allow_nan=False) + "\n"
+    for_paper = form == "latex"
+    tables = [trials_table.trials_table(r, options, for_paper=for_paper) for r in records]
+    if for_paper:
+        return render.to_latex(*tables)
+    summaries = [summary.to_markdown(summary.summarize(record)) for record in records]
+    texts = zip(map(render.to_markdown, tables), summaries, strict=True)
+    return "\n".join(f"{table}\n{below}" for table, below in texts)
 
 
-def _csv(records: list[RunRecord], options: TableOptions, to_terminal: bool) -> str:
-    return formats.to_csv([tables.full_table(record, options) for record in records])
-
-
-def _json(records: list[RunRecord], options: TableOptions, to_terminal: bool) -> str:
-    return json.dumps(document(records, options), indent=2, allow_nan=False) + "\n"
-
-
-def _markdown(records: list[RunRecord], options: TableOptions, to_terminal: bool) -> str:
-    return "\n".join(
-        f"{formats.to_markdown(tables.human_table(record, options))}\n"
-        f"{summary.to_markdown(summary.summarize(record))}"
-        for record in records
-    )
-
-
-def _latex(records: list[RunRecord], options: TableOptions, to_terminal: bool) -> str:
-    return "\n".join(latex.to_latex(tables.human_table(record, options)) for record in records)
-
-
-_RENDERERS: dict[str, Renderer] = {
-    "table": _tables,
-    "csv": _csv,
-    "json": _json,
-    "markdown": _markdown,
-    "latex": _latex,
-}
-
-
-def _renderer(form: str) -> Renderer:
-    if form in _RENDERERS:
-        return _RENDERERS[form]
-    raise InputError(
-        Problem(
-            "there is no such format",
-            where="--format",
-            received=form,
-            expected=", ".join(_RENDERERS),
-        )
-    )
+def _checked_format(form: str) -> str:
+    if form not in _FORMATS:
+        expected = ", ".join(_FORMATS)
+        raise InputError(Problem("there is no such format", "--format", form, expected))
+    return form
 
 
 def _refuse_for(

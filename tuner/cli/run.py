@@ -323,7 +323,7 @@ def _stopping(
 def _print_results(folder: RunFolder, ended: RunEnded, options: RunOptions) -> None:
     from tuner.cli.report import document, table_text
     from tuner.report.record import read_record
-    from tuner.report.tabular.tables import TableOptions
+    from tuner.report.trials_table import TableOptions
 
     record = read_record(folder)
     if options.as_json:
@@ -337,7 +337,7 @@ def _print_results(folder: RunFolder, ended: RunEnded, options: RunOptions) -> N
     elif record.rows:
         if sys.stderr.isatty() and not options.quiet:
             click.echo("", err=True)
-        click.echo(table_text(record, TableOptions(top=20)), nl=False)
+        click.echo(table_text(record, TableOptions(top=20), terminal.style_for()), nl=False)
 
 
 def say_how_it_ended(results: Path, ended: RunEnded, again: str, *, quiet: bool) -> None:

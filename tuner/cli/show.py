@@ -21,7 +21,8 @@ from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, EpochRow, TrialRow
 from tuner.report import curves, words
-from tuner.report.tabular.render import Style, finite
+from tuner.report.render import Style, finite, grid_lines
+from tuner.report.table import text_table
 
 if TYPE_CHECKING:
     from tuner.actions.follow import Sight
@@ -119,18 +120,18 @@ def _head(row: TrialRow, metric: str, style: Style) -> list[str]:
 
 
 def _configuration(row: TrialRow, searched: Sequence[str], style: Style) -> list[str]:
-    width = max((len(name) for name in row.configuration), default=0)
-    lines = [style("Configuration", "head") + style("  (* searched or different)", "dim")]
-    for name, value in row.configuration.items():
-        mark = "*" if name in searched else " "
-        line = f" {mark} {name:<{width}}  {words.value_text(value)}"
-        lines.append(style(line, "best") if mark == "*" else line)
-    return [*lines, f"   {'seed':<{width}}  {row.seed} (replicate {row.replicate})"]
+    values = row.configuration
+    rows = [(f"{' *'[n in searched]} {n}", words.value_text(value)) for n, value in values.items()]
+    rows.append(("  seed", f"{row.seed} (replicate {row.replicate})"))
+    marked = frozenset(place for place, name in enumerate(values) if name in searched)
+    table = text_table("Configuration", ("", ""), rows, marked=marked, num_numeric=0)
+    head = style("Configuration", "head") + style("  (* searched or different)", "dim")
+    return [head, *grid_lines(table, style=style, indent=" ")]
 
 
 def _facts(row: TrialRow, files: str, style: Style) -> list[str]:
     per_epoch = row.train_seconds / row.epochs if row.train_seconds and row.epochs else None
-    facts: dict[str, Any] = {
+    facts = {
         "parameters": words.count_text(row.parameters),
         "multiply-adds": f"{words.count_text(row.macs)} per image",
         "training": f"{words.seconds_text(row.train_seconds)}, "
@@ -142,8 +143,8 @@ def _facts(row: TrialRow, files: str, style: Style) -> list[str]:
         "finished": row.finished_at or words.NOTHING,
         "files": words.printable(files),
     }
-    width = max(len(name) for name in facts)
-    return [style("Facts", "head"), *(f"   {n:<{width}}  {v}" for n, v in facts.items())]
+    table = text_table("Facts", ("", ""), facts.items(), num_numeric=0)
+    return [style("Facts", "head"), *grid_lines(table, indent="   ")]
 
 
 def curve_lines(

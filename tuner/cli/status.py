@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from tuner.cli import terminal
 from tuner.cli.options import json_option, results_option
 from tuner.ledger.folder import RunFolder, run_folders
 from tuner.report import words
+from tuner.report.render import grid_lines
 from tuner.report.status import Status, status_of
+from tuner.report.table import Column, Table
 
 
 @click.command("status")
@@ -28,29 +31,28 @@ def command(names: tuple[str, ...], as_json: bool, results_dir: Path) -> None:
     if as_json:
         terminal.echo_json({"experiments": [asdict(status) for status in found]})
     elif found:
-        click.echo("\n".join(lines(found)))
+        table = status_table(found)
+        style = terminal.style_for()
+        click.echo("\n".join(grid_lines(table, width=terminal.width(), style=style)))
     else:
         click.echo(f"No results in {results_dir} yet: tuner run EXPERIMENT", err=True)
 
 
-def lines(found: list[Status]) -> list[str]:
-    """Aligned lines, coloured on a terminal."""
-    style = terminal.style_for()
-    name_width = max(len(status.name) for status in found)
-    progress_width = max(len(_progress(status)) for status in found)
-    wide = terminal.width()
+def status_table(statuses: Sequence[Status]) -> Table:
+    """Name, state, how far, and the rest in words."""
     roles = {"running": "good", "unreadable": "bad", "incomplete": "head"}
-    rendered = []
-    for status in found:
-        state = style(f"{status.state:<10}", roles.get(status.state, "dim"))
-        rest = f"{_progress(status):>{progress_width}}  {_details(status)}"
-        room = wide - name_width - 14
-        rendered.append(f"{words.printable(status.name):<{name_width}}  {state}  {rest[:room]}")
-    return [line.rstrip() for line in rendered]
+    columns = (
+        Column("name", "", numeric=False),
+        Column("state", "", "{:<10}".format, False, role=lambda state: roles.get(state, "dim")),
+        Column("progress", ""),
+        Column("details", "", numeric=False, shrinks=True),
+    )
+    rows = [(s.name, s.state, f"{s.done}/{_total_text(s)}", _details(s)) for s in statuses]
+    return Table("status", columns, tuple(rows))
 
 
-def _progress(status: Status) -> str:
-    return f"{status.done}/{status.total if status.total is not None else '?'}"
+def _total_text(status: Status) -> str:
+    return "?" if status.total is None else str(status.total)
 
 
 def _details(status: Status) -> str:

@@ -15,7 +15,7 @@ import click
 
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import write_atomically
-from tuner.report.tabular.render import Style, plain
+from tuner.report.render import Style, plain
 
 _ROLES: dict[str, dict[str, Any]] = {
     "title": {"bold": True},

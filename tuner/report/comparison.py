@@ -10,9 +10,7 @@ from typing import Any
 from tuner.errors import InputError, Problem, nearest
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
-from tuner.report import words
-from tuner.report.comparing import sheet
-from tuner.report.comparing.sheet import Section
+from tuner.report import render, words
 from tuner.report.cost_at_score import (
     COSTS,
     Costs,
@@ -26,6 +24,7 @@ from tuner.report.cost_at_score import (
     trials_at,
 )
 from tuner.report.record import RunRecord
+from tuner.report.render import finite
 from tuner.report.sides import (
     ComparedExperiment,
     ScoredTrial,
@@ -39,7 +38,7 @@ from tuner.report.sides import (
     whole_experiments,
 )
 from tuner.report.statistics import ALPHA, Interval, Verdict, judged, mean_interval
-from tuner.report.tabular.render import finite
+from tuner.report.table import Table, text_table
 
 
 @dataclass(frozen=True)
@@ -268,10 +267,10 @@ _LEVEL = ", the best mean over seeds that every side reaches"
 _TARGET_HEADS = ("reached", "epochs", "seconds", "params", "MACs", "least epochs", "least s")
 
 
-def sections(comparison: Comparison) -> list[Section]:
+def sections(comparison: Comparison) -> list[Table]:
     """Tables and notes: what does not compare, scores, costs of the target, differences, fronts."""
     return [
-        *map(Section, comparison.incomparable),
+        *map(text_table, comparison.incomparable),
         _scores(comparison),
         *_target(comparison),
         *_ratios(comparison),
@@ -280,13 +279,13 @@ def sections(comparison: Comparison) -> list[Section]:
     ]
 
 
-def _scores(comparison: Comparison) -> Section:
+def _scores(comparison: Comparison) -> Table:
     objective = comparison.objective
     by = f" by {words.printable(comparison.by)}" if comparison.by else ""
     scores = {i: s.best.score for i, s in enumerate(comparison.sides) if s.best}
     top = None if comparison.incomparable else objective.best(scores.values())
     winners = [place for place, score in scores.items() if score == top]
-    return Section(
+    return text_table(
         f"Comparison{by}: {words.printable(objective.metric)} in a trial's best epoch; "
         f"{objective.better} is better; baseline {_named(comparison, comparison.baseline)}",
         (_head(comparison), *_SCORE_HEADS),
@@ -320,7 +319,7 @@ def _score_notes(comparison: Comparison) -> list[str]:
     return [*notes, *comparison.notes[len(comparison.incomparable) :]]
 
 
-def _target(comparison: Comparison) -> list[Section]:
+def _target(comparison: Comparison) -> list[Table]:
     if comparison.target is None:
         return []
     why = "" if comparison.target_is_given else _LEVEL
@@ -339,7 +338,7 @@ def _target(comparison: Comparison) -> list[Section]:
         if (at := side.reached)
     ]
     return [
-        Section(
+        text_table(
             f"To {words.printable(comparison.metric)} {words.score_text(comparison.target)}{why}",
             (_head(comparison), *_TARGET_HEADS),
             tuple(rows),
@@ -351,13 +350,13 @@ def _target(comparison: Comparison) -> list[Section]:
     ]
 
 
-def _ratios(comparison: Comparison) -> list[Section]:
+def _ratios(comparison: Comparison) -> list[Table]:
     """Costs at equal score as multiples; nothing where no side reaches the target."""
     others = [side for side in comparison.sides if side.name != comparison.baseline]
     if not any(any(side.ratios.values()) for side in others):
         return []
     return [
-        Section(
+        text_table(
             f"At that score, relative to {_named(comparison, comparison.baseline)}",
             (_head(comparison), "params", "MACs", "epochs", "steps", "seconds"),
             tuple((s.name, *(_times(s.ratios[name]) for name in COSTS)) for s in others),
@@ -366,7 +365,7 @@ def _ratios(comparison: Comparison) -> list[Section]:
     ]
 
 
-def _difference_table(comparison: Comparison) -> Section:
+def _difference_table(comparison: Comparison) -> Table:
     differences = comparison.differences
     notes = [f"{_named(comparison, row.side)}: {_how(row)}." for row in differences]
     notes.append(
@@ -377,7 +376,7 @@ def _difference_table(comparison: Comparison) -> Section:
     if any(d.is_paired and d.verdict is Verdict.UNDECIDABLE for d in tested):
         notes.append(_needed_text(len(tested)))
     claims = (i for i, row in enumerate(differences) if row.difference and row.difference.is_claim)
-    return Section(
+    return text_table(
         f"Difference in mean score from {_named(comparison, comparison.baseline)}",
         (_head(comparison), "difference [95 %]", "n", "p", "verdict"),
         tuple(map(_difference_row, differences)),
@@ -409,7 +408,7 @@ def _needed_text(comparisons: int) -> str:
     return f"Fewer than {needed} pairs decide nothing{among}: their p is never below 0.05."
 
 
-def _fronts(comparison: Comparison) -> list[Section]:
+def _fronts(comparison: Comparison) -> list[Table]:
     rows = [
         (
             side.name if place == 0 else "",
@@ -425,7 +424,7 @@ def _fronts(comparison: Comparison) -> list[Section]:
         return []
     heads = (_head(comparison), "params", "score", "n", "trials")
     title = "Pareto front of each side: mean score over seeds against parameters"
-    return [Section(title, heads, tuple(rows), num_numeric=3)]
+    return [text_table(title, heads, tuple(rows), num_numeric=3)]
 
 
 def _head(comparison: Comparison) -> str:
@@ -553,7 +552,7 @@ def to_csv(comparison: Comparison) -> str:
         about = {"baseline": comparison.baseline, "target": document["target"]}
         values = {**side, **about, "left_out": _left_out(side["left_out"])}
         rows.append([_value_at(values, path) for path in _CSV.values()])
-    return sheet.to_csv(tuple(_CSV), rows)
+    return render.to_csv(text_table("", tuple(_CSV), rows))
 
 
 def _value_at(side: Mapping[str, Any], path: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tuner.experiment.objective import Objective
 from tuner.report import words
+from tuner.report.render import Style, plain
 from tuner.report.statistics import (
     ALPHA,
     Difference,
@@ -19,7 +20,6 @@ from tuner.report.statistics import (
     mean_interval,
     paired_by_key,
 )
-from tuner.report.tabular.render import Style, plain
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import EpochRow, TrialRow
 from tuner.ledger.scores import best_of
 from tuner.report import words
-from tuner.report.comparing.sheet import Section, clipped
 from tuner.report.record import read_environment
-from tuner.report.tabular.columns import is_number
-from tuner.report.tabular.render import finite
+from tuner.report.render import clipped, finite
+from tuner.report.table import Table, is_number, text_table
 
 _NO_DIFFERENCE = {"created_at"}  # differs always, and says nothing
 _ABSENT = object()
@@ -223,12 +222,12 @@ def _best(
 # ---------------------------------------------------------------------- tables
 
 
-def sections(diff: Diff) -> list[Section]:
+def sections(diff: Diff) -> list[Table]:
     """Configuration, data, environment, result and curves; what is equal is counted."""
     names = f"{diff.one.label} and {diff.other.label}"
     is_same = "the same trial: everything that decides their outcome is equal."
     parts = [
-        Section(f"{names} are {is_same if diff.is_same_trial else 'different trials.'}"),
+        text_table(f"{names} are {is_same if diff.is_same_trial else 'different trials.'}"),
         _part("Configuration", diff, "configuration"),
     ]
     if diff.one.context or diff.other.context:
@@ -241,24 +240,24 @@ def sections(diff: Diff) -> list[Section]:
     if diff.curves:
         heads = ("best of", diff.one.label, diff.other.label)
         rows = tuple((c.metric, _best_text(c.one), _best_text(c.other)) for c in diff.curves)
-        parts.append(Section("Curves: best value and the epoch that has it", heads, rows))
+        parts.append(text_table("Curves: best value and the epoch that has it", heads, rows))
     return parts
 
 
-def _part(title: str, diff: Diff, part: str, *, is_numeric: bool = False) -> Section:
+def _part(title: str, diff: Diff, part: str, *, is_numeric: bool = False) -> Table:
     changes: tuple[Change, ...] = getattr(diff, part)
     equal = diff.equal[part]
     noun = "other value" if changes else "value"
     same = f"{words.counted(equal, noun)} {'is' if equal == 1 else 'are'} equal."
     if not changes:
-        return Section(title, notes=(same if equal else "Not recorded.",))
+        return text_table(title, notes=(same if equal else "Not recorded.",))
     heads: tuple[str, ...] = ("value", diff.one.label, diff.other.label)
     rows = [_cells(change) for change in changes]
     if is_numeric:
         heads = (*heads, "difference")
         rows = [(*row, _moved(change)) for row, change in zip(rows, changes, strict=True)]
     notes = (same,) if equal else ()
-    return Section(title, heads, tuple(rows), notes, num_numeric=3 if is_numeric else 0)
+    return text_table(title, heads, tuple(rows), notes, num_numeric=3 if is_numeric else 0)
 
 
 def _cells(change: Change) -> tuple[str, ...]:

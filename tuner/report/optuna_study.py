@@ -11,6 +11,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import InputError, Problem
 from tuner.experiment.trial import TrialState
+from tuner.experiment.yaml import compose
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, EpochRow, TrialRow
-from tuner.report.spaces import Spread, spreads_in
+from tuner.report.table import is_number
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -168,7 +170,7 @@ def _distribution(tried: Sequence[Any], spread: Spread | None) -> BaseDistributi
         IntDistribution,
     )
 
-    numbers = [value for value in tried if _is_number(value)]
+    numbers = [value for value in tried if is_number(value)]
     if spread is None or not spread.ranges or spread.options or len(numbers) < len(tried):
         options = [*(spread.options if spread else ()), *tried]
         return CategoricalDistribution(list(_once(map(_value, options))))
@@ -205,10 +207,6 @@ def _value(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list | tuple | dict) else value
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _once(values: Iterable[Any]) -> list[Any]:
     """Each value once, where 1, 1.0 and true are three."""
     return list({(type(value), value): value for value in values}.values())
@@ -221,3 +219,58 @@ def _finite(value: float) -> float | str:
 def _time(text: str | None) -> datetime | None:
     """Optuna keeps local times without a zone."""
     return datetime.fromisoformat(text).astimezone().replace(tzinfo=None) if text else None
+
+
+# ---------------------------------------------------------------------- what values were drawn from
+
+
+@dataclass(frozen=True)
+class Extent:
+    """`{min: …, max: …, scale: …}` as it was written."""
+
+    minimum: float
+    maximum: float
+    scale: str = "linear"
+
+
+@dataclass
+class Spread:
+    """All that is written for one name, in whichever branches."""
+
+    ranges: list[Extent] = field(default_factory=list)
+    options: list[Any] = field(default_factory=list)
+
+
+def spreads_in(text: str) -> dict[str, Spread]:
+    """From what the open values of an experiment's text were drawn, by dotted name.
+
+    Nothing where the text is missing or no experiment. No family is looked up for it, so that a
+    person's own code is not run to export results.
+    """
+    found: dict[str, Spread] = {}
+    try:
+        tree = compose(text, "experiment.yaml")[0].value
+    except InputError:
+        return found
+    if not isinstance(tree, Mapping):
+        return found
+    for section in ("model", "training"):
+        _note(tree.get(section), section, found)
+    return found
+
+
+def _note(node: Any, name: str, found: dict[str, Spread]) -> None:
+    if not isinstance(node, Mapping):
+        return
+    if isinstance(options := node.get("choice"), list):
+        plain = [option for option in options if not isinstance(option, Mapping)]
+        if plain:
+            found.setdefault(name, Spread()).options += plain
+        for option in options:
+            _note(option, name, found)
+    elif "min" in node and "max" in node:
+        extent = Extent(node["min"], node["max"], str(node.get("scale", "linear")))
+        found.setdefault(name, Spread()).ranges.append(extent)
+    else:
+        for key, value in node.items():
+            _note(value, f"{name}.{key}", found)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,37 @@ from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import FINISHED_STATES, TrialRow
-from tuner.report.ranking import Ranking, rank
+from tuner.ledger.records import FINISHED_STATES, RANKED_STATES, TrialRow
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Trials best first, and those that have no place: without a score, or not ended yet."""
+
+    ranked: Sequence[TrialRow]
+    unranked: Sequence[TrialRow]
+    unfinished: Sequence[TrialRow]
+
+
+def rank(rows: Iterable[TrialRow], objective: Objective) -> Ranking:
+    """The one order that every table, summary and figure uses.
+
+    Only completed and stopped trials with a score that is a number are ranked: NaN is never best,
+    nor anywhere. Ties go to the earlier trial.
+    """
+    scored: list[tuple[tuple[float, int], TrialRow]] = []
+    unranked: list[TrialRow] = []
+    unfinished: list[TrialRow] = []
+    for row in rows:
+        if row.state not in FINISHED_STATES:
+            unfinished.append(row)
+        elif row.state in RANKED_STATES and row.score is not None and not math.isnan(row.score):
+            scored.append((objective.rank_key(row.score, row.number), row))
+        else:
+            unranked.append(row)
+    scored.sort(key=itemgetter(0))
+    unranked.sort(key=attrgetter("number"))
+    return Ranking([row for _, row in scored], unranked, unfinished)
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.queries import by_number, field_of, value_of
 from tuner.ledger.records import TrialRow
 from tuner.report import words
+from tuner.report.groups import TrialGroup, difference, trial_groups
 from tuner.report.record import RunRecord
-from tuner.report.tabular.alike import difference
-from tuner.report.tabular.columns import columns_named, columns_of, is_number
-from tuner.report.tabular.groups import Group, Line, group_of, lines_of, mean_text
-from tuner.report.tabular.notes import TIED, untied
+from tuner.report.render import untied
+from tuner.report.table import TIED, MeanScore, is_number, mean_score, mean_text
+from tuner.report.trial_fields import fields_named, trial_fields
 
 if TYPE_CHECKING:
     from tuner.report.statistics import Difference
@@ -38,7 +38,7 @@ class Marginal:
 
     name: str
     title: str
-    groups: tuple[Group, ...]
+    groups: tuple[MeanScore, ...]
 
     @property
     def effect(self) -> float:
@@ -128,8 +128,8 @@ def _one_seed_each(record: RunRecord, ranked: Sequence[TrialRow]) -> list[str]:
 
 
 def _over_seeds(record: RunRecord) -> _WinnerVerdict:
-    by = columns_named(columns_of(record), record.value_names, "")
-    lines = lines_of(record, by)
+    by = fields_named(trial_fields(record), record.value_names, "")
+    lines = trial_groups(record, by)
     best, winner = lines[0], lines[0].trials[0]
     sentences = [_best_line(record, best)]
     if len(lines) < 2:
@@ -142,12 +142,12 @@ def _over_seeds(record: RunRecord) -> _WinnerVerdict:
     )
     if not all(map(math.isfinite, field_of((*best.trials, *second.trials), "score"))):
         return _WinnerVerdict(sentences, winner)
-    seeds = difference(best, second, record.objective, record.value_names)
+    seeds = difference(best, second, record)
     sentences.append(f"Is it real? {_reality(record, seeds, lead)}")
     return _WinnerVerdict(sentences, winner, seeds.is_claim)
 
 
-def _best_line(record: RunRecord, line: Line) -> str:
+def _best_line(record: RunRecord, line: TrialGroup) -> str:
     score = line.score
     interval = ""
     if score.n > 1 and math.isfinite(score.mean):
@@ -175,7 +175,7 @@ def _reality(record: RunRecord, difference: Difference, lead: float) -> str:
     return f"Not shown: a lead of {text} is within noise ({seeds}, {p})."
 
 
-def _described(line: Line) -> str:
+def _described(line: TrialGroup) -> str:
     trial = line.trials[0]
     values = {n: v for n, v in line.values.items() if trial.value(n, _ABSENT) is not _ABSENT}
     return words.values_text(values) or f"the configuration of trial {trial.number}"
@@ -275,7 +275,7 @@ def marginals(ranked: Sequence[TrialRow], names: Iterable[str]) -> list[Marginal
     return sorted(effects, key=lambda marginal: -marginal.effect)
 
 
-def _groups(values: Sequence[Any], scores: Sequence[float]) -> list[Group]:
+def _groups(values: Sequence[Any], scores: Sequence[float]) -> list[MeanScore]:
     kinds = set(map(type, values))
     is_numeric = kinds <= {int, float}
     if is_numeric and _has_many(values):
@@ -289,7 +289,7 @@ def _groups(values: Sequence[Any], scores: Sequence[float]) -> list[Group]:
     for value, group in by_key.values():
         by_label.setdefault(words.value_text(value), (value, []))[1].extend(group)
     order = sorted(by_label, key=lambda label: by_label[label][0]) if is_numeric else by_label
-    return [group_of(label, by_label[label][1]) for label in order]
+    return [mean_score(label, by_label[label][1]) for label in order]
 
 
 def _key(value: Any) -> tuple[type, Any]:
@@ -306,7 +306,7 @@ def _has_many(values: Sequence[Any]) -> bool:
     return False
 
 
-def _quarters(values: Sequence[Any], scores: Sequence[float]) -> list[Group]:
+def _quarters(values: Sequence[Any], scores: Sequence[float]) -> list[MeanScore]:
     """Equally many trials in each of four ranges."""
     order = sorted(range(len(values)), key=values.__getitem__)
     bounds = [round(len(order) * part / _PARTS) for part in range(_PARTS + 1)]
@@ -314,7 +314,7 @@ def _quarters(values: Sequence[Any], scores: Sequence[float]) -> list[Group]:
     for start, end in itertools.pairwise(bounds):
         part = order[start:end]
         low, high = (f"{values[place]:.3g}" for place in (part[0], part[-1]))
-        groups.append(group_of(f"{low} to {high}", [scores[place] for place in part]))
+        groups.append(mean_score(f"{low} to {high}", [scores[place] for place in part]))
     return groups
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from tuner.report import sides, words
-from tuner.report.comparing.sheet import Section as Sheet
 from tuner.report.comparison import Comparison, SideSummary, sections
 from tuner.report.page import contest_figures as figures
 from tuner.report.page import trials as table
 from tuner.report.page.contest import COLORS, Contest, compare_findings, contest_of, mean_text
 from tuner.report.page.html import clean, number, render_file
 from tuner.report.page.page import PageSection, page_data, panel_of
+from tuner.report.table import Table
 
 _MOST_NAMES = 4  # in the title
 
@@ -43,7 +43,7 @@ def _view(contest: Contest) -> dict[str, Any]:
         "sides": [_side(contest, place, side) for place, side in enumerate(comparison.sides)],
         "findings": compare_findings(contest),
         "sections": drawn,
-        "tables": [_table(sheet) for sheet in sections(comparison)],
+        "tables": [_table(table) for table in sections(comparison)],
         "counted": f"{counted:,} of {words.counted(len(trials), 'trial')}",
         "num_trials": len(trials),
         "data": page_data(comparison.metric, 0 if counted else None, columns, panels),
@@ -104,15 +104,15 @@ def _sections(contest: Contest) -> list[PageSection]:
     return [section for section in drawn if section.panels]
 
 
-def _table(sheet: Sheet) -> dict[str, Any]:
+def _table(table: Table) -> dict[str, Any]:
     """A table of `tuner compare` as it is printed; `numeric` are the places of its numbers."""
     return {
-        "title": clean(sheet.title),
-        "heads": [clean(head) for head in sheet.heads],
-        "rows": [[clean(cell) for cell in row] for row in sheet.rows],
-        "notes": [clean(note) for note in sheet.notes],
-        "numeric": [place for place in range(len(sheet.heads)) if sheet.is_numeric(place)],
-        "marked": sorted(sheet.marked),
+        "title": clean(table.title),
+        "heads": [clean(head) for head in (column.title for column in table.columns)],
+        "rows": [[clean(cell) for cell in row] for row in table.texts()],
+        "notes": [clean(note) for note in table.notes],
+        "numeric": [place for place, column in enumerate(table.columns) if column.numeric],
+        "marked": sorted(table.marked),
     }
 
 

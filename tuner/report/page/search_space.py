@@ -17,7 +17,7 @@ from tuner.report.page.axes import ABSENT, ValueAxis, Weight, Weights
 from tuner.report.page.drawing import Figure, Layout, Trace, View
 from tuner.report.page.html import clean, label, number, numbers, tick
 from tuner.report.page.source import PageSource
-from tuner.report.tabular.groups import Group, group_of
+from tuner.report.table import MeanScore, mean_score
 
 MAX_BARS = 14
 MAX_PAIR_AXES = 10  # 45 pairs
@@ -99,7 +99,7 @@ class Slice:
     axis: ValueAxis
     rows: tuple[TrialRow, ...]
     positions: tuple[float, ...]
-    means: tuple[tuple[float, Group], ...]
+    means: tuple[tuple[float, MeanScore], ...]
 
 
 def slice_of(source: PageSource, axis: ValueAxis) -> Slice:
@@ -108,7 +108,7 @@ def slice_of(source: PageSource, axis: ValueAxis) -> Slice:
     by_position: dict[float, list[float]] = defaultdict(list)
     for row, position in placed:
         by_position[position].append(row.score or 0.0)
-    means = tuple((place, group_of("", by_position[place])) for place in sorted(by_position))
+    means = tuple((place, mean_score("", by_position[place])) for place in sorted(by_position))
     wanted = len(means) <= _MAX_MEANS and len(placed) > len(means)
     rows, positions = tuple(row for row, _ in placed), tuple(place for _, place in placed)
     return Slice(axis, rows, positions, means if wanted else ())
@@ -148,7 +148,7 @@ def _trials(placed: Sequence[tuple[TrialRow, float]], marker: Layout, name: str)
     return draw.trial_points([row for row, _ in placed], (x for _, x in placed), marker, name=name)
 
 
-def _means(means: Sequence[tuple[float, Group]]) -> Trace:
+def _means(means: Sequence[tuple[float, MeanScore]]) -> Trace:
     return draw.points(
         (place for place, _ in means),
         (group.mean for _, group in means),
@@ -201,7 +201,7 @@ class Pair:
 
     x: Bins
     y: Bins
-    cells: dict[tuple[int, int], Group]
+    cells: dict[tuple[int, int], MeanScore]
     shown: tuple[TrialRow, ...]
 
 
@@ -236,7 +236,7 @@ def pair_of(source: PageSource, x: Bins, y: Bins) -> Pair:
         if row.number in columns:
             scores[y.cell(place), columns[row.number]].append(row.score or 0.0)
             shown.append(row)
-    cells = {cell: group_of("", values) for cell, values in scores.items()}
+    cells = {cell: mean_score("", values) for cell, values in scores.items()}
     return Pair(x, y, cells, tuple(shown))
 
 
@@ -291,7 +291,7 @@ def _written(pair: Pair, is_max: bool) -> list[Layout]:
     return written
 
 
-def _cell_text(group: Group | None) -> str:
+def _cell_text(group: MeanScore | None) -> str:
     if group is None:
         return ""
     spread = f" ± {words.score_text(group.spread)}" if group.spread is not None else ""

@@ -10,8 +10,8 @@ import pytest
 from tests.report import latex_check
 from tests.report.texts import check
 from tuner.report.record import RunRecord
-from tuner.report.tabular.latex import latex_text, to_latex
-from tuner.report.tabular.tables import TableOptions, human_table
+from tuner.report.render import latex_text, to_latex
+from tuner.report.trials_table import TableOptions, trials_table
 
 DEFAULT = TableOptions()
 # What an S column takes: one number, perhaps with its uncertainty, or text in braces.
@@ -20,7 +20,7 @@ S_CELL = re.compile(rf"(\\bfseries )?({NUMBER}|\{{.*\}})|")
 
 
 def latex(record: RunRecord, options: TableOptions = DEFAULT) -> str:
-    found = to_latex(human_table(record, options))
+    found = to_latex(trials_table(record, options, for_paper=True))
     assert latex_check.problems(found) == []
     rows = latex_check.cells(found)
     assert {len(row) for row in rows} == {latex_check.num_columns(found)}
@@ -85,7 +85,7 @@ def test_counts_share_a_unit_with_three_digits_of_the_least(record: RunRecord) -
 
 
 def test_nothing_to_show_is_a_table_all_the_same(record: RunRecord) -> None:
-    found = to_latex(human_table(dataclasses.replace(record, rows=()), DEFAULT))
+    found = to_latex(trials_table(dataclasses.replace(record, rows=()), DEFAULT))
     assert latex_check.problems(found) == []
 
 

@@ -4,11 +4,10 @@ import pytest
 
 from tuner.errors import InputError
 from tuner.experiment.trial import TrialState
-from tuner.report import summary
+from tuner.report import render, summary
 from tuner.report.record import RunRecord
-from tuner.report.tabular import render
-from tuner.report.tabular.filters import Bound, bound_of, narrowed
-from tuner.report.tabular.tables import TableOptions, human_table
+from tuner.report.trial_fields import Bound, bound_of, narrowed
+from tuner.report.trials_table import TableOptions, trials_table
 
 
 def numbers(record: RunRecord, *bounds: Bound) -> list[int]:
@@ -42,7 +41,7 @@ def test_counts_and_summary_are_those_of_what_is_left(record: RunRecord) -> None
 
 def test_the_table_says_what_was_left_out(record: RunRecord) -> None:
     found = narrowed(record, [Bound("score", 0.2, is_upper=False)])
-    text = render.to_text(human_table(found, TableOptions()), width=80)
+    text = render.to_text(trials_table(found, TableOptions()), width=80)
     assert "5 outside score ≥ 0.2" in text
 
 

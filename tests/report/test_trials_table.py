@@ -11,20 +11,19 @@ import pytest
 from tests.report.texts import check
 from tuner.errors import InputError
 from tuner.experiment.trial import TrialState
-from tuner.report import summary
+from tuner.report import render, summary
 from tuner.report.record import RunRecord
-from tuner.report.tabular import formats, render
-from tuner.report.tabular.tables import TableOptions, full_table, human_table
+from tuner.report.trials_table import TableOptions, every_trial, to_json, trials_table
 
 EVERYTHING = TableOptions()
 
 
 def text(record: RunRecord, options: TableOptions = EVERYTHING, width: int = 80) -> str:
-    return render.to_text(human_table(record, options), width=width)
+    return render.to_text(trials_table(record, options), width=width)
 
 
 def numbers(record: RunRecord, options: TableOptions) -> list[int]:
-    return [row.number for row in human_table(record, options).rows]
+    return trials_table(record, options).values("trial")
 
 
 def test_the_text_table(record: RunRecord) -> None:
@@ -45,19 +44,19 @@ def test_the_text_table_with_failures_only(record: RunRecord) -> None:
 
 
 def test_markdown(record: RunRecord) -> None:
-    table = human_table(record, EVERYTHING)
+    table = trials_table(record, EVERYTHING)
     check(
         "table.md",
-        f"{formats.to_markdown(table)}\n{summary.to_markdown(summary.summarize(record))}",
+        f"{render.to_markdown(table)}\n{summary.to_markdown(summary.summarize(record))}",
     )
 
 
 def test_csv(record: RunRecord) -> None:
-    check("table.csv", formats.to_csv([full_table(record, EVERYTHING)]))
+    check("table.csv", render.to_csv(every_trial(record, EVERYTHING)))
 
 
 def test_json(record: RunRecord) -> None:
-    found = formats.to_json(full_table(record, TableOptions(top=2)))
+    found = to_json(record, TableOptions(top=2))
     check("table.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
 
 
@@ -76,16 +75,15 @@ def test_every_trial_is_shown_or_said_to_be_left_out(record: RunRecord) -> None:
 
 
 def test_json_and_csv_hold_every_trial(record: RunRecord) -> None:
-    table = full_table(record, EVERYTHING)
-    assert len(formats.to_json(table)["trials"]) == len(record.rows)
-    lines = list(csv.reader(io.StringIO(formats.to_csv([table]))))
+    assert len(to_json(record, EVERYTHING)["trials"]) == len(record.rows)
+    lines = list(csv.reader(io.StringIO(render.to_csv(every_trial(record, EVERYTHING)))))
     assert len(lines) == len(record.rows) + 1
 
 
 def test_several_experiments_share_one_csv(record: RunRecord) -> None:
     other = dataclasses.replace(record, name="other", value_names=("model.depth",))
     options = TableOptions(top=1)
-    found = formats.to_csv([full_table(record, options), full_table(other, options)])
+    found = render.to_csv(every_trial(record, options), every_trial(other, options))
     head, first, second = csv.reader(io.StringIO(found))
     assert head[0] == "experiment"
     assert [first[0], second[0]] == ["grid", "other"]
@@ -94,7 +92,7 @@ def test_several_experiments_share_one_csv(record: RunRecord) -> None:
 
 def test_columns_are_chosen_in_order_by_full_or_short_name(record: RunRecord) -> None:
     options = TableOptions(columns=("score", "depth", "training.learning_rate"))
-    assert [c.name for c in human_table(record, options).columns] == [
+    assert [c.name for c in trials_table(record, options).columns] == [
         "score",
         "model.depth",
         "training.learning_rate",
@@ -104,7 +102,7 @@ def test_columns_are_chosen_in_order_by_full_or_short_name(record: RunRecord) ->
 @pytest.mark.parametrize("options", [TableOptions(columns=("dept",)), TableOptions(sort="dept")])
 def test_an_unknown_column_names_the_nearest(record: RunRecord, options: TableOptions) -> None:
     with pytest.raises(InputError, match="did you mean depth"):
-        human_table(record, options)
+        trials_table(record, options)
 
 
 def test_sorting(record: RunRecord) -> None:
@@ -136,7 +134,7 @@ def test_a_reason_cannot_break_out_of_its_line(record: RunRecord) -> None:
     rows = list(record.rows)
     rows[7] = dataclasses.replace(rows[7], reason="\x1b[2Jbad\u202e | <script>\nmore")
     found = dataclasses.replace(record, rows=tuple(rows))
-    for rendered in (text(found), formats.to_markdown(human_table(found, EVERYTHING))):
+    for rendered in (text(found), render.to_markdown(trials_table(found, EVERYTHING))):
         assert "\x1b" not in rendered
         assert "\u202e" not in rendered
         assert "more" not in rendered
@@ -154,5 +152,5 @@ def test_the_state_is_shown_where_it_is_news(record: RunRecord) -> None:
 def test_parameters_multiply_adds_seconds_and_epochs_are_among_the_columns(
     record: RunRecord,
 ) -> None:
-    names = [column.name for column in human_table(record, EVERYTHING).columns]
+    names = [column.name for column in trials_table(record, EVERYTHING).columns]
     assert {"parameters", "macs", "train_seconds", "epochs"} <= set(names)

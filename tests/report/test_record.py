@@ -10,7 +10,7 @@ import pytest
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import TrialRow
-from tuner.report.ranking import rank
+from tuner.report.record import rank
 
 COMPLETED = TrialState.COMPLETED
 

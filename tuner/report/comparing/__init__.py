@@ -1,1 +1,0 @@
-"""Experiments, groups and trials side by side."""

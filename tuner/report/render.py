@@ -1,0 +1,382 @@
+"""A table in each format: for a terminal, for Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.ledger.table import to_csv as csv_text
+from tuner.report import words
+from tuner.report.table import COUNT, SECONDS, TIED, Column, MeanScore, Table, is_number
+
+Style = Callable[[str, str], str]  # (text, role) → text; roles: title, head, best, dim, bad
+
+_GAP = "  "
+_UNLIMITED = 1_000_000
+_SHORTEST = 8  # of a column that has to give way
+
+
+def plain(text: str, role: str) -> str:
+    """No colours: for pipes, files and tests."""
+    return text
+
+
+def finite(value: Any) -> Any:
+    """A tree of plain values in which NaN and infinities, unknown to JSON, are None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+# ---------------------------------------------------------------------- terminal
+
+
+def to_text(*tables: Table, width: int, style: Style = plain) -> str:
+    """Tables one below the other with title and notes, at most `width` wide."""
+    return "\n\n".join("\n".join(_text_lines(t, width, style)).rstrip() for t in tables) + "\n"
+
+
+def grid_lines(
+    table: Table,
+    *,
+    width: int = _UNLIMITED,
+    style: Style = plain,
+    indent: str = "",
+    rule: bool = True,
+) -> list[str]:
+    """Head and rows only, for a text that has its own words around them."""
+    layout = _laid_out(table, width - len(indent))
+    return [indent + line for line in _grid(table, layout, width - len(indent), style, rule)]
+
+
+def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """A paragraph in lines; tied words and commands between backticks stay in one piece."""
+    tied = re.sub("`[^`]*`", lambda found: found[0].replace(" ", TIED), text)
+    lines = textwrap.wrap(
+        words.printable(tied, keep=TIED), width, subsequent_indent=indent, break_on_hyphens=False
+    )
+    return [untied(line) for line in lines] or [""]
+
+
+def clipped(text: str, width: int) -> str:
+    """The text in at most so many columns of a terminal."""
+    if words.width(text) <= width:
+        return text
+    while words.width(text) >= width and text:
+        text = text[:-1]
+    return text + "…"
+
+
+def _text_lines(table: Table, width: int, style: Style) -> list[str]:
+    layout = _laid_out(table, width)
+    space = [""] if table.stands_alone else []
+    lines = [style(line, "title") for line in wrapped(table.title, width, "  ")]
+    if table.rows:
+        lines += [style(line, "dim") for line in wrapped(table.about, width) if line]
+        lines += [*space, *_grid(table, layout, width, style), *space]
+    else:
+        lines += space
+    notes = list(table.notes)
+    if table.rows and len(layout) < len(table.columns):
+        gone = ", ".join(c.title for i, c in enumerate(table.columns) if i not in layout)
+        notes.append(f"Not shown at this width: {gone} (see --columns, -f csv).")
+    indent = "" if table.stands_alone else "  "
+    for note in [*notes, *_left_out(table)]:
+        lines += [style(line, "dim") for line in wrapped(note, width, indent)]
+    if table.unranked:
+        lines += ["", style("Not ranked", "head")]
+        lines += [style(clipped(line, width), "bad") for line in table.unranked]
+    return lines
+
+
+def _laid_out(table: Table, width: int) -> dict[int, int]:
+    """How wide each column is that fits, by its place.
+
+    Columns with the highest rank go first, those with none never: names are cut instead.
+    """
+    rows = table.texts()
+    widths = {
+        place: max(words.width(text) for text in (column.title, *(row[place] for row in rows)))
+        for place, column in enumerate(table.columns)
+    }
+
+    def over() -> int:
+        return sum(widths.values()) + len(_GAP) * (len(widths) - 1) - width
+
+    while widths and over() > 0:
+        worst = max(reversed(widths), key=lambda place: table.columns[place].rank)
+        if table.columns[worst].rank == 0:
+            break
+        del widths[worst]
+    for place, wide in widths.items():
+        if table.columns[place].shrinks and over() > 0:
+            widths[place] = max(min(wide, _SHORTEST), wide - over())
+    return widths
+
+
+def _grid(
+    table: Table, layout: Mapping[int, int], width: int, style: Style, rule: bool = True
+) -> list[str]:
+    columns = [(place, table.columns[place], wide) for place, wide in layout.items()]
+
+    def line(texts: Sequence[str], row: Sequence[Any] = (), role: str = "") -> str:
+        cells = [_padded(texts[place], wide, column) for place, column, wide in columns]
+        roles = [c.role(row[place]) if row and c.role else "" for place, c, _ in columns]
+        whole = clipped(_GAP.join(cells).rstrip(), width)
+        if any(roles) and words.width(_GAP.join(cells)) <= width:
+            return _GAP.join(map(style, cells, roles)).rstrip()
+        return style(whole, role) if role else whole
+
+    lines = []
+    if any(column.title for column in table.columns):
+        lines.append(line([column.title for column in table.columns], role="head"))
+        if rule:
+            lines.append(style(_GAP.join("─" * wide for wide in layout.values())[:width], "dim"))
+    for place, texts in enumerate(table.texts()):
+        role = "best" if place in table.marked else ""
+        lines.append(line(texts, table.rows[place], role))
+    return lines
+
+
+def _padded(text: str, width: int, column: Column) -> str:
+    text = clipped(text, width)
+    blank = " " * (width - words.width(text))
+    return blank + text if column.numeric else text + blank
+
+
+def _left_out(table: Table) -> list[str]:
+    return [f"Left out: {table.left_out}."] if table.left_out else []
+
+
+def untied(text: str) -> str:
+    """The text with plain spaces."""
+    return text.replace(TIED, " ")
+
+
+# ---------------------------------------------------------------------- Markdown
+
+
+def to_markdown(*tables: Table) -> str:
+    """Tables for a document, with every column."""
+    return "\n\n".join(_markdown(table).rstrip() for table in tables) + "\n"
+
+
+def _markdown(table: Table) -> str:
+    escaped = words.markdown_text
+    lines = [f"**{escaped(table.title)}**", ""]
+    if table.about:
+        lines += [escaped(table.about), ""]
+    if table.rows or table.about:
+        lines.append(_piped([escaped(column.title) for column in table.columns]))
+        lines.append(_piped(["---:" if column.numeric else "---" for column in table.columns]))
+    for place, texts in enumerate(table.texts()):
+        strong = "**" if table.stands_alone and place in table.marked else ""
+        lines.append(_piped([f"{strong}{escaped(t)}{strong}" if t else "" for t in texts]))
+    if table.rows or table.about:
+        lines.append("")
+    mark = "" if table.stands_alone else "- "
+    lines += [mark + escaped(untied(note)) for note in (*table.notes, *_left_out(table))]
+    lines += [f"- {escaped(line)}" for line in table.unranked]
+    return "\n".join(lines)
+
+
+def _piped(texts: Sequence[str]) -> str:
+    return f"| {' | '.join(texts)} |"
+
+
+# ---------------------------------------------------------------------- CSV
+
+# Beside those that every CSV file of ours guards: full-width ones are formulas in some countries.
+_MORE_FORMULA_STARTS = ("\n", "＝", "＋", "－", "＠")
+
+
+def to_csv(*tables: Table) -> str:
+    """One header and one line per row; several experiments get a column of their own."""
+    names = list(dict.fromkeys(column.name for table in tables for column in table.columns))
+    lines: list[list[Any]] = []
+    for table in tables:
+        first = [] if len(tables) == 1 else [table.name]
+        for row in table.rows:
+            cells = {column.name: value for column, value in zip(table.columns, row, strict=True)}
+            lines.append([*first, *(cells.get(name) for name in names)])
+    heads = names if len(tables) == 1 else ["experiment", *names]
+    return csv_text([_clean(h) for h in heads], ([_clean(cell) for cell in line] for line in lines))
+
+
+def _clean(cell: Any) -> Any:
+    """A cell whose text is only text: a spreadsheet shows it, and runs or turns round nothing."""
+    if not isinstance(cell, str):
+        return cell
+    text = words.printable(cell, keep="\n\t\r")
+    return f"'{text}" if text.startswith(_MORE_FORMULA_STARTS) else text
+
+
+# ---------------------------------------------------------------------- LaTeX
+
+_SPECIAL = {
+    **{character: f"\\{character}" for character in "{}$&#%_"},
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}",
+    '"': r"\char34{}",  # a shorthand of babel in some languages
+    "[": "{[}", "]": "{]}", "*": "{*}",  # after a line's end they would belong to it
+    "–": "--", "—": "---", "±": r"$\pm$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$",
+    "×": r"$\times$", "…": r"\ldots{}", "\N{REPLACEMENT CHARACTER}": "?",
+}  # fmt: skip
+_LIGATURES = re.compile("(?<=-)-|(?<=,),|(?<=')'")  # two hyphens would become a dash
+_NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?(?: \+- (\d+)(?:\.(\d+))?)?(?:e(-?\d+))?")
+_DAGGER = r"$^{\dagger}$"
+_SCALES = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
+
+_FLOAT = """\
+% Needs \\usepackage{booktabs} and \\usepackage{siunitx} in the preamble.
+\\begin{table}
+  \\centering
+  \\sisetup{separate-uncertainty = true, detect-weight = true, mode = text}"""
+
+
+def latex_text(text: str) -> str:
+    """Text that stays text in LaTeX, on one line."""
+    separated = _LIGATURES.sub(lambda found: "\x00" + found[0], words.printable(text))
+    return "".join("{}" if c == "\x00" else _SPECIAL.get(c, c) for c in separated)
+
+
+def to_latex(*tables: Table) -> str:
+    """For papers, with booktabs rules; a table that stands alone is a `table` environment.
+
+    In that siunitx aligns the numbers; the best score is bold, and has a dagger where it cannot be
+    told from the best. Spread is the standard deviation. Counts and seconds are scaled by the unit
+    in their head.
+    """
+    blocks = [_float(table) if table.stands_alone else _paragraph(table) for table in tables]
+    needs = [] if all(table.stands_alone for table in tables) else ["% \\usepackage{booktabs}"]
+    return "\n\n".join([*needs, *blocks]) + "\n"
+
+
+def _float(table: Table) -> str:
+    about = table.about.replace("score is", "The score is", 1)
+    label = re.sub(r"[^A-Za-z0-9.-]", "-", table.name)
+    begin, *inside, end = _tabular(table)
+    notes = [latex_text(untied(note)) for note in (*table.notes, *_left_out(table))]
+    if table.unsure:
+        told = "cannot be told from the best (interval and permutation test)."
+        notes.insert(0, f"{_DAGGER} {told}")
+    lines = [
+        _FLOAT,
+        f"  \\caption{{{latex_text(f'{table.title}. {about}.')}}}",
+        f"  \\label{{tab:{label}}}",
+        f"  {begin}",
+        *(f"    {line}" for line in inside),
+        f"  {end}",
+        *(f"  \\par\\smallskip\\footnotesize {note}" for note in notes),
+        r"\end{table}",
+    ]
+    return "\n".join(lines)
+
+
+def _paragraph(table: Table) -> str:
+    lines = [f"\\paragraph{{{latex_text(table.title)}}}", *(_tabular(table) if table.rows else [])]
+    lines += [f"\\par {latex_text(untied(note))}" for note in (*table.notes, *_left_out(table))]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One column: its letter in the preamble, its head and its cells."""
+
+    format: str
+    head: str
+    cells: Sequence[str]
+
+
+def _tabular(table: Table) -> list[str]:
+    parts = [_part(column, place, table) for place, column in enumerate(table.columns)]
+    rows = [[part.head for part in parts], *zip(*(part.cells for part in parts), strict=True)]
+    head, *lines = [f"{' & '.join(row)} \\\\" for row in rows]
+    return [
+        f"\\begin{{tabular}}{{{''.join(part.format for part in parts)}}}",
+        *(r"\toprule", head, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}"),
+    ]
+
+
+def _part(column: Column, place: int, table: Table) -> _Part:
+    values = [row[place] for row in table.rows]
+    if not column.numeric or not table.stands_alone:
+        cells = [_minus(latex_text(column.text(value))) for value in values]
+        return _Part("r" if column.numeric else "l", latex_text(column.title), cells)
+    unit, texts = _written(column, values)
+    head = f"{{{latex_text(column.title + unit)}}}"
+    cells = [text if _NUMBER.fullmatch(text) else f"{{{latex_text(text)}}}" for text in texts]
+    if column.name != "score":
+        return _Part(_format(texts), head, cells)
+    cells = [rf"\bfseries {c}" if i in table.marked else c for i, c in enumerate(cells)]
+    if not table.unsure:
+        return _Part(_format(texts), head, cells)
+    # The dagger has a column of its own, so that the numbers stay aligned.
+    both = [f"{c} & {_DAGGER if i in table.unsure else ''}".rstrip() for i, c in enumerate(cells)]
+    return _Part(f"{_format(texts)}@{{\\,}}l", f"{head} &", both)
+
+
+def _minus(cell: str) -> str:
+    """A number's sign as a minus, not as a hyphen."""
+    return re.sub(r"(^|\{\[\}|, )-(?=\d)", r"\1$-$", cell)
+
+
+def _written(column: Column, values: Sequence[Any]) -> tuple[str, list[str]]:
+    """The unit for the head, and every value as siunitx reads it."""
+    if column.unit == SECONDS:
+        return " (s)", [_plain(value, lambda x: f"{x:.1f}") for value in values]
+    if column.unit != COUNT:
+        return "", [_written_as(column, value) for value in values]
+    numbers = [abs(value) for value in values if is_number(value) and math.isfinite(value)]
+    largest = max(numbers, default=0.0)
+    unit, scale = next((s for s in _SCALES if largest >= s[1]), ("", 1.0))
+    least = min((n for n in numbers if n), default=1.0) / scale
+    digits = min(4, max(0, 2 - math.floor(math.log10(least)))) if unit else 0
+    head = f" ({unit})" if unit else ""
+    return head, [_plain(value, lambda x: f"{x / scale:.{digits}f}") for value in values]
+
+
+def _written_as(column: Column, value: Any) -> str:
+    if not isinstance(value, MeanScore):
+        return _plain(value, column.text)
+    mean = _plain(value.mean, words.score_text)
+    spread = _plain(value.spread, words.score_text)
+    # Uncertainties have no exponent of their own: a far smaller or larger one is written out.
+    if "e" in mean or not _NUMBER.fullmatch(spread):
+        return mean
+    return f"{mean} +- {value.spread:.4f}"
+
+
+def _plain(value: Any, text: Callable[[float], str]) -> str:
+    """A number's text with a plain exponent; anything else as it stands in other tables."""
+    if value is None:
+        return words.NOTHING
+    if not is_number(value) or not math.isfinite(value):
+        return words.value_text(value)
+    mantissa, mark, exponent = text(value).partition("e")
+    return f"{mantissa}e{int(exponent)}" if mark else mantissa
+
+
+def _format(texts: Sequence[str]) -> str:
+    """siunitx' column type with room for the widest of each part of a number."""
+    found = [match.groups() for text in texts if (match := _NUMBER.fullmatch(text))]
+    if not found:
+        return "c"
+    sign = "-" if any(parts[0] for parts in found) else ""
+    whole = max(len(parts[1]) for parts in found)
+    decimals = max(len(parts[2] or "") for parts in found)
+    spreads = [((p[3] or "") + (p[4] or "")).lstrip("0") or "0" for p in found if p[3]]
+    uncertainty = f"({max(map(len, spreads))})" if spreads else ""
+    powers = [parts[5] for parts in found if parts[5]]
+    minus = "-" if any(power.startswith("-") for power in powers) else ""
+    digits = max((len(power.lstrip("-")) for power in powers), default=0)
+    exponent = f"e{minus}{digits}" if powers else ""
+    return f"S[table-format={sign}{whole}.{decimals}{uncertainty}{exponent}]"

@@ -1,1 +1,0 @@
-"""Results as tables: which columns and lines, and each text format."""

@@ -1,0 +1,226 @@
+"""What can be asked of a trial: each field's column, how it is read, and bounds on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from tuner.errors import InputError, Problem, nearest
+from tuner.experiment.trial import TrialState
+from tuner.report import words
+from tuner.report.record import RunRecord
+from tuner.report.table import COUNT, SECONDS, Column, is_number
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column, and how its value is read from a trial, or from a group of trials.
+
+    One that `is_shown` stands in a table where it tells rows apart; a value that all rows share is
+    named below it where `is_news` says so.
+    """
+
+    column: Column
+    value: Callable[[Any], Any]
+    is_shown: bool = True
+    is_news: Callable[[Any], bool] = bool
+
+    @property
+    def name(self) -> str:
+        """The full name."""
+        return self.column.name
+
+
+def _never(value: Any) -> bool:
+    return False
+
+
+def _always(value: Any) -> bool:
+    return True
+
+
+def trial_fields(record: RunRecord) -> list[Field]:
+    """All fields in the order of trials.csv."""
+    short = words.short_names(record.value_names)
+    seconds = words.seconds_text
+    is_replicated = any(row.replicate for row in record.rows)
+    return [
+        _fact("trial", "trial", attribute="number"),
+        Field(
+            Column("state", "state", str.lower, numeric=False, rank=2),
+            attrgetter("state.value"),
+            is_news=lambda state: bool(state != "completed"),
+        ),
+        _fact("score", "score", words.score_text),
+        _fact("epochs", "epochs", rank=6, is_news=_always),
+        *(_value_field(name, words.printable(short[name]), record) for name in record.value_names),
+        _fact("replicate", "replicate", rank=3, is_shown=is_replicated),
+        _fact("seed", "seed", rank=12, is_shown=False),
+        *map(_metric_field, record.metric_names),
+        _fact("parameters", "params", words.count_text, rank=5, unit=COUNT, is_news=_always),
+        _fact("macs", "MACs", words.count_text, rank=7, unit=COUNT, is_news=_always),
+        _fact("train_seconds", "train", seconds, rank=4, unit=SECONDS),
+        _fact("compile_seconds", "compile", seconds, rank=9, unit=SECONDS, is_shown=False),
+        Field(
+            Column("reason", "reason", words.first_line, numeric=False, rank=11),
+            attrgetter("reason"),
+            is_shown=False,
+        ),
+    ]
+
+
+def telling_fields(
+    known: Sequence[Field], rows: Sequence[Any]
+) -> tuple[list[Field], list[tuple[str, str]]]:
+    """The fields that tell rows apart, and of the others title and text, where that is news."""
+    chosen: list[Field] = []
+    same: list[tuple[str, str]] = []
+    for field in known:
+        if not field.is_shown:
+            continue
+        if field.name in ("trial", "score", "n") or len(rows) < 2 or _varies(field, rows):
+            chosen.append(field)
+        elif field.is_news(value := field.value(rows[0])):
+            same.append((field.column.title, field.column.text(value)))
+    return chosen, same
+
+
+def field_named(known: Sequence[Field], name: str, option: str) -> Field:
+    """The field of a full name, a title or a name's unambiguous last part.
+
+    Raises:
+        InputError: there is no such field.
+    """
+    by_name = {f.column.title: f for f in known} | {f.name: f for f in known}
+    if name in by_name:
+        return by_name[name]
+    guess = nearest(name, by_name)
+    raise InputError(
+        Problem(
+            "there is no such column",
+            where=option,
+            received=name,
+            expected=", ".join(words.printable(field.name) for field in known),
+            mend=f"did you mean {guess}?" if guess else "",
+        )
+    )
+
+
+def fields_named(known: Sequence[Field], names: Iterable[str], option: str) -> list[Field]:
+    """The same for several names, each field once."""
+    return list({f.name: f for f in (field_named(known, name, option) for name in names)}.values())
+
+
+def _fact(
+    name: str,
+    title: str,
+    text: Callable[[Any], str] = str,
+    *,
+    rank: int = 0,
+    unit: str = "",
+    attribute: str = "",
+    is_shown: bool = True,
+    is_news: Callable[[Any], bool] = _never,
+) -> Field:
+    """A number that every trial has under this name."""
+    column = Column(name, title, text, rank=rank, unit=unit)
+    return Field(column, attrgetter(attribute or name), is_shown, is_news)
+
+
+def _value_field(name: str, title: str, record: RunRecord) -> Field:
+    kinds = {type(row.value(name)) for row in record.rows}
+    numeric = kinds <= {int, float, type(None)}
+    column = Column(name, title, words.value_text, numeric=numeric, rank=1)
+    return Field(column, lambda row: row.value(name), is_news=_always)
+
+
+def _metric_field(name: str) -> Field:
+    """The last epoch's; the ones of validation are shown."""
+    of_validation = name.startswith("val_")
+    rank = 8 if of_validation else 10
+    column = Column(name, words.printable(name), words.score_text, rank=rank)
+    return Field(column, lambda row: row.metrics.get(name), of_validation, _never)
+
+
+def _varies(field: Field, rows: Sequence[Any]) -> bool:
+    values = map(field.value, rows)
+    first = next(values)
+    return any(value != first for value in values)
+
+
+# ---------------------------------------------------------------------- bounds
+
+
+@dataclass(frozen=True)
+class Bound:
+    """`name` must be at least (at most, if `is_upper`) `value`; both ends are allowed."""
+
+    name: str
+    value: float
+    is_upper: bool
+
+    @property
+    def option(self) -> str:
+        """What a person types for it."""
+        return "--max" if self.is_upper else "--min"
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value is a number on the right side; nothing and NaN are not."""
+        if not is_number(value):
+            return False
+        return bool(value <= self.value if self.is_upper else value >= self.value)
+
+
+def bound_of(text: str, *, is_upper: bool) -> Bound:
+    """The bound of `NAME=VALUE`.
+
+    Raises:
+        InputError: it has no name, or its value is no number.
+    """
+    name, _, value = text.partition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if name.strip() and not math.isnan(number):
+        return Bound(name.strip(), number, is_upper)
+    raise InputError(
+        Problem(
+            "this is no bound",
+            where="--max" if is_upper else "--min",
+            received=words.printable(text),
+            expected="NAME=NUMBER, as score=0.4 or parameters=1e6",
+        )
+    )
+
+
+def narrowed(record: RunRecord, bounds: Sequence[Bound]) -> RunRecord:
+    """The record with only those trials whose values lie within all bounds.
+
+    Trials without a number in such a field are outside: what has failed has no score.
+
+    Raises:
+        InputError: there is no such field.
+    """
+    if not bounds:
+        return record
+    known = trial_fields(record)
+    rows, parts = record.rows, [record.filtered_by] if record.filtered_by else []
+    for bound in bounds:
+        field = field_named(known, bound.name, bound.option)
+        rows = tuple(row for row in rows if bound.allows(field.value(row)))
+        sign = "≤" if bound.is_upper else "≥"
+        parts.append(f"{field.column.title} {sign} {words.value_text(bound.value)}")
+    counts = Counter(row.state for row in rows)
+    return dataclasses.replace(
+        record,
+        rows=rows,
+        counts={state: counts[state] for state in TrialState},
+        outside=record.outside + len(record.rows) - len(rows),
+        filtered_by=words.joined(parts),
+    )
