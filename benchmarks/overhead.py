@@ -46,6 +46,7 @@ def run_instantly(trials: int, epochs: int) -> float:
     from tuner.ledger.ledger import Ledger
     from tuner.ledger.table import TrialsCsv
     from tuner.models import Cost
+    from tuner.search import Search
 
     experiment = parse_experiment(MANY.format(trials=trials, epochs=epochs), "many.yaml")
     with (
@@ -53,10 +54,9 @@ def run_instantly(trials: int, epochs: int) -> float:
         Ledger.create_or_open(Path(folder) / "ledger.sqlite", "many") as ledger,
     ):
         scheduler = make_scheduler(
-            experiment,
+            Search(experiment, "data:1"),
             ledger,
             InstantPool(),
-            fingerprint="data:1",
             csv=TrialsCsv(Path(folder) / "trials.csv", ledger),
             cost=lambda trial: Cost(1, 1, 1),
             listener=lambda event: None,

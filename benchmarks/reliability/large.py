@@ -51,7 +51,7 @@ from tuner.execution.past import read_past
 from tuner.execution.queue import TrialQueue
 from tuner.experiment.experiment import load_experiment
 from tuner.ledger.ledger import Ledger
-from tuner.search import make_method
+from tuner.search import Search
 experiment = load_experiment(sys.argv[1])
 fingerprint = check(experiment.data, None).fingerprint
 with Ledger.create_or_open(Path(sys.argv[2]), "large") as ledger:
@@ -59,9 +59,8 @@ with Ledger.create_or_open(Path(sys.argv[2]), "large") as ledger:
     mark_current(experiment, fingerprint, ledger)
     ledger.counts()
     counted = time.perf_counter()
-    method = make_method(experiment)
-    past = read_past(experiment, method, fingerprint, ledger)
-    queue = TrialQueue(experiment, method, past, fingerprint)
+    search = Search(experiment, fingerprint)
+    queue = TrialQueue(search, read_past(search, ledger))
     assert not queue.is_empty()
     ledger.advance(queue.position)  # as a run does at its end
     print(counted - begun, time.perf_counter() - counted)

@@ -73,6 +73,7 @@ def run(folder: Path, trials: int, epochs: int, every: int, trace: bool) -> dict
     from tuner.ledger.ledger import Ledger
     from tuner.ledger.table import TrialsCsv
     from tuner.models import Cost
+    from tuner.search import Search
 
     experiment = parse_experiment(EXPERIMENT.format(rates=trials // 10, epochs=epochs), "many.yaml")
     record = Record(every)
@@ -93,10 +94,9 @@ def run(folder: Path, trials: int, epochs: int, every: int, trace: bool) -> dict
     with Ledger.create_or_open(folder / "ledger.sqlite", "many") as ledger:
         csv = TrialsCsv(folder / "trials.csv", ledger)
         scheduler = make_scheduler(
-            experiment,
+            Search(experiment, "data:1"),
             ledger,
             InstantPool(),
-            fingerprint="data:1",
             csv=csv,
             cost=lambda trial: Cost(1, 1, 1),
             listener=listener,

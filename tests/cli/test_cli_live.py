@@ -16,6 +16,7 @@ from tuner.execution.messages import (
     EpochEnded,
     Notice,
     RunStarted,
+    TrialCompiled,
     TrialEnded,
     TrialProgress,
     TrialStarted,
@@ -23,6 +24,7 @@ from tuner.execution.messages import (
 )
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
+from tuner.ledger.estimate import Estimate, StructureTime
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -192,11 +194,28 @@ def test_a_trial_that_waits_keeps_its_curve_and_may_be_the_best() -> None:
 def test_epochs_that_a_lost_worker_had_trained_count_once() -> None:
     progress, clock = started()
     progress.take(RunStarted("grid", 2, 0, 2, 1, "r", 9))
-    trained(progress, 1, [0.1, 0.2])
-    trained(progress, 1, [0.1, 0.2, 0.3])
-    clock.now += 3
-    # Three epochs in 3 s; six of this trial and nine of the other are left.
+    for epochs in (2, 3):
+        progress.take(TrialStarted(1, 1, {}, 0, 9, "s", False))
+        for epoch in range(1, epochs + 1):
+            clock.now += 1
+            progress.take(EpochEnded(1, 1, epoch, 9, {"val_accuracy": 0.1}, 1.0))
+    # An epoch takes 1 s; six of this trial and nine of the other are left.
     assert progress.seconds_left == pytest.approx(15)
+
+
+def test_time_left_weighs_epochs_by_their_structure() -> None:
+    progress, clock = started()
+    small, large = StructureTime(1, 9, multiply_adds=10), StructureTime(1, 9, multiply_adds=100)
+    estimate = Estimate(1, {"small": small, "large": large})
+    progress.take(RunStarted("grid", 2, 0, 2, 1, "r", 9, estimate=estimate))
+    progress.take(TrialStarted(1, 1, {}, 0, 9, "small", True))
+    clock.now += 5
+    progress.take(TrialCompiled(1, 1, 5.0))
+    for epoch in (1, 2, 3):
+        clock.now += 1
+        progress.take(EpochEnded(1, 1, epoch, 9, {}, 1.0))
+    # Six epochs of 1 s are left, and nine of 10 s after another 5 s of compiling.
+    assert progress.seconds_left == pytest.approx(6 + 90 + 5)
 
 
 def test_stopped_trials_are_counted_and_their_last_reason_shown() -> None:

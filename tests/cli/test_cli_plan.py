@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tuner.cli.measuring import measured_text
+from tuner.cli.plan import measured_text
 from tuner.cli.run import say_how_it_ended
 from tuner.data.images import check
-from tuner.execution.estimate.estimating import networks_of
-from tuner.execution.estimate.measuring import Measured
-from tuner.execution.estimate.speeds import Speed, SpeedRecord, Start, this_machine
-from tuner.execution.estimate.timing import TimeEstimate
-from tuner.execution.estimate.workload import Past, workload_of
+from tuner.execution.estimate import Here, networks_of, remaining_work
 from tuner.execution.messages import RunEnded
+from tuner.execution.rehearsal import Measured
+from tuner.execution.speeds import SpeedRecord
 from tuner.experiment.experiment import load_experiment
+from tuner.ledger.estimate import Estimate, StructureTime
+from tuner.search import Search
 
 TEXT = """\
 name: tiny
@@ -54,49 +53,31 @@ def tiny(tmp_path: Path) -> Path:
     return path
 
 
-def keep_speeds(record: SpeedRecord, path: Path, number: int) -> None:
-    """Steps of 2 seconds, images of 0.01, compiling in 10, for the first structures of a file."""
+def networks_in(path: Path):
     experiment = load_experiment(path)
-    work = workload_of(experiment, "x", Past())
-    networks = networks_of(experiment, work, check(experiment.data, None))
-    machine, at = this_machine(os.environ), datetime(2026, 1, 1, tzinfo=UTC).isoformat()
-    speeds = [
-        Speed(
-            machine=machine,
-            device="CPU",
-            sharing=1,
-            backend="tensorflow",
-            precision="float32",
-            family=network.family,
-            structure=key,
-            image_shape=network.image_shape,
-            num_classes=network.num_classes,
-            batch_size=network.batch_size,
-            parameters=network.parameters,
-            macs=network.macs,
-            step_seconds=2.0,
-            image_seconds=0.01,
-            epoch_seconds=0.0,
-            trial_seconds=0.0,
-            compile_seconds=10.0,
-            spread=0.05,
-            epochs=4,
-            measured_at=at,
-        )
-        for key, network in list(networks.items())[:number]
-    ]
-    record.add(speeds, [Start(machine, "tensorflow", "CPU", 5.0, at)])
+    search = Search(experiment)
+    return networks_of(search, remaining_work(search), check(experiment.data, None))
+
+
+def keep_speeds(record: SpeedRecord, path: Path, number: int) -> None:
+    """Epochs of 21 seconds, compiling in 10, for the first structures of a file."""
+    here, times = Here(1, 0, os.environ), {"epoch_seconds": 21.0, "compile_seconds": 10.0}
+    record.add(
+        here.speed(load_experiment(path), network, device="CPU", start_seconds=5.0, **times)
+        for network in list(networks_in(path).values())[:number]
+    )
 
 
 def test_an_unknown_time_says_how_to_know_it(tuner, tiny, record, tmp_path):
     assert tuner("plan", tiny, "--results", tmp_path).out == UNKNOWN
+    assert json.loads(tuner("plan", tiny, "--results", tmp_path, "--json").out)["time"] is None
 
 
-def test_a_known_time_has_a_range_and_a_basis(tuner, tiny, record, tmp_path):
+def test_a_known_time_has_a_basis(tuner, tiny, record, tmp_path):
     keep_speeds(record, tiny, 2)
-    # 5 start + 2 x 10 compile + 4 trials x 2 epochs x (10 x 2 + 100 x 0.01) = 193 seconds
+    # 5 start + 2 x 10 compile + 4 trials x 2 epochs x 21 = 193 seconds
     lines = tuner("plan", tiny, "--results", tmp_path).out.splitlines()
-    assert lines[2:4] == ["  about 3m 15s (2m 40s to 3m 50s)", "    measured: all 2 structures"]
+    assert lines[2:4] == ["  about 3m 15s", "    measured: all 2 structures"]
     found = json.loads(tuner("plan", tiny, "--results", tmp_path, "--json").out)["time"]
     assert found["seconds"] == pytest.approx(193)
     assert (found["measured"], found["scaled"], found["workers"]) == (2, 0, 1)
@@ -151,7 +132,7 @@ def test_thousands_of_structures_are_not_all_worked_out(tuner, tmp_path):
     ("measured", "text"),
     [
         (Measured(0, 3), "ready; 3 structures to measure"),
-        ({}, "[1/3] resnet, 12.2M MACs, batch 50: compiled in 4.20s, 35 ms a step"),
+        ({}, "[1/3] resnet, 12.2M MACs, batch 50: compiled in 4.20s, 35.0s an epoch"),
         (
             {"reason": "ValueError: no\nmore"},
             "[1/3] resnet, 12.2M MACs, batch 50: not measured: ValueError: no",
@@ -160,12 +141,8 @@ def test_thousands_of_structures_are_not_all_worked_out(tuner, tmp_path):
 )
 def test_measuring_is_one_line_a_structure(tiny, measured, text):
     if isinstance(measured, dict):
-        experiment = load_experiment(tiny)
-        networks = networks_of(
-            experiment, workload_of(experiment, "x", Past()), check(experiment.data, None)
-        )
-        network = next(iter(networks.values()))
-        measured = Measured(1, 3, network, 4.2, 0.035, **measured)
+        network = next(iter(networks_in(tiny).values()))
+        measured = Measured(1, 3, network, 4.2, 35.0, **measured)
     assert measured_text(measured) == text
 
 
@@ -182,7 +159,7 @@ def test_measuring_is_one_line_a_structure(tiny, measured, text):
     ],
 )
 def test_a_run_says_how_far_off_its_estimate_was(seconds, is_most, text, capsys):
-    found = TimeEstimate(seconds, seconds, seconds, 1, 0, 0, 1, is_most)
+    found = Estimate(1, {"s": StructureTime(1, 1, epoch_seconds=seconds)}, is_most=is_most)
     ended = RunEnded("done", {}, None, 850.0, 4, found)
     say_how_it_ended(Path("r/x"), ended, "tuner run", quiet=False)
     assert capsys.readouterr().err.strip() == text

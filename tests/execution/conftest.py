@@ -27,6 +27,7 @@ from tuner.experiment.experiment import parse_experiment
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.table import TrialsCsv
 from tuner.models import Cost
+from tuner.search import Search
 
 GRID = """
 name: grid
@@ -137,10 +138,9 @@ class Bench:
             mark_current(experiment, "data:1", ledger)
             ledger.retry(retry)
             scheduler = make_scheduler(
-                experiment,
+                Search(experiment, "data:1"),
                 ledger,
                 self.pool,
-                fingerprint="data:1",
                 csv=TrialsCsv(self.folder / "trials.csv", ledger),
                 checkpoints=self.folder / "checkpoints",
                 cost=lambda trial: Cost(1, 2, 3),

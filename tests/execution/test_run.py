@@ -21,6 +21,7 @@ from tuner.execution.messages import TrialCompiled, TrialStarted, WorkerLost
 from tuner.execution.run import run_experiment
 from tuner.experiment.experiment import load_experiment
 from tuner.experiment.trial import TrialState
+from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import UNRANKED_STATES
 
 
@@ -192,8 +193,9 @@ def test_retry_leaves_alone_what_an_edit_has_left_behind(finished, tmp_path):
     path = folder / "tiny.yaml"
     edited = load_experiment(path, ["training.learning_rate=0.001"])
     ended = run_experiment(edited, results_dir=tmp_path / "results", retry=UNRANKED_STATES)
-    rows = tuner.open_results(tmp_path / "results" / "tiny").record.rows
-    diverged = [row for row in rows if row.state is TrialState.DIVERGED]
+    with Ledger.open_read_only(tmp_path / "results" / "tiny" / "ledger.sqlite") as ledger:
+        diverged = ledger.rows([TrialState.DIVERGED], all_versions=True)
     assert [row.reason for row in diverged] == ["loss is nan in epoch 1"] * 2
+    assert not any(row.is_current for row in diverged)
     assert ended.counts[TrialState.DIVERGED] == 0
     assert ended.best is not None

@@ -11,7 +11,6 @@ import pytest
 from tests.execution.conftest import GRID, diverging, dying, good, raising, silent
 from tuner.errors import InputError, Problem, TunerError
 from tuner.execution.messages import (
-    MAX_PROGRAMS,
     EpochEnded,
     Lost,
     SetupFailed,
@@ -19,7 +18,7 @@ from tuner.execution.messages import (
     TrialStarted,
     WorkerLost,
 )
-from tuner.execution.scheduler import Slot
+from tuner.execution.programs import MAX_PROGRAMS, Programs
 from tuner.experiment.trial import TrialState
 
 
@@ -228,13 +227,13 @@ def bare_commit_seconds(folder):
 
 
 def test_a_worker_is_not_believed_to_hold_more_programs_than_it_keeps():
-    slot = Slot()
+    programs = Programs()
     for number in range(MAX_PROGRAMS + 2):
-        slot.use(str(number))
-    slot.use("3")
-    assert len(slot.structures) == MAX_PROGRAMS
-    assert "0" not in slot.structures
-    assert slot.structures[-1] == "3"
+        programs.use(number, lambda: None)
+    programs.use(3, lambda: None)
+    programs.use("new", lambda: None)
+    assert len(programs) == MAX_PROGRAMS
+    assert [number for number in range(MAX_PROGRAMS + 2) if number not in programs] == [0, 1, 2]
 
 
 def test_a_report_behind_others_is_not_lost_when_the_run_ends(bench):

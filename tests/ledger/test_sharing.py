@@ -88,10 +88,7 @@ class JumpingClock:
         return next(self.steps)
 
 
-@pytest.mark.parametrize("days", [-4000, -1, 0, 1, 4000])
-def test_a_clock_that_jumps_gives_no_negative_times_and_keeps_the_order(
-    tmp_path: Path, days: int
-) -> None:
+def test_a_clock_that_jumps_gives_no_negative_times_and_keeps_the_order(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "grid")
     folder.prepare()
     with Ledger.create_or_open(folder.ledger, "grid", now=JumpingClock()) as ledger, folder.lock():
@@ -105,7 +102,7 @@ def test_a_clock_that_jumps_gives_no_negative_times_and_keeps_the_order(
             outcome = Outcome(TrialState.COMPLETED, number / 10, 1, {}, 0.5, 0.1)
             ledger.finish(number, outcome)
         ledger.event("note", {})
-        found = status_of(folder, datetime(2026, 6, 1, tzinfo=UTC) + timedelta(days=days))
+        found = status_of(folder)
         assert [event.kind for event in ledger.events()] == ["run", "note"]
     assert found.state == "running"
     assert found.seconds_left is None or found.seconds_left >= 0

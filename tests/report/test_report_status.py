@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import pytest
 
+from tuner.ledger.estimate import Estimate, StructureTime
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.report.status import status_of
@@ -16,26 +17,33 @@ def test_an_interrupted_experiment_is_incomplete(folder: RunFolder) -> None:
 
 def test_a_locked_experiment_is_running_and_has_a_time_left(folder: RunFolder) -> None:
     with folder.lock():
-        # The fixed run began at 03:04:07 and has ended 8 of 10 trials.
-        found = status_of(folder, datetime(2026, 1, 2, 3, 5, 47, tzinfo=UTC))
+        found = status_of(folder)
     assert found.state == "running"
-    assert found.seconds_left is not None
-    assert 20 < found.seconds_left < 30
+    # Epochs take 2 seconds, and the eight that have ended had 19 in all: 2 trials are left.
+    assert found.seconds_left == pytest.approx(2 * 2 * 19 / 8)
 
 
 def test_a_running_trial_counts_by_its_epochs(folder: RunFolder) -> None:
-    now = datetime(2026, 1, 2, 3, 5, 47, tzinfo=UTC)
+    with Ledger.create_or_open(folder.ledger, "grid") as ledger:
+        ledger.start(9, 1)
+        ledger.record_epoch(9, 1, {"loss": 1.0}, 2.0)
     with folder.lock():
-        before = status_of(folder, now).seconds_left
-        with Ledger.create_or_open(folder.ledger, "grid") as ledger:
-            ledger.start(9, 1)
-            ledger.record_epoch(9, 1, {"loss": 1.0}, 1.0)
-            ledger.record_epoch(9, 2, {"loss": 1.0}, 1.0)
-        after = status_of(folder, now)
+        after = status_of(folder)
     assert after.running == 1
-    assert before is not None
-    assert after.seconds_left is not None
-    assert after.seconds_left < before
+    # Two epochs of three, and one trial, of three epochs or as much of them as the others had.
+    assert after.seconds_left == pytest.approx(2 * 2 + 2 * 3 * (19 + 3) / (24 + 3))
+
+
+def test_time_left_weighs_epochs_by_their_structure(folder: RunFolder) -> None:
+    """The two trials that are left are of a structure that is ten times as slow."""
+    with Ledger.create_or_open(folder.ledger, "grid") as ledger:
+        done = {"s20": StructureTime(4, 12, epoch_seconds=1.0)}
+        slow = {"slow": StructureTime(2, 6, epoch_seconds=10.0)}
+        Estimate(1, {**done, **slow}).keep(ledger)
+    with folder.lock():
+        found = status_of(folder)
+    # An epoch of s20 took twice what was expected; its four trials had nine of twelve epochs.
+    assert found.seconds_left == pytest.approx(2 * 3 * 20.0 * 9 / 12 + 1.5)
 
 
 def test_an_edited_experiment_counts_its_own_trials_only(folder: RunFolder) -> None:

@@ -18,10 +18,9 @@ from tests.search.cases import ENDLESS, FINITE
 from tuner.experiment import Experiment, parse_experiment
 from tuner.experiment.hyperparameters import from_keras_tuner
 from tuner.experiment.trial import Configuration, canonical
-from tuner.search.bayesian import Bayesian, make_bayesian
+from tuner.search.bayesian import Bayesian, Knowledge, Surrogate, make_bayesian
 from tuner.search.method import Proposal, Result
 from tuner.search.planned import DrawnPlan, RandomPlan
-from tuner.search.surrogate import Knowledge, Surrogate
 
 BRANCHES = """
 model: {choice: [{family: resnet, depth: {choice: [20, 32]}, dropout: {min: 0, max: 0.5}},
@@ -83,7 +82,7 @@ class Dice:
 
 @pytest.fixture
 def dice(monkeypatch) -> None:
-    monkeypatch.setattr("tuner.search.surrogate.Surrogate", Dice)
+    monkeypatch.setattr("tuner.search.bayesian.Surrogate", Dice)
 
 
 def searched(method: Bayesian, workers: int = 1) -> list[str]:
@@ -164,7 +163,7 @@ def test_another_seed_gives_other_proposals(dice) -> None:
 @given(cut=st.integers(0, 30), running=st.integers(0, 3), rng=st.randoms(use_true_random=False))
 def test_a_search_cut_anywhere_goes_on_as_if_it_had_not_been(text, cut, running, rng) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuner.search.surrogate.Surrogate", Dice)
+        patch.setattr("tuner.search.bayesian.Surrogate", Dice)
         given = experiment(text)
         method = make_bayesian(given)
         asked = [proposal for _ in range(cut) if (proposal := step(method)) is not None]

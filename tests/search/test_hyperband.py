@@ -11,8 +11,7 @@ from tests.search.surface import GRID, Row, Simulation, Surface, experiment_of, 
 from tuner.errors import InputError
 from tuner.experiment import Experiment, parse_experiment
 from tuner.search import make_method
-from tuner.search.halving import Halving
-from tuner.search.hyperband import Hyperband
+from tuner.search.hyperband import Halving, Hyperband
 from tuner.search.method import Result
 from tuner.search.planned import DrawnPlan
 

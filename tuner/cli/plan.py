@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tuner.cli import terminal
-from tuner.cli.measuring import here_with, measure_first, shared_gpus
 from tuner.cli.options import (
     data_option,
     experiment_argument,
@@ -25,7 +25,9 @@ from tuner.report.render import Style, grid_lines
 from tuner.report.table import Column, Table
 
 if TYPE_CHECKING:
+    from tuner.execution.estimate import Here
     from tuner.execution.plan import Plan
+    from tuner.execution.rehearsal import Measured
     from tuner.experiment.experiment import Experiment
 
 _MAX_STRUCTURES = 30
@@ -66,7 +68,7 @@ def command(
     from speeds that earlier runs on this machine have seen.
     """
     if measure:
-        measure_first(experiment, overrides, workers, results_dir, data_dir)
+        _measure_first(experiment, overrides, workers, results_dir, data_dir)
     print_plan(
         experiment,
         overrides,
@@ -93,10 +95,10 @@ def print_plan(
     from tuner.experiment.experiment import load_experiment
 
     experiment = load_experiment(path, overrides)
-    here = here_with(workers, shared_gpus(workers))
+    here, _ = _here(workers)
     plan = make_plan(experiment, results_dir=results_dir, data_dir=data_dir, here=here)
     if as_json:
-        terminal.echo_json(asdict(plan))
+        terminal.echo_json({**asdict(plan), "time": plan.time.summary()})
         return
     click.echo("\n".join(plan_lines(plan, terminal.style_for(), terminal.width())))
     if lists:
@@ -116,10 +118,10 @@ def plan_lines(plan: Plan, style: Style, width: int) -> list[str]:
 
 
 def _structures_text(plan: Plan) -> str:
-    from tuner.execution.estimate.workload import FEW_ENOUGH_TO_LIST
+    from tuner.search.search import MAX_STRUCTURES
 
     if plan.num_structures is None:
-        return f"more than {FEW_ENOUGH_TO_LIST:,} structures"
+        return f"more than {MAX_STRUCTURES:,} structures"
     return words.counted(plan.num_structures, "structure")
 
 
@@ -151,15 +153,15 @@ def _details(plan: Plan) -> list[str]:
 
 def _time_texts(plan: Plan) -> list[str]:
     """How long it takes and how that is known, or how it may be known."""
-    from tuner.execution.estimate.estimating import estimate_text
+    from tuner.execution.estimate import estimate_text
 
-    found = plan.time
-    if found is None and plan.to_run is None:
+    estimate = plan.time
+    if estimate.seconds is None and plan.to_run is None:
         return ["time unknown: the search cannot tell how many trials it proposes"]
-    if found is None:
+    if estimate.seconds is None:
         return ["time unknown: nothing like it was measured on this machine (--measure does)"]
-    with_workers = f" with {found.workers} workers" if found.workers > 1 else ""
-    return [f"{estimate_text(found)}{with_workers}", f"  {found.basis}"]
+    with_workers = f" with {estimate.workers} workers" if estimate.workers > 1 else ""
+    return [f"{estimate_text(estimate)}{with_workers}", f"  {estimate.basis}"]
 
 
 def _structure_lines(plan: Plan, width: int) -> list[str]:
@@ -214,3 +216,51 @@ def _trial_lines(experiment: Experiment, results_dir: Path, data_dir: Path | Non
         state = f"{words.state_word(found.state)} (trial {found.number})" if found else "to run"
         seed = f", replicate {trial.replicate}" if experiment.search.replicates > 1 else ""
         yield f"{place:>6}  {state:<9}  {words.values_text(trial.configuration.values)}{seed}"
+
+
+# ---------------------------------------------------------------------- --measure
+
+
+def _measure_first(
+    path: Path,
+    overrides: tuple[str, ...],
+    workers: int,
+    results_dir: Path,
+    data_dir: Path | None,
+) -> None:
+    """Trains some structures for seconds, with a line on stderr for each."""
+    from tuner.execution.rehearsal import measure
+    from tuner.experiment.experiment import load_experiment
+
+    here, gpus = _here(workers)
+    click.echo("measuring; starting a worker", err=True)
+    measure(
+        load_experiment(path, overrides),
+        results_dir=results_dir,
+        data_dir=data_dir,
+        here=here,
+        gpus=gpus,
+        tell=lambda measured: click.echo(measured_text(measured), err=True),
+    )
+
+
+def measured_text(measured: Measured) -> str:
+    """One line of the progress of `--measure`."""
+    network = measured.network
+    if network is None:
+        return f"ready; {words.counted(measured.total, 'structure')} to measure"
+    what = f"{network.family}, {words.count_text(network.macs)} MACs, batch {network.batch_size}"
+    place = f"[{measured.place}/{measured.total}] {words.printable(what)}"
+    if measured.reason:
+        return f"{place}: not measured: {words.first_line(measured.reason)}"
+    compiling, epoch = map(words.seconds_text, (measured.compile_seconds, measured.epoch_seconds))
+    return f"{place}: compiled in {compiling}, {epoch} an epoch"
+
+
+def _here(workers: int) -> tuple[Here, list[str]]:
+    """This machine with so many workers, and the GPUs that they share out, as in a run."""
+    from tuner.execution.devices import visible_gpus
+    from tuner.execution.estimate import Here
+
+    gpus = visible_gpus(os.environ) if workers > 1 else []
+    return Here(workers, len(gpus), os.environ), gpus

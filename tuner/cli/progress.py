@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuner.cli.pace import Pace
+from tuner.execution.estimate import Stopwatch
 from tuner.execution.messages import (
     EpochEnded,
     Event,
@@ -23,6 +23,7 @@ from tuner.execution.messages import (
 )
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
+from tuner.ledger.estimate import Estimate
 from tuner.ledger.records import RANKED_STATES, UNRANKED_STATES
 
 
@@ -80,14 +81,18 @@ class RunProgress:
         self.failures: list[TrialEnded] = []  # diverged ones, too
         self.stopped: list[TrialEnded] = []
         self._best_ended: Best | None = None
-        self._pace = Pace()
+        self._stopwatch = Stopwatch(clock)
+        self._estimate = Estimate()
+        self._longest = 1  # epochs of a trial
+        self._planned: int | None = None  # epochs, of a search that shares them out itself
+        self._trained_before = 0
         self.started_at = clock()
-        self.began_training_at: float | None = None
         self.is_stopping = False
         self.downloaded: tuple[int, int] | None = None  # bytes, of how many
 
     def take(self, event: Event) -> None:
         """Takes one event into account."""
+        self._stopwatch(event)
         match event:
             case RunStarted():
                 self._start_run(event)
@@ -120,25 +125,26 @@ class RunProgress:
         """How much of the whole search is done, running trials included."""
         if not self.total:
             return None
-        planned = self._pace.share(self.running.values())
+        if self._planned is not None:
+            whole = self._trained_before + self._planned
+            done = self._trained_before + self._stopwatch.epochs_begun
+            return min(1.0, done / whole) if whole else 1.0
         under_way = sum(trial.share for trial in self.running.values())
-        share = (self.done + self.ended + under_way) / self.total if planned is None else planned
-        return min(1.0, share)
+        return min(1.0, (self.done + self.ended + under_way) / self.total)
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate from the pace of this run so far; None while there is no pace."""
-        if self.total is None or self.began_training_at is None:
+        """As this run measures it, or was expected of what it has not come to; None: unknown."""
+        if self.total is None:
             return None
-        running = self.running.values()
-        trained = self._pace.trained(running)
-        elapsed = self.clock() - self.began_training_at
-        # A first fraction of an epoch, compiling included, says nothing about the pace.
-        if trained <= 0 or elapsed < 1.0:
-            return None
-        open_trials = len(running) + len(self.waiting)
-        not_begun = max(0, self.total - self.done - self.ended - open_trials)
-        return elapsed / trained * self._pace.left(running, not_begun)
+        open_trials = len(self.running) + len(self.waiting)
+        planned, begun = self._planned, self._stopwatch.epochs_begun
+        return self._stopwatch.seconds_left(
+            self._estimate,
+            not_begun=max(0, self.total - self.done - self.ended - open_trials),
+            epochs_each=self._longest,
+            epochs_left=None if planned is None else max(0.0, planned - begun),
+        )
 
     @property
     def best(self) -> Best | None:
@@ -151,15 +157,14 @@ class RunProgress:
     def _start_run(self, event: RunStarted) -> None:
         self.downloaded = None
         self.name, self.total, self.done = event.name, event.total, event.done
-        self._pace.begin(event)
+        self._longest = event.epochs
+        self._planned, self._trained_before = event.epochs_to_run, event.epochs_trained
+        self._estimate = event.estimate or Estimate(event.workers)
         if event.best is not None and event.best.score is not None:
             self._compare(Best(event.best.number, event.best.score, event.best.values))
 
     def _start_trial(self, event: TrialStarted) -> None:
         now = self.clock()
-        if self.began_training_at is None:
-            self.began_training_at = now
-        self._pace.start_trial(event.number, event.epochs_done)
         before = self.waiting.pop(event.number, None)
         self.running[event.worker] = RunningTrial(
             event.number,
@@ -186,7 +191,6 @@ class RunProgress:
             trial.loss = event.loss
 
     def _end_epoch(self, event: EpochEnded) -> None:
-        self._pace.end_epoch(event.number, event.epoch)
         trial = self._trial(event.worker, event.number)
         if trial:
             trial.is_compiling = False
@@ -205,7 +209,6 @@ class RunProgress:
         if event.worker is not None:
             self.running.pop(event.worker, None)
         self.waiting.pop(event.number, None)
-        self._pace.end_trial(event.number, event.epochs)
         if event.state in UNRANKED_STATES:
             self.failures.append(event)
         if event.state is TrialState.STOPPED:

@@ -357,7 +357,7 @@ def say_how_it_ended(results: Path, ended: RunEnded, again: str, *, quiet: bool)
 def _against_estimate(ended: RunEnded) -> str:
     """How far off the estimate was, if there was one."""
     found = ended.estimate
-    if found is None or not ended.seconds:
+    if found is None or not ended.seconds or found.seconds is None:
         return ""
     most = "at most " if found.is_most else ""
     share = round(100 * (found.seconds / ended.seconds - 1))

@@ -12,23 +12,20 @@ from tuner.execution.pools import Pool
 from tuner.execution.queue import TrialQueue
 from tuner.execution.recorder import Recorder
 from tuner.execution.scheduler import SILENCE_SECONDS, Scheduler
-from tuner.experiment.experiment import Experiment
 from tuner.experiment.trial import Trial
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES
 from tuner.ledger.table import TrialsCsv
 from tuner.models import Cost
-from tuner.search import make_method
-from tuner.search.rules import make_rule
-from tuner.search.stopping import StoppingRule
+from tuner.search import Search
+from tuner.search.stopping import StoppingRule, make_rule
 
 
 def make_scheduler(
-    experiment: Experiment,
+    search: Search,
     ledger: Ledger,
     pool: Pool,
     *,
-    fingerprint: str,
     csv: TrialsCsv,
     checkpoints: Path,
     cost: Callable[[Trial], Cost | None],
@@ -39,13 +36,11 @@ def make_scheduler(
 ) -> Scheduler:
     """A scheduler for what is missing of an experiment; settle the plan before.
 
-    `fingerprint` is that of the data, `checkpoints` their folder; see `Recorder` and `Scheduler`.
+    `checkpoints` is their folder; see `Recorder` and `Scheduler`.
     """
-    method = make_method(experiment)
-    queue = TrialQueue(
-        experiment, method, read_past(experiment, method, fingerprint, ledger), fingerprint
-    )
-    book = Recorder(
+    experiment = search.experiment
+    queue = TrialQueue(search, read_past(search, ledger))
+    recorder = Recorder(
         ledger,
         objective=experiment.objective,
         csv=csv,
@@ -56,7 +51,7 @@ def make_scheduler(
     return Scheduler(
         queue,
         pool,
-        book,
+        recorder,
         on_ready=on_ready,
         rule=_restored(make_rule(experiment), ledger),
         exempt=ledger.exempt,

@@ -11,7 +11,7 @@ from typing import Any
 from tuner.data.config import final_data
 from tuner.errors import InputError, Problem
 from tuner.execution.membership import trial_of
-from tuner.execution.replicates import name_of
+from tuner.execution.queue import name_of
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.schema import SearchConfig
 from tuner.experiment.space import Branch, SearchSpace

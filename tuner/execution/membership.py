@@ -19,7 +19,7 @@ from tuner.ledger.ledger import Ledger
 from tuner.ledger.reader import LedgerReader
 from tuner.ledger.records import TrialRow
 from tuner.models import family_of
-from tuner.search import make_method
+from tuner.search import Search, make_method
 
 # Up to so many trials are looked at one by one where a shortcut would not be exact.
 FEW = 20_000
@@ -37,18 +37,12 @@ class Candidate:
 
 def total_trials(experiment: Experiment) -> int | None:
     """Configurations that the search will propose times replicates; None: it cannot know."""
-    configurations = make_method(experiment).total
-    return None if configurations is None else configurations * experiment.search.replicates
+    return Search(experiment).total_trials
 
 
 def all_trials(experiment: Experiment, fingerprint: str) -> Iterator[Trial]:
     """Every trial of the experiment in the order of the search; of one that learns, none."""
-    method = make_method(experiment)
-    if method.is_adaptive:
-        return
-    while (proposal := method.ask()) is not None:
-        for replicate in range(experiment.search.replicates):
-            yield experiment.trial(proposal.configuration, replicate, fingerprint)
+    return Search(experiment, fingerprint).trials()
 
 
 def count_planned(

@@ -13,12 +13,9 @@ from tuner.experiment.trial import TrialState
 
 if TYPE_CHECKING:
     from tuner.data.config import DataConfig
-    from tuner.execution.estimate.timing import TimeEstimate
     from tuner.ledger.checkpoint import SavedCheckpoint
+    from tuner.ledger.estimate import Estimate
     from tuner.ledger.records import CheckpointRow, TrialRow
-
-# How many programs a worker keeps, the last used ones; one of TensorFlow takes 100 to 450 MB.
-MAX_PROGRAMS = 8
 
 # ---------------------------------------------------------------- scheduler → worker
 
@@ -160,31 +157,18 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """What a few steps took, in seconds: one of training, validating one image, a trial's start.
-
-    `spread` is half the range of the middle half of the step times, as a share of their median.
-    """
-
-    step_seconds: float
-    image_seconds: float
-    start_seconds: float
-    spread: float
-
-
-@dataclass(frozen=True)
 class Finished:
     """The worker is done with the trial. `reason` is empty unless it raised.
 
     A worker that `leaves` ends its process after this: who knows what the error left behind.
-    `rehearsal` is what a `Rehearse` found.
+    `epoch_seconds` is what a `Rehearse` found that an epoch would take.
     """
 
     number: int
     reason: str = ""
     out_of_memory: bool = False
     leaves: bool = False
-    rehearsal: Rehearsal | None = None
+    epoch_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -204,7 +188,8 @@ class RunStarted:
     """Totals are None while the search cannot know them.
 
     `epochs` is the longest training; `epochs_to_run` is given by a search that shares epochs out
-    itself, beside those that its trials have had before. `best` is the best trial of earlier runs.
+    itself, beside those that its trials have had before. `best` is the best trial of earlier runs,
+    `estimate` how long each structure takes, as far as that is known.
     """
 
     name: str
@@ -218,6 +203,7 @@ class RunStarted:
     epochs_to_run: int | None = None
     epochs_trained: int = 0
     best: TrialRow | None = None
+    estimate: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -330,7 +316,7 @@ class RunEnded:
     best: TrialRow | None
     seconds: float
     to_run: int | None
-    estimate: TimeEstimate | None = None
+    estimate: Estimate | None = None
 
 
 Event = (

@@ -8,32 +8,30 @@ from dataclasses import replace
 
 from tuner.execution.membership import trial_of
 from tuner.execution.messages import not_finite
-from tuner.execution.queue import Past
-from tuner.execution.replicates import Course
+from tuner.execution.queue import History, LearningCurve
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.trial import Trial, TrialState
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, KnownTrial, TrialRow
-from tuner.search.method import SearchMethod
+from tuner.search import Search
 
 _OPEN = (TrialState.WAITING, TrialState.RUNNING)
 
 
-def read_past(
-    experiment: Experiment, method: SearchMethod, fingerprint: str, ledger: Ledger
-) -> Past:
+def read_past(search: Search, ledger: Ledger) -> History:
     """Where the search stands; call it once the ledger knows what is current (`mark_current`).
 
     A plan that was begun before goes on behind what it has recorded, without looking at it.
     """
+    experiment, fingerprint = search.experiment, search.fingerprint
     known = ledger.by_key()
-    if method.is_adaptive or experiment.search.racing:
+    if search.is_adaptive or experiment.search.racing:
         return _learnt(experiment, fingerprint, ledger, known)
     position = ledger.position
     if not position:
-        return Past(known, {})
+        return History(known, {})
     rows = ledger.rows(_OPEN)
-    return Past(known, {}, position, tuple(_trials(experiment, fingerprint, rows)))
+    return History(known, {}, position, tuple(_trials(experiment, fingerprint, rows)))
 
 
 def _trials(experiment: Experiment, fingerprint: str, rows: Iterable[TrialRow]) -> Iterable[Trial]:
@@ -43,7 +41,7 @@ def _trials(experiment: Experiment, fingerprint: str, rows: Iterable[TrialRow]) 
 
 def _learnt(
     experiment: Experiment, fingerprint: str, ledger: Ledger, known: Mapping[str, KnownTrial]
-) -> Past:
+) -> History:
     """For a search that learns. What a person continues is none of its business any more."""
     courses = _courses(experiment, fingerprint, ledger)
     exempt = ledger.exempt
@@ -53,12 +51,12 @@ def _learnt(
     for key in continued:
         trial, course = courses[key]
         courses[key] = (trial, replace(course, has_ended=True))
-    return Past(known, courses, interrupted=interrupted)
+    return History(known, courses, interrupted=interrupted)
 
 
 def _courses(
     experiment: Experiment, fingerprint: str, ledger: Ledger
-) -> dict[str, tuple[Trial, Course]]:
+) -> dict[str, tuple[Trial, LearningCurve]]:
     """The course of every trial that lies in the space, in the order of their numbers."""
     metric = experiment.objective.metric
     curves: dict[int, list[float]] = defaultdict(list)
@@ -73,5 +71,5 @@ def _courses(
         curve = tuple(curves[row.number])
         has_ended = row.state in FINISHED_STATES
         score = row.score if has_ended else experiment.objective.best(curve)
-        courses[row.key] = (trial, Course(score, curve, has_ended))
+        courses[row.key] = (trial, LearningCurve(score, curve, has_ended))
     return courses

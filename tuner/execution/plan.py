@@ -13,27 +13,25 @@ from tuner.data.dataset import DatasetInfo
 from tuner.data.images import check
 from tuner.errors import InputError, Problem
 from tuner.execution.checks import check_networks, check_sizes
-from tuner.execution.estimate.estimating import (
-    MAX_OWN_STRUCTURES,
-    MAX_STRUCTURES,
+from tuner.execution.estimate import (
+    MAX_COSTED,
+    MAX_OWN_COSTED,
     Here,
-    estimate_time,
+    NetworkCost,
+    Work,
+    make_estimate,
+    network_of,
     networks_of,
-    pace_estimate,
-    past_in,
+    work_in,
 )
-from tuner.execution.estimate.timing import TimeEstimate
-from tuner.execution.estimate.workload import Network, Workload, network_of, workload_of
-from tuner.execution.membership import all_trials, total_trials
 from tuner.execution.recorder import KEPT_BEST
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.schema import COMPILED, STRUCTURAL
-from tuner.experiment.space import Branch
 from tuner.experiment.trial import Configuration, Trial
+from tuner.ledger.estimate import Estimate
 from tuner.models import family_of, is_own, runtime_fields
 from tuner.models.own import own_family
-from tuner.search import make_method
-from tuner.search.hyperband import Hyperband
+from tuner.search import Search
 from tuner.training.optimizers import OPTIMIZERS
 
 BYTES_PER_TRIAL = 2_000  # a row of the ledger and of trials.csv, and its share of indices
@@ -77,7 +75,7 @@ class Plan:
     num_structures: int | None
     disk_bytes: int | None
     checkpoint_bytes: int | None
-    time: TimeEstimate | None
+    time: Estimate
     notes: tuple[str, ...] = ()
 
 
@@ -97,32 +95,31 @@ def make_plan(
     info = check(experiment.data, data_dir)
     check_sizes(experiment, info)
     check_networks(experiment, info)
-    total = total_trials(experiment)
-    past = past_in(experiment, info, results_dir)
-    to_run = None if total is None else total - past.done
-    work = workload_of(experiment, info.fingerprint, past)
-    networks = networks_of(experiment, work, info)
-    structures = tuple(_structures(experiment, info, work, networks))
-    epochs = _epochs_to_run(experiment, work, to_run, past.trained)
-    checkpoints = None
+    search = Search(experiment, info.fingerprint)
+    work, done = work_in(results_dir, search, here.workers)
+    total = search.total_trials
+    to_run = None if total is None else total - done
+    networks = networks_of(search, work, info)
+    structures = tuple(_structures(search, info, work, networks))
+    epochs = _epochs_to_run(search, work, to_run)
+    checkpoints = disk = None
     if to_run is not None:
-        checkpoints = _checkpoint_bytes(experiment, structures, to_run, here.workers)
+        checkpoints = _checkpoint_bytes(search, structures, to_run, here.workers)
+        if epochs is not None:
+            disk = to_run * BYTES_PER_TRIAL + epochs * BYTES_PER_EPOCH + checkpoints
     return Plan(
         name=experiment.name,
         total=total,
-        done=past.done,
+        done=done,
         to_run=to_run,
         excluded=experiment.space.excluded,
         replicates=experiment.search.replicates,
         epochs=epochs,
         structures=structures,
-        num_structures=len(work.configurations) if work.is_whole else None,
-        disk_bytes=None
-        if to_run is None or epochs is None or checkpoints is None
-        else to_run * BYTES_PER_TRIAL + epochs * BYTES_PER_EPOCH + checkpoints,
+        num_structures=len(work.structures) if work.is_whole else None,
+        disk_bytes=disk,
         checkpoint_bytes=checkpoints,
-        time=estimate_time(experiment, work, networks, here)
-        or pace_estimate(past, to_run, here.workers),
+        time=make_estimate(search, work, networks, here),
         notes=tuple(notes(experiment, total)),
     )
 
@@ -133,43 +130,49 @@ def planned_trials(experiment: Experiment, *, data_dir: Path | None) -> Iterator
     Raises:
         InputError: results decide what comes next, so that nobody knows yet.
     """
-    if make_method(experiment).is_adaptive:
+    search = Search(experiment, check(experiment.data, data_dir).fingerprint)
+    if search.is_adaptive:
         method = experiment.search.method
         what = f"the trials of {method} cannot be listed: results decide what comes next"
         raise InputError(Problem(what, experiment.where("search.method"), method))
-    yield from all_trials(experiment, check(experiment.data, data_dir).fingerprint)
+    yield from search.trials()
 
 
-def _epochs_to_run(
-    experiment: Experiment, work: Workload, to_run: int | None, trained: int
-) -> int | None:
-    """What is still to be trained, if no rule stops anything; `trained` is done already."""
-    method = make_method(experiment)
-    if isinstance(method, Hyperband):
-        return max(0, method.planned_epochs * experiment.search.replicates - trained)
-    if work.is_listed:
+def _epochs_to_run(search: Search, work: Work, to_run: int | None) -> int | None:
+    """What is still to be trained if no rule stops anything; None: that depends on what comes."""
+    if work.is_listed or search.planned_epochs is not None:
         return round(work.epochs)
-    branches = experiment.space.branches
+    branches = search.experiment.space.branches
     closed = {branch.training["epochs"] for branch in branches}
-    if to_run is None or len(closed) > 1 or any(_opens(b, "training.epochs") for b in branches):
-        return None
-    return int(closed.pop()) * to_run
-
-
-def _opens(branch: Branch, name: str) -> bool:
-    return any(axis.name == name for axis in branch.axes)
+    is_open = any(axis.name == "training.epochs" for b in branches for axis in b.axes)
+    return None if to_run is None or len(closed) > 1 or is_open else int(closed.pop()) * to_run
 
 
 def _structures(
-    experiment: Experiment, info: DatasetInfo, work: Workload, known: Mapping[str, Network]
+    search: Search, info: DatasetInfo, work: Work, known: Mapping[str, NetworkCost]
 ) -> Iterator[PlannedStructure]:
     """One entry per program to compile: of the trials to run, or where they are many, of all."""
+    experiment = search.experiment
     own = any(is_own(branch.model["family"]) for branch in experiment.space.branches)
-    most = MAX_OWN_STRUCTURES if own else MAX_STRUCTURES
+    most = MAX_OWN_COSTED if own else MAX_COSTED
     names = _structural_names(experiment)
-    for key, (configuration, count) in itertools.islice(work.configurations.items(), most):
-        network = known.get(key) or network_of(configuration, key, info, experiment.data)
-        yield _planned(experiment, network, configuration, count, names)
+    for key, remaining in itertools.islice(work.structures.items(), most):
+        configuration = remaining.configuration
+        network = known.get(key) or network_of(search, configuration, key, info)
+        flat = configuration.flat()
+        slots = OPTIMIZERS[_optimizer(configuration)].num_slots
+        weights = network.parameters * 4
+        bytes_each = 4 if experiment.precision == "float32" else 2
+        activations = network.activations * network.batch_size * bytes_each
+        yield PlannedStructure(
+            values={name: flat[name] for name in names if name in flat},
+            configurations=remaining.configurations,
+            parameters=network.parameters,
+            macs=network.macs,
+            activations=network.activations,
+            memory_bytes=weights * (2 + slots) + activations,
+            checkpoint_bytes=weights * (1 + slots),
+        )
 
 
 def _structural_names(experiment: Experiment) -> list[str]:
@@ -185,30 +188,8 @@ def _structural_names(experiment: Experiment) -> list[str]:
     return [name for name in space.names if name in structural] or ["model.family"]
 
 
-def _planned(
-    experiment: Experiment,
-    network: Network,
-    configuration: Configuration,
-    count: int | None,
-    names: list[str],
-) -> PlannedStructure:
-    flat = configuration.flat()
-    slots = OPTIMIZERS[_optimizer(configuration)].num_slots
-    weights = network.parameters * 4
-    bytes_each = 4 if experiment.precision == "float32" else 2
-    return PlannedStructure(
-        values={name: flat[name] for name in names if name in flat},
-        configurations=count,
-        parameters=network.parameters,
-        macs=network.macs,
-        activations=network.activations,
-        memory_bytes=weights * (2 + slots) + network.activations * network.batch_size * bytes_each,
-        checkpoint_bytes=weights * (1 + slots),
-    )
-
-
 def _checkpoint_bytes(
-    experiment: Experiment, structures: Sequence[PlannedStructure], to_run: int, workers: int
+    search: Search, structures: Sequence[PlannedStructure], to_run: int, workers: int
 ) -> int:
     """The most that checkpoints take at a time: see `Ledger.forget_spare_checkpoints`.
 
@@ -219,7 +200,7 @@ def _checkpoint_bytes(
         return 0
     sizes = [structure.checkpoint_bytes for structure in structures]
     most = (2 * min(workers, to_run) + min(KEPT_BEST, to_run)) * max(sizes)
-    stops = experiment.search.stop is not None or isinstance(make_method(experiment), Hyperband)
+    stops = search.experiment.search.stop is not None or search.planned_epochs is not None
     return most + (2 * max(0, to_run - KEPT_BEST) * sum(sizes) // len(sizes) if stops else 0)
 
 

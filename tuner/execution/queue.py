@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 
-from tuner.execution.replicates import Course, Group, mean_result, name_of
-from tuner.experiment.experiment import Experiment
-from tuner.experiment.trial import Configuration, Trial
+from tuner.experiment.trial import Configuration, Trial, canonical
 from tuner.ledger.records import FINISHED_STATES, KnownTrial
-from tuner.search.method import Proposal, SearchMethod
-from tuner.search.planned import Planned
+from tuner.search.method import Proposal, Result
 from tuner.search.racing import Racing
-
-# So many proposals of a plan are sorted by structure at a time, and so far a queue looks for a
-# trial whose structure a worker has compiled already.
-LOOK_AHEAD = 64
+from tuner.search.search import LOOK_AHEAD, Search
 
 
 @dataclass(frozen=True)
@@ -30,15 +25,31 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Past:
+class LearningCurve:
+    """How a trial went: its score (None: diverged, failed, not run) and its objective by epoch.
+
+    `has_ended` is False for one that waits at a rung, or was interrupted.
+    """
+
+    score: float | None
+    curve: tuple[float, ...] = ()
+    has_ended: bool = True
+
+    def is_enough(self, until: int | None) -> bool:
+        """Whether nothing is to be trained up to this epoch."""
+        return self.has_ended or (until is not None and len(self.curve) >= until)
+
+
+@dataclass(frozen=True)
+class History:
     """What the ledger knows when a run begins.
 
-    `courses` are needed by searches that learn, and by racing, in the order of the trials'
+    `curves` are needed by searches that learn, and by racing, in the order of the trials'
     numbers. Everything before `position` in a plan is recorded; of that, `interrupted` is to run.
     """
 
     known: Mapping[str, KnownTrial]
-    courses: Mapping[str, tuple[Trial, Course]]
+    curves: Mapping[str, tuple[Trial, LearningCurve]]
     position: int = 0
     interrupted: Sequence[Trial] = ()
 
@@ -51,30 +62,26 @@ class TrialQueue:
     when a worker is free, and told as soon as the last replicate has ended.
     """
 
-    def __init__(
-        self, experiment: Experiment, method: SearchMethod, past: Past, data_fingerprint: str
-    ) -> None:
-        self._experiment = experiment
-        self._method = method
-        self._past = past
-        self._fingerprint = data_fingerprint
-        search = experiment.search
-        self._racing = Racing(experiment.objective) if search.racing else None
-        self._block = 1 if method.is_adaptive else LOOK_AHEAD
-        self._ahead: deque[Assignment] = deque(map(Assignment, past.interrupted))
-        self._begun = {trial.key for trial in past.interrupted}
-        self._groups: dict[str, Group] = {}
-        self._given_up: list[tuple[Trial, str]] = []
+    def __init__(self, search: Search, history: History) -> None:
+        self._search = search
+        self._method = search.method
+        self._history = history
+        experiment = search.experiment
+        self._racing = Racing(experiment.objective) if experiment.search.racing else None
+        self._ahead: deque[Assignment] = deque(map(Assignment, history.interrupted))
+        self._begun = {trial.key for trial in history.interrupted}
+        self._groups: dict[str, Replicates] = {}
+        self._dropped: list[tuple[Trial, str]] = []
         self._take_up()
 
     # ------------------------------------------------------------ giving out
 
     def number(self, trial: Trial) -> int | None:
         """The number that an interrupted trial has in the ledger; None for a new one."""
-        known = self._past.known.get(trial.key)
+        known = self._history.known.get(trial.key)
         return known.number if known else None
 
-    def next(self, held: Collection[str] = ()) -> Assignment | None:
+    def next(self, held: Container[str] = ()) -> Assignment | None:
         """The next trial, one of a structure in `held` if there is one near; None: none now."""
         self._fill()
         for place, assignment in enumerate(islice(self._ahead, LOOK_AHEAD)):
@@ -91,11 +98,12 @@ class TrialQueue:
     @property
     def position(self) -> int | None:
         """The place in the plan before which every trial was given out; None without a plan."""
-        if not isinstance(self._method, Planned):
+        position = self._search.position
+        if position is None:
             return None
-        places = [self._method.position]
+        places = [position]
         places += [a.place for a in self._ahead if a.place is not None]
-        places += [g.place for g in self._groups.values() if g.place is not None]
+        places += [p for g in self._groups.values() if (p := g.proposal.place) is not None]
         return min(places)
 
     def put_back(self, assignment: Assignment) -> None:
@@ -104,7 +112,7 @@ class TrialQueue:
 
     # ------------------------------------------------------------ hearing of it
 
-    def tell(self, trial: Trial, course: Course) -> None:
+    def tell(self, trial: Trial, curve: LearningCurve) -> None:
         """How a trial ended, or that it has come to where it waits."""
         if not self._learns:
             return
@@ -112,16 +120,16 @@ class TrialQueue:
         group = self._groups.get(name)
         if group is None:
             return
-        group.courses[trial.replicate] = course
+        group.curves[trial.replicate] = curve
         if self._racing is not None:
-            self._race(self._racing, group, course)
+            self._race(self._racing, group, curve)
         if not group.missing:
             self._close(name, group)
 
-    def given_up(self) -> list[tuple[Trial, str]]:
+    def dropped_trials(self) -> list[tuple[Trial, str]]:
         """Trials that are not to run, or not to go on, with the reason; each is said once."""
-        said, self._given_up = self._given_up, []
-        return said
+        dropped, self._dropped = self._dropped, []
+        return dropped
 
     # ------------------------------------------------------------ inside
 
@@ -131,101 +139,85 @@ class TrialQueue:
 
     def _take_up(self) -> None:
         """Stand where the ledger says that the search stands."""
-        if isinstance(self._method, Planned):
-            self._method.go_to(self._past.position // self._block * self._block)
+        self._search.go_to(self._history.position)
         if self._racing is not None:
-            for trial, course in self._past.courses.values():
-                if course.has_ended and course.score is not None:
-                    self._racing.note(name_of(trial.configuration), course.score)
+            for trial, curve in self._history.curves.values():
+                if curve.has_ended and curve.score is not None:
+                    self._racing.note(name_of(trial.configuration), curve.score)
         if self._method.is_adaptive:
             self._restore()
 
     def _restore(self) -> None:
-        found: dict[str, tuple[Configuration, list[Course]]] = {}
-        for trial, course in self._past.courses.values():
+        found: dict[str, tuple[Configuration, list[LearningCurve]]] = {}
+        for trial, curve in self._history.curves.values():
             entry = found.setdefault(name_of(trial.configuration), (trial.configuration, []))
-            entry[1].append(course)
-        lacking = Course(None, has_ended=False)
-        results = []
-        for configuration, courses in found.values():
-            missing = self._experiment.search.replicates - len(courses)
-            results.append(mean_result(configuration, [*courses, *[lacking] * (missing > 0)]))
-        self._method.restore(results)
+            entry[1].append(curve)
+        replicates = self._search.experiment.search.replicates
+        self._method.restore(
+            [
+                mean_result(configuration, [*curves, *[_NOTHING] * (len(curves) < replicates)])
+                for configuration, curves in found.values()
+            ]
+        )
         self._take_dropped()
 
     def _fill(self) -> None:
-        while len(self._ahead) < self._block and (block := self._ask_for_block()):
-            for place, proposal in block:
-                self._propose(proposal, place)
+        while len(self._ahead) < self._search.block_size and (block := self._search.next_block()):
+            for proposal in block:
+                self._propose(proposal)
 
-    def _ask_for_block(self) -> list[tuple[int | None, Proposal]]:
-        """The next proposals with their places, those of a structure together."""
-        groups: dict[str, list[tuple[int | None, Proposal]]] = {}
-        for _ in range(self._block):
-            proposal = None if self._method.exhausted else self._method.ask()
-            if proposal is None:
-                break
-            place = self._method.position - 1 if isinstance(self._method, Planned) else None
-            structure = self._experiment.trial(proposal.configuration).structure.key
-            groups.setdefault(structure, []).append((place, proposal))
-        return [entry for group in groups.values() for entry in group]
-
-    def _propose(self, proposal: Proposal, place: int | None) -> None:
-        trials = self._trials(proposal.configuration)
+    def _propose(self, proposal: Proposal) -> None:
+        trials = self._search.replicates(proposal.configuration)
         if self._learns:
-            self._open(proposal, trials, place)
-            return
-        self._ahead += (
-            Assignment(trial, proposal.until, place) for trial in trials if self._is_new(trial)
-        )
+            self._open(proposal, trials)
+        else:
+            self._ahead += (_assignment(t, proposal) for t in trials if self._is_new(t))
 
     def _is_new(self, trial: Trial) -> bool:
-        known = self._past.known.get(trial.key)
+        known = self._history.known.get(trial.key)
         if known is not None and known.state in FINISHED_STATES:
             return False
         return trial.key not in self._begun
 
-    def _open(self, proposal: Proposal, trials: Sequence[Trial], place: int | None) -> None:
+    def _open(self, proposal: Proposal, trials: Sequence[Trial]) -> None:
         name = name_of(proposal.configuration)
-        group = self._groups.setdefault(name, Group(proposal, trials, place))
+        group = self._groups.setdefault(name, Replicates(proposal, trials))
         group.proposal = proposal
-        if not group.courses:
-            past = {t.replicate: self._past.courses.get(t.key) for t in trials}
-            group.courses = {replicate: found[1] for replicate, found in past.items() if found}
+        if not group.curves:
+            known = {t.replicate: self._history.curves.get(t.key) for t in trials}
+            group.curves = {replicate: entry[1] for replicate, entry in known.items() if entry}
         missing = group.missing
-        if not missing:
-            self._close(name, group)
-            return
-        if self._racing is None:
-            self._ahead += (Assignment(trial, proposal.until, place) for trial in missing)
-        elif not self._loses(self._racing, group):
-            self._ahead.append(Assignment(missing[0], proposal.until, place))
-        if name in self._groups and not group.missing:
+        if missing and self._racing is None:
+            self._ahead += (_assignment(trial, proposal) for trial in missing)
+        elif missing and self._racing is not None and not self._loses(self._racing, group):
+            self._ahead.append(_assignment(missing[0], proposal))
+        if not group.missing:
             self._close(name, group)
 
-    def _race(self, racing: Racing, group: Group, course: Course) -> None:
+    def _race(self, racing: Racing, group: Replicates, curve: LearningCurve) -> None:
         """Let the next replicate run, or none any more."""
-        if course.score is not None and course.has_ended:
-            racing.note(group.name, course.score)
+        if curve.score is not None and curve.has_ended:
+            racing.note(group.name, curve.score)
         missing = group.missing
         if missing and not self._loses(racing, group):
-            self._ahead.appendleft(Assignment(missing[0], group.proposal.until, group.place))
+            self._ahead.appendleft(_assignment(missing[0], group.proposal))
 
-    def _loses(self, racing: Racing, group: Group) -> bool:
+    def _loses(self, racing: Racing, group: Replicates) -> bool:
         """Whether its other replicates need not run; then that is what became of them."""
-        if not group.ended:
+        ended = [curve for curve in group.curves.values() if curve.has_ended]
+        if not ended:
             return False
-        scores = [course.score for course in group.ended if course.score is not None]
+        scores = [curve.score for curve in ended if curve.score is not None]
         reason = racing.verdict(group.name, scores)
         if reason:
             for trial in group.missing:
-                group.courses[trial.replicate] = Course(None)
-                self._given_up.append((trial, reason))
+                group.curves[trial.replicate] = LearningCurve(None)
+                self._dropped.append((trial, reason))
         return bool(reason)
 
-    def _close(self, name: str, group: Group) -> None:
+    def _close(self, name: str, group: Replicates) -> None:
         """Every replicate has come as far as was asked."""
-        result = group.result()
+        result = mean_result(group.proposal.configuration, group.curves.values())
         if result.ended:
             del self._groups[name]
         self._method.tell(result)
@@ -235,13 +227,67 @@ class TrialQueue:
         for configuration, reason in self._method.dropped():
             group = self._groups.pop(name_of(configuration), None)
             waiting = group.waiting if group else self._waiting(configuration)
-            self._given_up += [(trial, reason) for trial in waiting]
+            self._dropped += [(trial, reason) for trial in waiting]
 
     def _waiting(self, configuration: Configuration) -> list[Trial]:
         """The trials of a configuration that an earlier run left behind."""
-        found = (self._past.courses.get(t.key) for t in self._trials(configuration))
-        return [entry[0] for entry in found if entry and not entry[1].has_ended]
+        keys = (trial.key for trial in self._search.replicates(configuration))
+        entries = (self._history.curves.get(key) for key in keys)
+        return [trial for trial, curve in filter(None, entries) if not curve.has_ended]
 
-    def _trials(self, configuration: Configuration) -> list[Trial]:
-        replicates = range(self._experiment.search.replicates)
-        return [self._experiment.trial(configuration, r, self._fingerprint) for r in replicates]
+
+@dataclass
+class Replicates:
+    """The trials of one proposal, and what is known of them by replicate."""
+
+    proposal: Proposal
+    trials: Sequence[Trial]
+    curves: dict[int, LearningCurve] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What tells the configuration from any other."""
+        return name_of(self.proposal.configuration)
+
+    @property
+    def missing(self) -> list[Trial]:
+        """The trials that the proposal still needs."""
+        until = self.proposal.until
+        return [t for t in self.trials if not self._curve(t).is_enough(until)]
+
+    @property
+    def waiting(self) -> list[Trial]:
+        """The trials that would go on if the search said so."""
+        return [trial for trial in self.trials if not self._curve(trial).has_ended]
+
+    def _curve(self, trial: Trial) -> LearningCurve:
+        return self.curves.get(trial.replicate, _NOTHING)
+
+
+_NOTHING = LearningCurve(None, has_ended=False)
+
+
+def mean_result(configuration: Configuration, curves: Iterable[LearningCurve]) -> Result:
+    """The mean over replicates; one that diverged or failed has no part in it, unless all did.
+
+    The curve is as long as that of the replicate that is furthest behind.
+    """
+    replicates = list(curves)
+    length = min((len(r.curve) for r in replicates if not r.has_ended), default=None)
+    scores = [r.score for r in replicates if r.score is not None]
+    counted = [r.curve for r in replicates if r.curve and (r.score is not None or not scores)]
+    return Result(
+        configuration,
+        math.fsum(scores) / len(scores) if scores else None,
+        tuple(math.fsum(values) / len(values) for values in zip(*counted, strict=False))[:length],
+        all(r.has_ended for r in replicates),
+    )
+
+
+def name_of(configuration: Configuration) -> str:
+    """What tells a configuration from any other."""
+    return canonical(configuration.flat())
+
+
+def _assignment(trial: Trial, proposal: Proposal) -> Assignment:
+    return Assignment(trial, proposal.until, proposal.place)

@@ -21,7 +21,6 @@ from tuner.execution.messages import (
     not_finite,
 )
 from tuner.execution.queue import Assignment
-from tuner.execution.replicates import Course
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import Trial, TrialState
 from tuner.ledger import checkpoint
@@ -64,11 +63,6 @@ class RunningTrial:
     def until(self) -> int:
         """The epoch after which the worker is done with it, for now or for good."""
         return min(self.assignment.until or self.epochs_planned, self.epochs_planned)
-
-    @property
-    def course(self) -> Course:
-        """What a search is told, at the end."""
-        return Course(None if self.diverged else self.score, tuple(self.curve))
 
     def note(self, epoch: int, metrics: Mapping[str, float], seconds: float) -> None:
         """One epoch more; the best one counts, the earliest in a tie."""

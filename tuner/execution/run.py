@@ -7,8 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tuner.data.dataset import DatasetInfo, Progress
@@ -23,10 +22,14 @@ from tuner.execution.checks import (
     check_worker_data,
 )
 from tuner.execution.devices import chosen_gpus, visible_gpus
-from tuner.execution.estimate.estimating import Here, estimate_begun, setting_of, with_estimate
-from tuner.execution.estimate.speeds import SpeedRecord
-from tuner.execution.estimate.stopwatch import Stopwatch
-from tuner.execution.membership import mark_current, total_trials
+from tuner.execution.estimate import (
+    Here,
+    Stopwatch,
+    estimate_begun,
+    estimate_text,
+    keep_speeds,
+)
+from tuner.execution.membership import mark_current
 from tuner.execution.messages import (
     Event,
     Listener,
@@ -37,7 +40,7 @@ from tuner.execution.messages import (
     WorkerSetup,
 )
 from tuner.execution.plan import notes
-from tuner.execution.pools import LocalPool
+from tuner.execution.pools import LocalPool, Pool
 from tuner.execution.reuse import take_over
 from tuner.execution.scheduler import SILENCE_SECONDS
 from tuner.experiment.experiment import Experiment
@@ -45,12 +48,12 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger import checkpoint
 from tuner.ledger.backup import keep_copy
 from tuner.ledger.environment import environment_record
+from tuner.ledger.estimate import Estimate
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES
 from tuner.ledger.table import TrialsCsv
-from tuner.search import make_method
-from tuner.search.hyperband import Hyperband
+from tuner.search import Search
 
 
 def _unheard(event: Event) -> None:
@@ -86,6 +89,7 @@ def run_experiment(
     started = clock()
     gpus = chosen_gpus(gpus, os.environ)
     info = _checked(experiment, data_dir)
+    search = Search(experiment, info.fingerprint)
     stop = stop or threading.Event()
     fetch(experiment.data, data_dir, _until(stop, download_progress))
     folder = RunFolder(results_dir, experiment.name)
@@ -93,31 +97,34 @@ def run_experiment(
     with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
         if notice := keep_copy(folder.ledger):
             listener(Notice(notice))
-        place = _Place(experiment, info, folder, ledger, listener, clock)
+        place = _Place(experiment, info, search, folder, ledger, listener, clock)
         _keep_what_it_is(place)
         _take_over(place, reuse)
         begun = _begin(place, workers, retry=retry)
         gpus = gpus or (visible_gpus(os.environ) if workers > 1 else [])
         here = Here(workers, len(gpus), os.environ)
-        estimate = estimate_begun(experiment, info, ledger, done=begun.done, here=here)
-        listener(with_estimate(begun, estimate))
-        pool = _pool(experiment, folder, data_dir, workers, gpus)
-        ending = _train(
-            place,
-            Stopwatch(pool, setting_of(experiment, info, here), clock=clock),
-            workers,
-            stop,
-            budget_seconds=_least(budget_seconds, experiment.search.budget_seconds),
-            fail_fast=fail_fast,
-            silence_seconds=silence_seconds,
-        )
+        estimate, networks = estimate_begun(search, info, ledger, done=begun.done, here=here)
+        listener(_with_estimate(begun, estimate))
+        stopwatch = Stopwatch(clock)
+        try:
+            ending = _train(
+                replace(place, listener=_both(stopwatch, listener)),
+                _pool(experiment, folder, data_dir, workers, gpus),
+                workers,
+                stop,
+                budget_seconds=_least(budget_seconds, experiment.search.budget_seconds),
+                fail_fast=fail_fast,
+                silence_seconds=silence_seconds,
+            )
+        finally:
+            keep_speeds(stopwatch, search, networks, here)
         ended = RunEnded(
             ending=ending,
             counts=ledger.counts(),
             best=next(iter(ledger.top(1)), None),
             seconds=clock() - started,
             to_run=begun.to_run,
-            estimate=estimate if ending == "done" else None,
+            estimate=estimate if ending == "done" and estimate.seconds else None,
         )
     listener(ended)
     return ended
@@ -129,6 +136,7 @@ class _Place:
 
     experiment: Experiment
     info: DatasetInfo
+    search: Search
     folder: RunFolder
     ledger: Ledger
     listener: Listener
@@ -137,7 +145,6 @@ class _Place:
 
 def _checked(experiment: Experiment, data_dir: Path | None) -> DatasetInfo:
     """The data of an experiment that can be run; nothing is written before."""
-    make_method(experiment)
     check_backend(experiment)
     info = check(experiment.data, data_dir)
     check_sizes(experiment, info)
@@ -163,7 +170,7 @@ def _take_over(place: _Place, others: Sequence[RunFolder]) -> None:
 
 def _train(
     place: _Place,
-    pool: Stopwatch,
+    pool: Pool,
     workers: int,
     stop: threading.Event,
     *,
@@ -171,15 +178,14 @@ def _train(
     fail_fast: bool,
     silence_seconds: float,
 ) -> str:
-    """Run what is missing; tables and measured speeds are kept however it ends."""
+    """Run what is missing; the table is kept however it ends."""
     experiment, folder, ledger = place.experiment, place.folder, place.ledger
     csv = TrialsCsv(folder.trials_csv, ledger)
     try:
         scheduler = make_scheduler(
-            experiment,
+            place.search,
             ledger,
             pool,
-            fingerprint=place.info.fingerprint,
             csv=csv,
             checkpoints=folder.checkpoints,
             cost=TrialCosts(place.info),
@@ -197,7 +203,6 @@ def _train(
         )
     finally:
         _write_csv(csv, place.listener)
-        pool.record(SpeedRecord.at_home(os.environ), datetime.now(UTC))
 
 
 def _begin(place: _Place, workers: int, *, retry: Sequence[TrialState]) -> RunStarted:
@@ -212,8 +217,8 @@ def _begin(place: _Place, workers: int, *, retry: Sequence[TrialState]) -> RunSt
         ledger.retry(retry)
     outcomes = ledger.counts()
     done = sum(outcomes[state] for state in FINISHED_STATES)
-    total = total_trials(experiment)
-    epochs_to_run = _epochs_to_run(experiment, ledger)
+    total, planned = place.search.total_trials, place.search.planned_epochs
+    epochs_to_run = None if planned is None else max(0, planned - ledger.trained_epochs())
     ledger.begin_run(total=total, done=done, workers=workers, epochs_to_run=epochs_to_run)
     return RunStarted(
         name=experiment.name,
@@ -237,13 +242,20 @@ def _superseded(ledger: Ledger) -> Iterator[str]:
         yield f"{count} of earlier versions of this experiment are kept, and count no more"
 
 
-def _epochs_to_run(experiment: Experiment, ledger: Ledger) -> int | None:
-    """What a search that shares epochs out itself has still planned; None of others."""
-    method = make_method(experiment)
-    if not isinstance(method, Hyperband):
-        return None
-    planned = method.planned_epochs * experiment.search.replicates
-    return max(0, planned - ledger.trained_epochs())
+def _with_estimate(begun: RunStarted, estimate: Estimate) -> RunStarted:
+    """Says it beside the other notes."""
+    if estimate.seconds is None:
+        return replace(begun, estimate=estimate)
+    note = f"it takes {estimate_text(estimate)}; {estimate.basis}"
+    return replace(begun, estimate=estimate, notes=(*begun.notes, note))
+
+
+def _both(first: Listener, second: Listener) -> Listener:
+    def tell(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return tell
 
 
 def _write_csv(csv: TrialsCsv, listener: Listener) -> None:

@@ -11,7 +11,6 @@ from threading import Event as StopEvent
 
 from tuner.errors import InputError, TunerError
 from tuner.execution.messages import (
-    MAX_PROGRAMS,
     Compiled,
     Epoch,
     Finished,
@@ -30,9 +29,9 @@ from tuner.execution.messages import (
     WorkerReady,
 )
 from tuner.execution.pools import Pool
-from tuner.execution.queue import Assignment, TrialQueue
+from tuner.execution.programs import Programs
+from tuner.execution.queue import Assignment, LearningCurve, TrialQueue
 from tuner.execution.recorder import Recorder, RunningTrial
-from tuner.execution.replicates import Course
 from tuner.experiment.trial import Trial, TrialState
 from tuner.search.stopping import StoppingRule
 
@@ -48,15 +47,10 @@ class Slot:
 
     ready: bool = False
     running: RunningTrial | None = None
-    structures: list[str] = field(default_factory=list)  # of the programs it keeps, oldest first
+    programs: Programs[None] = field(default_factory=Programs)
     failed_starts: int = 0
     leaving: bool = False  # its process ends by its own decision
     heard_at: float = 0.0
-
-    def use(self, structure: str) -> None:
-        """As the worker does with its programs."""
-        others = [held for held in self.structures if held != structure]
-        self.structures = [*others, structure][-MAX_PROGRAMS:]
 
 
 class Scheduler:
@@ -148,7 +142,7 @@ class Scheduler:
             if late or not slot.ready or slot.running:
                 continue
             # A single worker takes all in order, which then is the same after an interruption.
-            held = slot.structures if len(self._slots) > 1 else ()
+            held = slot.programs if len(self._slots) > 1 else ()
             while not slot.running and (assignment := self._queue.next(held)):
                 self._start(worker, slot, assignment)
         self._end_dropped()
@@ -174,8 +168,8 @@ class Scheduler:
             return
         structure = trial.structure.key
         slot.running = running
-        self._recorder.start(worker, running, first_of_structure=structure not in slot.structures)
-        slot.use(structure)
+        self._recorder.start(worker, running, first_of_structure=structure not in slot.programs)
+        slot.programs.use(structure, lambda: None)
         slot.heard_at = self._clock()
         self._pool.send(
             worker,
@@ -209,7 +203,7 @@ class Scheduler:
 
     def _end_dropped(self) -> None:
         """Trials that the search lets go wherever they stand."""
-        for trial, reason in self._queue.given_up():
+        for trial, reason in self._queue.dropped_trials():
             running = self._resumed(Assignment(trial))
             self._end(None, running, TrialState.STOPPED, reason, is_news=False)
 
@@ -318,8 +312,8 @@ class Scheduler:
         """The trial has come to a rung."""
         self._recorder.wait(worker, running)
         self._numbers[running.trial.key] = running.number
-        course = Course(running.score, tuple(running.curve), has_ended=False)
-        self._queue.tell(running.trial, course)
+        curve = LearningCurve(running.score, tuple(running.curve), has_ended=False)
+        self._queue.tell(running.trial, curve)
         self._end_dropped()
 
     def _end(
@@ -339,7 +333,7 @@ class Scheduler:
             self._rule.end(running.number)
         if is_news:
             score = running.score if state in (TrialState.COMPLETED, TrialState.STOPPED) else None
-            self._queue.tell(running.trial, Course(score, tuple(running.curve)))
+            self._queue.tell(running.trial, LearningCurve(score, tuple(running.curve)))
             self._end_dropped()
 
     def _forget(self, trial: Trial) -> None:

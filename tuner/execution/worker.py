@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 import traceback
-from collections import OrderedDict
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -22,13 +21,11 @@ from tuner.data.config import FinalDataConfig
 from tuner.errors import InputError, TunerError
 from tuner.execution.memory import is_out_of_memory, telling_line
 from tuner.execution.messages import (
-    MAX_PROGRAMS,
     Compiled,
     Epoch,
     Finished,
     Progress,
     Ready,
-    Rehearsal,
     Rehearse,
     Report,
     Resumed,
@@ -41,6 +38,7 @@ from tuner.execution.messages import (
     WorkerSetup,
     not_finite,
 )
+from tuner.execution.programs import Programs
 from tuner.execution.saver import Saver
 from tuner.ledger import checkpoint
 
@@ -93,7 +91,7 @@ class Worker:
     def __init__(self, setup: WorkerSetup, connection: Connection, mailbox: Mailbox) -> None:
         self._connection = connection
         self._mailbox = mailbox
-        self._programs: OrderedDict[Hashable, Program] = OrderedDict()
+        self._programs: Programs[Program] = Programs()
         self._checkpoints = setup.checkpoints
         # The test images are looked at once, when training is over.
         self._held_out = "test" if isinstance(setup.data, FinalDataConfig) else "val"
@@ -116,7 +114,7 @@ class Worker:
         from tuner.training.program import Interrupted
         from tuner.training.trial import prepare
 
-        built, error, rehearsal = False, None, None
+        built, error, epoch_seconds = False, None, None
         try:
             trial = prepare(
                 task.model,
@@ -130,7 +128,7 @@ class Worker:
             built = True
             program = self._program(trial.key, trial.blueprint, task.number)
             if isinstance(task, Rehearse):
-                rehearsal = _rehearsed(task, program, trial.hyperparameters)
+                epoch_seconds = _rehearsed(task, program, trial.hyperparameters)
             else:
                 self._train(task, program, trial.hyperparameters)
         except Interrupted:
@@ -144,20 +142,18 @@ class Worker:
             reason=_one_line(error) if error else "",
             out_of_memory=is_out_of_memory(error),
             leaves=built and error is not None and not isinstance(error, InputError),
-            rehearsal=rehearsal,
+            epoch_seconds=epoch_seconds,
         )
 
     def _program(self, key: Hashable, blueprint: Blueprint, number: int) -> Program:
         """The program of the trial's structure, compiled now if it must be."""
-        if key in self._programs:
-            self._programs.move_to_end(key)
-            return self._programs[key]
-        if len(self._programs) >= MAX_PROGRAMS:
-            self._programs.popitem(last=False)
-        program = self._program_class(blueprint, self._images)
-        self._programs[key] = program
-        self._send(Compiled(number, program.compile_seconds))
-        return program
+
+        def compiled() -> Program:
+            program = self._program_class(blueprint, self._images)
+            self._send(Compiled(number, program.compile_seconds))
+            return program
+
+        return self._programs.use(key, compiled)
 
     def _train(self, task: TrainTrial, program: Program, values: Hyperparameters) -> None:
         from tuner.training.steps import to_arrays
@@ -270,8 +266,8 @@ def _prepare(setup: WorkerSetup) -> tuple[type[Program], DeviceImages, dict[str,
     return program, program.place(data, tuple(setup.data.augment)), data.hashes
 
 
-def _rehearsed(task: Rehearse, program: Program, values: Hyperparameters) -> Rehearsal:
-    from tuner.execution.estimate.rehearsal import rehearse
+def _rehearsed(task: Rehearse, program: Program, values: Hyperparameters) -> float:
+    from tuner.execution.rehearsal import rehearse
 
     return rehearse(program, values, seed=task.seed, seconds=task.seconds)
 

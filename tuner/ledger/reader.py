@@ -189,14 +189,18 @@ class LedgerReader:
         """How many trials of earlier versions of the experiment are kept."""
         return int(self._fetch("SELECT count(*) FROM trials WHERE is_current = 0")[0][0])
 
-    def mean_seconds(self) -> float | None:
-        """Mean seconds of a ranked trial, compiling included; None before there is one."""
+    def trained_since(self, started_at: str) -> list[tuple[Any, ...]]:
+        """By structure, of trials that were begun since then.
+
+        Structure, trials, trials with an outcome, their epochs and seconds, seconds of compiling.
+        """
         query = (
-            "SELECT avg(train_seconds + coalesce(compile_seconds, 0)) FROM trials "
-            "WHERE is_current = 1 AND score IS NOT NULL"
+            "SELECT structure, count(*), count(finished_at), "
+            "coalesce(sum(CASE WHEN finished_at IS NOT NULL THEN epochs END), 0), "
+            "coalesce(sum(train_seconds), 0.0), coalesce(max(compile_seconds), 0.0) "
+            "FROM trials WHERE is_current = 1 AND started_at >= ? GROUP BY structure"
         )
-        mean: float | None = self._fetch(query)[0][0]
-        return mean
+        return self._fetch(query, (started_at,))
 
     def trained_epochs(self, states: Sequence[TrialState] = tuple(TrialState)) -> int:
         """Epochs of all current trials together, or of those in some states."""

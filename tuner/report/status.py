@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from tuner.errors import TunerError
 from tuner.experiment.trial import TrialState
+from tuner.ledger.estimate import Estimate, Trained
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, UNRANKED_STATES, TrialRow
@@ -33,16 +33,16 @@ class Status:
     problem: str = ""
 
 
-def status_of(folder: RunFolder, now: datetime | None = None) -> Status:
+def status_of(folder: RunFolder) -> Status:
     """One folder's status; a ledger that cannot be read is a status too."""
     try:
         with Ledger.open_read_only(folder.ledger) as ledger:
-            return _status(folder, ledger, now or datetime.now(UTC))
+            return _status(folder, ledger)
     except TunerError as error:
         return Status(folder.name, "unreadable", problem=str(error))
 
 
-def _status(folder: RunFolder, ledger: Ledger, now: datetime) -> Status:
+def _status(folder: RunFolder, ledger: Ledger) -> Status:
     counts, run = ledger.counts(), ledger.last_run
     ended = sum(counts[state] for state in FINISHED_STATES)
     total = run.get("total")
@@ -50,9 +50,6 @@ def _status(folder: RunFolder, ledger: Ledger, now: datetime) -> Status:
     best = ledger.top(1)
     holder = folder.holder()
     running = ledger.rows([TrialState.RUNNING]) if holder is not None else []
-    lengths = ledger.trained_epochs(FINISHED_STATES) + sum(map(_epochs, running))
-    mean = lengths / max(1, ended + len(running))
-    not_begun = max(0, (total or 0) - done - len(running))
     return Status(
         name=folder.name,
         state=_state(holder is not None, done, total, bool(ended)),
@@ -63,9 +60,7 @@ def _status(folder: RunFolder, ledger: Ledger, now: datetime) -> Status:
         best=best[0].score if best else None,
         best_trial=best[0].number if best else None,
         failures=sum(counts[state] for state in UNRANKED_STATES),
-        seconds_left=_seconds_left(run, ledger, running, not_begun * mean, now)
-        if holder is not None
-        else None,
+        seconds_left=None if holder is None else _seconds_left(run, ledger, done, running),
         stopped=counts[TrialState.STOPPED],
         waiting=counts[TrialState.WAITING] if holder is not None else 0,
         process=holder or None,
@@ -83,23 +78,32 @@ def _state(is_running: bool, done: int, total: int | None, any_ended: bool) -> s
 
 
 def _seconds_left(
-    run: dict[str, Any], ledger: Ledger, running: list[TrialRow], not_begun: float, now: datetime
+    run: dict[str, Any], ledger: Ledger, done: int, running: list[TrialRow]
 ) -> float | None:
-    """Time since the run began, scaled from the epochs that it has trained to those missing.
-
-    A search that shares epochs out itself has noted how many it planned. Elsewhere `not_begun` are
-    the epochs of trials that have not begun, each as long as the mean of those that have.
-    """
+    """By what the run has measured so far, and by what was expected when it began."""
     if run.get("total") is None or "epochs_before" not in run:
         return None
-    elapsed = (now - datetime.fromisoformat(run["started_at"])).total_seconds()
-    trained = ledger.trained_epochs() - int(run["epochs_before"])
-    if trained <= 0 or elapsed <= 0:
-        return None
-    left = not_begun + sum(max(0, _epochs(row) - row.epochs) for row in running)
+    trained = {
+        structure: Trained(epochs, seconds, compiling, begun, ended, epochs)
+        for structure, begun, ended, epochs, seconds, compiling in ledger.trained_since(
+            run["started_at"]
+        )
+    }
+    for row in running:
+        mine = trained.setdefault(row.structure, Trained())
+        seconds = [epoch.seconds for epoch in ledger.epochs(row.number)]
+        mine.epochs, mine.seconds = mine.epochs + len(seconds), mine.seconds + sum(seconds)
+    epochs_left = None
     if run.get("epochs_to_run") is not None:
-        left = max(0, int(run["epochs_to_run"]) - trained)
-    return elapsed / trained * left
+        begun = ledger.trained_epochs() - int(run["epochs_before"])
+        epochs_left = max(0, int(run["epochs_to_run"]) - begun)
+    return Estimate.of_run(ledger).seconds_left(
+        trained,
+        [(row.structure, max(0, _epochs(row) - row.epochs)) for row in running],
+        max(0, run["total"] - done - len(running)),
+        epochs_each=max(map(_epochs, running), default=None),
+        epochs_left=epochs_left,
+    )
 
 
 def _epochs(row: TrialRow) -> int:

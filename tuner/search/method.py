@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tuner.experiment.trial import Configuration
 
@@ -14,11 +14,12 @@ class Proposal:
     """A configuration to train: to its end, or up to epoch `until`, where it waits.
 
     One that waits is proposed again with a later `until` (or None) if it is to go on, from the
-    weights that it has; or it is `dropped`.
+    weights that it has; or it is `dropped`. `place` is where a plan has it.
     """
 
     configuration: Configuration
     until: int | None = None
+    place: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

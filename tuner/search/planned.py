@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
 
+from tuner.errors import InputError, Problem
+from tuner.experiment.domain import identity
 from tuner.experiment.space import SearchSpace
 from tuner.experiment.trial import Configuration, canonical
 from tuner.search.method import Proposal, SearchMethod
-from tuner.search.permutation import Permutation
 
 _MAX_DUPLICATES = 1_000
+# The Sobol sequence is drawn in blocks of a power of two, which its balance asks for, and whose
+# content depends on the seed alone.
+_SOBOL_BLOCK = 1_024
+# As many points in a row that constraints exclude or that are known, and no more are looked at.
+_MAX_KNOWN = 1_000
+_MAX_EXCLUDED = 10_000
+_FEISTEL_ROUNDS = 8
+
+BranchPoint = tuple[int, dict[str, Any]]
+"""Number of a branch, and the values of its axes."""
 
 
 class Planned(SearchMethod):
@@ -21,7 +35,9 @@ class Planned(SearchMethod):
     to the end, so that raising it keeps what was done.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, space: SearchSpace, length: int) -> None:
+        self._space = space
+        self._length = length  # shrinks where a space without end turns out to have one
         self._asked = 0
 
     @abstractmethod
@@ -39,9 +55,9 @@ class Planned(SearchMethod):
         return self.total
 
     @property
-    @abstractmethod
     def total(self) -> int:
         """Configurations in all; may be more than a `len` can hold."""
+        return self._length
 
     @property
     def exhausted(self) -> bool:
@@ -66,7 +82,7 @@ class Planned(SearchMethod):
         except IndexError:
             return None
         self._asked += 1
-        return Proposal(configuration)
+        return Proposal(configuration, place=self._asked - 1)
 
 
 class GridPlan(Planned):
@@ -76,14 +92,7 @@ class GridPlan(Planned):
     """
 
     def __init__(self, space: SearchSpace, max_trials: int | None = None) -> None:
-        super().__init__()
-        self._space = space
-        self._length = _least(space.size, max_trials)
-
-    @property
-    def total(self) -> int:
-        """Configurations in all."""
-        return self._length
+        super().__init__(space, _least(space.size, max_trials))
 
     def __getitem__(self, index: int) -> Configuration:
         return self._space[_checked(index, self._length)]
@@ -93,15 +102,8 @@ class RandomPlan(Planned):
     """Points of a finite space in a random order: without replacement, and without a list."""
 
     def __init__(self, space: SearchSpace, max_trials: int | None, seed: int) -> None:
-        super().__init__()
-        self._space = space
-        self._length = _least(space.size, max_trials)
+        super().__init__(space, _least(space.size, max_trials))
         self._order = Permutation(space.size, seed)
-
-    @property
-    def total(self) -> int:
-        """Configurations in all."""
-        return self._length
 
     def __getitem__(self, index: int) -> Configuration:
         return self._space[self._order[_checked(index, self._length)]]
@@ -115,18 +117,11 @@ class DrawnPlan(Planned):
     """
 
     def __init__(self, space: SearchSpace, max_trials: int, seed: int) -> None:
-        super().__init__()
-        self._space = space
-        self._length = max_trials
+        super().__init__(space, max_trials)
         self._seed = seed
         self._drawn: list[Configuration] = []
         self._known: set[str] = set()
         self._draws = 0
-
-    @property
-    def total(self) -> int:
-        """Configurations in all."""
-        return self._length
 
     def __getitem__(self, index: int) -> Configuration:
         _checked(index, self._length)
@@ -146,6 +141,149 @@ class DrawnPlan(Planned):
                 self._drawn.append(configuration)
                 return
         self._length = len(self._drawn)
+
+
+class SobolPlan(Planned):
+    """Points that fill the space more evenly than independent draws do.
+
+    One dimension stands for the branch (where there are several), with the branches' weights, and
+    one for each axis in its branch's order; each axis takes its coordinate on its own scale. What
+    constraints exclude, and what is known already, is passed over. A finite space is exhausted:
+    when points keep coming up known, the others follow in a random order.
+
+    Source: Owen 1998, Scrambling Sobol' and Niederreiter-Xing points; `scipy.stats.qmc.Sobol`,
+    whose scrambling belongs to its version.
+    """
+
+    def __init__(self, space: SearchSpace, max_trials: int, seed: int) -> None:
+        super().__init__(space, min(space.size, max_trials) if space.is_finite else max_trials)
+        self._points = _sobol_points(space, seed)
+        self._others = iter(_in_random_order(space, seed))
+        self._drawn: list[int | BranchPoint] = []  # numbers of points, if they have any
+        self._known: set[Any] = set()
+
+    def __getitem__(self, index: int) -> Configuration:
+        _checked(index, self._length)
+        while len(self._drawn) <= index:
+            self._draw_new()
+            _checked(index, self._length)
+        drawn = self._drawn[index]
+        if isinstance(drawn, int):
+            return self._space[drawn]
+        position, values = drawn
+        return self._space.branches[position].close(values)
+
+    def _draw_new(self) -> None:
+        found = self._new_number() if self._space.is_finite else self._new_place()
+        if found is None:
+            self._length = len(self._drawn)
+        else:
+            self._drawn.append(found)
+
+    def _new_number(self) -> int | None:
+        """The next point of a finite space."""
+        for point in islice(self._points, _MAX_KNOWN):
+            number = self._space.number(*self._space.draw(point))
+            if number is not None and self._is_new(number):
+                return number
+        self._points = iter(())
+        return next(filter(self._is_new, self._others), None)
+
+    def _is_new(self, key: Any) -> bool:
+        """Notes it, too."""
+        before = len(self._known)
+        self._known.add(key)
+        return len(self._known) > before
+
+    def _new_place(self) -> BranchPoint | None:
+        """The next point of a space without end; None if it turns out to hold no others.
+
+        Raises:
+            InputError: the constraints admit nothing in many tries.
+        """
+        known = excluded = 0
+        for coordinates in self._points:
+            position, values = point = self._space.draw(coordinates)
+            if not self._space.branches[position].admits(values):
+                excluded += 1
+            elif self._is_new((position, *map(identity, values.values()))):
+                return point
+            else:
+                known += 1
+            if known == _MAX_KNOWN or excluded == _MAX_EXCLUDED:
+                break
+        if not self._drawn and not known:
+            what = f"search.constraints: nothing was admitted in {_MAX_EXCLUDED:,} tries"
+            raise InputError(Problem(what, mend="loosen the constraints"))
+        return None
+
+
+class _Coordinates:
+    """Gives the coordinates of one point in turn, as what a space draws from."""
+
+    def __init__(self, coordinates: Sequence[float]) -> None:
+        self._coordinates = iter(coordinates)
+
+    def random(self) -> float:
+        """The next coordinate."""
+        return next(self._coordinates)
+
+
+def _sobol_points(space: SearchSpace, seed: int) -> Iterator[_Coordinates]:
+    """The sequence from its start, one point after the other."""
+    import numpy as np
+    from scipy.stats import qmc
+
+    several = len(space.branches) > 1
+    axes = max(len(branch.axes) for branch in space.branches)
+    rng = np.random.default_rng(random.Random(f"{seed}/sobol").getrandbits(64))
+    sequence = qmc.Sobol(max(1, axes + several), rng=rng)
+    while True:
+        for row in sequence.random(_SOBOL_BLOCK).tolist():
+            yield _Coordinates(row if several else [0.0, *row])
+
+
+def _in_random_order(space: SearchSpace, seed: int) -> Iterator[int]:
+    """Every point of a finite space in a random order."""
+    if space.is_finite:
+        yield from Permutation(space.size, seed)  # type: ignore[misc]
+
+
+class Permutation:
+    """A random order of `range(size)` that needs no list: position `i` is computed when asked for.
+
+    A seeded permutation by a balanced Feistel network with cycle walking. The network permutes
+    4^k ≥ size numbers; what falls outside is sent through again, which takes fewer than 4 passes
+    on average. Source: Black & Rogaway 2002, section 3 (cycle walking) and 4.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._size = size
+        self._half = max(1, ((size - 1).bit_length() + 1) // 2)
+        self._key = f"{seed}/permutation".encode()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, index: int) -> int:
+        if not 0 <= index < self._size:
+            raise IndexError(f"position {index} of {self._size}")
+        index = self._network(index)
+        while index >= self._size:
+            index = self._network(index)
+        return index
+
+    def _network(self, value: int) -> int:
+        mask = (1 << self._half) - 1
+        left, right = value >> self._half, value & mask
+        for number in range(_FEISTEL_ROUNDS):
+            left, right = right, left ^ (self._mix(number, right) & mask)
+        return left << self._half | right
+
+    def _mix(self, number: int, value: int) -> int:
+        text = b"%s/%d/%d" % (self._key, number, value)
+        digest = hashlib.blake2b(text, digest_size=(self._half + 7) // 8).digest()
+        return int.from_bytes(digest, "big")
 
 
 def _least(size: int, max_trials: int | None) -> int:

@@ -1,9 +1,28 @@
-"""What a stopping rule is: after each epoch it says whether a trial goes on."""
+"""Stopping rules, by name: after each epoch one says whether a trial goes on.
+
+What is said of a trial depends on the noted values alone, so that a run that was interrupted goes
+on to say what it would have said. An epoch that is noted again changes nothing.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from array import array
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.experiment.experiment import Experiment
+from tuner.experiment.objective import Objective, shown, standing
+from tuner.experiment.schema import (
+    AshaStop,
+    DivergenceStop,
+    MedianStop,
+    PatienceStop,
+    ThresholdStop,
+)
 
 
 class StoppingRule(ABC):
@@ -23,3 +42,217 @@ class StoppingRule(ABC):
     def end(self, trial: int) -> None:
         """Nothing more comes of the trial; what only it needed can be forgotten."""
         del trial
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A running trial so far, in gains."""
+
+    best: float
+    best_epoch: int
+    epoch: int = 0
+    total: float = 0.0
+
+
+class Asha(StoppingRule):
+    """Asynchronous successive halving, the variant that stops and never pauses.
+
+    At epoch `min_epochs * reduction^k` a trial goes on if its best value so far is among the best
+    max(1, n // reduction) of the n that were noted there, its own included. Nobody waits: the
+    first to come goes on, and a trial that goes on is not recalled. Source: Li et al. 2020 (A
+    System for Massively Parallel Hyperparameter Tuning), section 3.
+    """
+
+    def __init__(self, options: AshaStop, objective: Objective) -> None:
+        self._options = options
+        self._objective = objective
+        self._running: dict[int, _Standing] = {}
+        self._rungs: defaultdict[int, array[float]] = defaultdict(lambda: array("d"))
+
+    def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """An epoch; at a rung the best so far is kept for good."""
+        gain = self._objective.gain_of(metrics)
+        own = self._running.setdefault(trial, _Standing(gain, epoch))
+        if epoch <= own.epoch:
+            return
+        own.epoch, own.best = epoch, max(own.best, gain)
+        if self._is_rung(epoch):
+            insort(self._rungs[epoch], own.best)
+
+    def verdict(self, trial: int, epoch: int) -> str:
+        """At a rung, the trial's rank if it is not among the best there."""
+        if not self._is_rung(epoch):
+            return ""
+        own, rung = self._running[trial].best, self._rungs[epoch]
+        # Optuna lets whoever equals the last of the best pass; here a tie goes to those before,
+        # so that trials that learn nothing at all do not carry each other on.
+        rank = len(rung) - bisect_left(rung, own)
+        kept = max(1, len(rung) // self._options.reduction)
+        if rank <= kept:
+            return ""
+        place = standing(rank, f"{len(rung)}", kept)
+        return f"asha: {self._objective.shown(own)} by epoch {epoch} is {place}"
+
+    def end(self, trial: int) -> None:
+        """Forgets the trial but for its values at the rungs."""
+        self._running.pop(trial, None)
+
+    def _is_rung(self, epoch: int) -> bool:
+        power, rest = divmod(epoch, self._options.min_epochs)
+        while not rest and power > 1:
+            power, rest = divmod(power, self._options.reduction)
+        return not rest and power == 1
+
+
+class Median(StoppingRule):
+    """Stops a trial whose best value is worse than the median of the others' running averages.
+
+    Compared at every epoch with all other trials that got as far, ended or not; a running average
+    is the mean of a trial's values up to the epoch. Source: Golovin et al. 2017 (Google Vizier),
+    section 3.2.1, which compares with completed trials only.
+    """
+
+    def __init__(self, options: MedianStop, objective: Objective) -> None:
+        self._options = options
+        self._objective = objective
+        self._running: dict[int, _Standing] = {}
+        # Eight bytes per epoch of a trial; sorted.
+        self._averages: defaultdict[int, array[float]] = defaultdict(lambda: array("d"))
+
+    def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """An epoch; the running average is kept for good."""
+        gain = self._objective.gain_of(metrics)
+        own = self._running.setdefault(trial, _Standing(gain, epoch))
+        if epoch <= own.epoch:
+            return
+        own.epoch, own.best = epoch, max(own.best, gain)
+        own.total += gain
+        if epoch >= self._options.min_epochs:
+            insort(self._averages[epoch], own.total / epoch)
+
+    def verdict(self, trial: int, epoch: int) -> str:
+        """The median, if the trial is worse."""
+        averages = self._averages.get(epoch, array("d"))
+        others = len(averages) - 1
+        if others < self._options.min_trials:
+            return ""
+        own = self._running[trial]
+        median = _median_without(averages, own.total / epoch)
+        if own.best >= median:
+            return ""
+        best, middle = self._objective.shown(own.best), self._objective.shown(median)
+        return f"median: {best} by epoch {epoch} is worse than {middle}, the median of {others}"
+
+    def end(self, trial: int) -> None:
+        """Forgets the trial but for its running averages."""
+        self._running.pop(trial, None)
+
+
+class Patience(StoppingRule):
+    """Stops a trial that has not improved by more than `min_delta` for some epochs.
+
+    As `keras.callbacks.EarlyStopping` counts.
+    """
+
+    def __init__(self, options: PatienceStop, objective: Objective) -> None:
+        self._options = options
+        self._objective = objective
+        self._running: dict[int, _Standing] = {}
+
+    def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """An epoch, kept if it is an improvement."""
+        gain = self._objective.gain_of(metrics)
+        own = self._running.setdefault(trial, _Standing(gain, epoch))
+        if gain - self._options.min_delta > own.best:
+            own.best, own.best_epoch = gain, epoch
+
+    def verdict(self, trial: int, epoch: int) -> str:
+        """What was not improved upon, and for how long."""
+        own, patience = self._running[trial], self._options.epochs
+        if epoch - own.best_epoch < patience:
+            return ""
+        best = f"{self._objective.shown(own.best)} (epoch {own.best_epoch})"
+        if self._options.min_delta:
+            best = f"{best} by {shown(self._options.min_delta)}"
+        unit = "epoch" if patience == 1 else "epochs"
+        return f"patience: no better than {best} for {patience} {unit}"
+
+    def end(self, trial: int) -> None:
+        """Forgets the trial."""
+        self._running.pop(trial, None)
+
+
+class Threshold(StoppingRule):
+    """Stops a trial that has not reached a value of the objective after some epochs."""
+
+    def __init__(self, options: ThresholdStop, objective: Objective) -> None:
+        self._options = options
+        self._objective = objective
+        self._best: dict[int, float] = {}
+
+    def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """An epoch, kept if it is the best."""
+        gain = self._objective.gain_of(metrics)
+        self._best[trial] = max(self._best.get(trial, gain), gain)
+
+    def verdict(self, trial: int, epoch: int) -> str:
+        """What was reached and what was asked for, once the time is up."""
+        best, value = self._best[trial], self._options.value
+        if epoch < self._options.epochs or best >= self._objective.gain(value):
+            return ""
+        return (
+            f"threshold: {self._objective.shown(best)} by epoch {epoch} has not reached {value:g}"
+        )
+
+    def end(self, trial: int) -> None:
+        """Forgets the trial."""
+        self._best.pop(trial, None)
+
+
+class Divergence(StoppingRule):
+    """Stops a trial whose training loss is far above its first epoch's, before it is infinite."""
+
+    def __init__(self, options: DivergenceStop) -> None:
+        self._options = options
+        self._losses: dict[int, tuple[float, float]] = {}
+
+    def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """The loss of an epoch, as the last; the first stays."""
+        loss = metrics["loss"]
+        first, _ = self._losses.get(trial, (loss, loss))
+        self._losses[trial] = first, loss
+
+    def verdict(self, trial: int, epoch: int) -> str:
+        """How far above; a loss of a person's own that began below zero has no such measure."""
+        first, last = self._losses[trial]
+        if first <= 0 or last <= self._options.factor * first:
+            return ""
+        times = f"{shown(last / first)} times that of its first epoch"
+        return f"divergence: the loss {shown(last)} at epoch {epoch} is {times}"
+
+    def end(self, trial: int) -> None:
+        """Forgets the trial."""
+        self._losses.pop(trial, None)
+
+
+RULES: dict[str, Callable[[Any, Objective], StoppingRule]] = {
+    "asha": Asha,
+    "median": Median,
+    "patience": Patience,
+    "threshold": Threshold,
+    "divergence": lambda options, _: Divergence(options),
+}
+"""From a rule's name to what makes it of its options and the objective."""
+
+
+def make_rule(experiment: Experiment) -> StoppingRule | None:
+    """The stopping rule that the experiment names, or None."""
+    stop = experiment.search.stop
+    return None if stop is None else RULES[stop.rule](stop, experiment.objective)
+
+
+def _median_without(ordered: array[float], own: float) -> float:
+    """The median of sorted values less one of them."""
+    place, others = bisect_left(ordered, own), len(ordered) - 1
+    low, high = (others - 1) // 2, others // 2
+    return (ordered[low + (low >= place)] + ordered[high + (high >= place)]) / 2

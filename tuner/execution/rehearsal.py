@@ -1,22 +1,21 @@
-"""Measures how fast an experiment's structures train here, before any trial of them is run."""
+"""`plan --measure`: some structures are trained for seconds, to know how long a run will take."""
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
+from typing import TYPE_CHECKING
 
-from tuner.data.dataset import DatasetInfo, Progress
+from tuner.data.dataset import Progress
 from tuner.data.images import check, fetch
 from tuner.errors import InputError, TunerError
 from tuner.execution.checks import check_backend, check_networks, check_sizes
-from tuner.execution.estimate.estimating import Here, networks_of, past_in, setting_of
-from tuner.execution.estimate.speeds import SpeedRecord, this_machine
-from tuner.execution.estimate.stopwatch import Stopwatch
-from tuner.execution.estimate.workload import Network, Workload, workload_of
+from tuner.execution.estimate import Here, NetworkCost, networks_of, work_in
 from tuner.execution.messages import (
     Compiled,
     Finished,
@@ -28,12 +27,20 @@ from tuner.execution.messages import (
     WorkerSetup,
 )
 from tuner.execution.pools import LocalPool, Pool
+from tuner.execution.speeds import SpeedRecord
 from tuner.experiment.experiment import Experiment
-from tuner.experiment.trial import Configuration
+from tuner.search.search import Search
+
+if TYPE_CHECKING:
+    from tuner.training.program import Hyperparameters, OnProgress, Program
+    from tuner.training.steps import State
 
 MOST = 6  # structures
 SECONDS = 4.0  # of training, for each
 _WAIT_SECONDS = 0.2
+_VALIDATION_SHARE = 0.3  # of the time for training
+_LEARNING_RATE = 1e-6  # no weight moves far, so that no loss ends it early
+_WARM_UP_CALLS = 2  # of a program: the first of one step, the second at the pace of that one
 
 
 @dataclass(frozen=True)
@@ -45,9 +52,9 @@ class Measured:
 
     place: int
     total: int
-    network: Network | None = None
+    network: NetworkCost | None = None
     compile_seconds: float = 0.0
-    step_seconds: float = 0.0
+    epoch_seconds: float = 0.0
     reason: str = ""
 
 
@@ -76,9 +83,14 @@ def measure(
     info = check(experiment.data, data_dir)
     check_sizes(experiment, info)
     check_networks(experiment, info)
-    work = workload_of(experiment, info.fingerprint, past_in(experiment, info, results_dir))
+    search = Search(experiment, info.fingerprint)
+    work, _ = work_in(results_dir, search, here.workers)
     record = SpeedRecord.at_home(here.environment)
-    chosen = choose(_unmeasured(experiment, work, info, record, here), most)
+    known = record.of(here.machine, experiment.backend, experiment.precision)
+    measured_keys = {(s.structure, s.macs) for s in known if s.sharing == here.sharing}
+    networks = list(networks_of(search, work, info).values())
+    new = [n for n in networks if (n.structure, n.macs) not in measured_keys]
+    chosen = choose(new or networks, most)
     if not chosen:
         return
     fetch(experiment.data, data_dir, download_progress)
@@ -89,22 +101,39 @@ def measure(
         pool = LocalPool(
             setup, workers=here.workers, logs=folder, environment=environment, gpus=gpus
         )
-        watched = Stopwatch(pool, setting_of(experiment, info, here))
         try:
-            rehearsals = _Rehearsals(watched, here.workers)
+            rehearsals = Rehearsals(pool, here.workers)
             rehearsals.start()
             tell(Measured(0, len(chosen)))
             for place, network in enumerate(chosen, start=1):
-                configuration, _ = work.configurations[network.structure]
-                task = _task(experiment, configuration, network.structure, place, seconds)
-                found = rehearsals.run(task)
-                tell(_measured(place, len(chosen), network, *found))
+                configuration = work.structures[network.structure].configuration
+                task = Rehearse(
+                    number=place,
+                    model=configuration.model,
+                    training=configuration.training,
+                    switches=configuration.switches,
+                    precision=experiment.precision,
+                    seed=experiment.search.seed,
+                    structure=network.structure,
+                    seconds=seconds,
+                )
+                measured = _measured(place, len(chosen), network, *rehearsals.run(task))
+                tell(measured)
+                if measured.epoch_seconds:
+                    speed = here.speed(
+                        experiment,
+                        network,
+                        device=rehearsals.device,
+                        start_seconds=rehearsals.start_seconds,
+                        epoch_seconds=measured.epoch_seconds,
+                        compile_seconds=measured.compile_seconds or None,
+                    )
+                    record.add([speed])
         finally:
-            watched.close()
-            watched.record(record, datetime.now(UTC))
+            pool.close()
 
 
-def choose(networks: Sequence[Network], most: int) -> list[Network]:
+def choose(networks: Sequence[NetworkCost], most: int) -> list[NetworkCost]:
     """Some networks from the smallest to the largest, evenly by rank; small ones first."""
     ranked = sorted(networks, key=lambda network: network.macs * network.batch_size)
     if len(ranked) <= most:
@@ -114,52 +143,12 @@ def choose(networks: Sequence[Network], most: int) -> list[Network]:
     return [ranked[round(place * (len(ranked) - 1) / (most - 1))] for place in range(most)]
 
 
-def _unmeasured(
-    experiment: Experiment, work: Workload, info: DatasetInfo, record: SpeedRecord, here: Here
-) -> list[Network]:
-    """Networks that are to run and have no figures of their own; all, if every one has."""
-    networks = list(networks_of(experiment, work, info).values())
-    speeds = record.read()
-    start = speeds.start(this_machine(here.environment), experiment.backend)
-    known = speeds.of(start, experiment.precision) if start else []
-    keys = {(s.structure, *s.network) for s in known if s.sharing == here.sharing}
-    return [network for network in networks if network.key not in keys] or networks
-
-
-def _measured(
-    place: int, total: int, network: Network, compiling: Sequence[float], ended: Sequence[Finished]
-) -> Measured:
-    """The mean over the workers."""
-    steps = [report.rehearsal.step_seconds for report in ended if report.rehearsal]
-    return Measured(
-        place,
-        total,
-        network,
-        compile_seconds=fmean(compiling) if compiling else 0.0,
-        step_seconds=fmean(steps) if steps else 0.0,
-        reason=next((report.reason for report in ended if report.reason), ""),
-    )
-
-
-def _task(
-    experiment: Experiment, configuration: Configuration, key: str, number: int, seconds: float
-) -> Rehearse:
-    return Rehearse(
-        number=number,
-        model=configuration.model,
-        training=configuration.training,
-        switches=configuration.switches,
-        precision=experiment.precision,
-        seed=experiment.search.seed,
-        structure=key,
-        seconds=seconds,
-    )
-
-
-class _Rehearsals:
+class Rehearsals:
     """Workers that rehearse the same structure at a time."""
 
     def __init__(self, pool: Pool, workers: int) -> None:
+        self.device = ""
+        self.start_seconds = 0.0
         self._pool = pool
         self._workers = range(1, workers + 1)
         self._ready: set[int] = set()
@@ -199,6 +188,7 @@ class _Rehearsals:
             raise InputError(report.problems) if report.problems else TunerError(report.reason)
         if isinstance(report, Ready):
             self._ready.add(worker)
+            self.device, self.start_seconds = report.device, report.seconds
         elif isinstance(report, Finished) and report.leaves:
             self._leaving.add(worker)
         elif isinstance(report, Lost):
@@ -207,3 +197,76 @@ class _Rehearsals:
             self._ready.discard(worker)
             self._leaving.discard(worker)
             self._pool.start(worker)
+
+
+def _measured(
+    place: int,
+    total: int,
+    network: NetworkCost,
+    compiling: Sequence[float],
+    ended: Sequence[Finished],
+) -> Measured:
+    """The mean over the workers."""
+    epochs = [report.epoch_seconds for report in ended if report.epoch_seconds]
+    return Measured(
+        place,
+        total,
+        network,
+        compile_seconds=fmean(compiling) if compiling else 0.0,
+        epoch_seconds=fmean(epochs) if epochs else 0.0,
+        reason=next((report.reason for report in ended if report.reason), ""),
+    )
+
+
+# ---------------------------------------------------------------------- in the worker
+
+
+class _Enough(Exception):
+    """Seen enough of an epoch."""
+
+
+def rehearse(program: Program, values: Hyperparameters, *, seed: int, seconds: float) -> float:
+    """What an epoch takes, by training for about so many seconds after a warm-up, and validating
+    for a part of that.
+    """
+    training = {**values.training, "learning_rate": _LEARNING_RATE}
+    slow = dataclasses.replace(values, training=training)
+
+    def train(state: State, on_progress: OnProgress) -> None:
+        program.train_epoch(state, slow, 0, on_progress)
+
+    def validate(state: State, on_progress: OnProgress) -> None:
+        program.evaluate(state, slow, on_progress)
+
+    def fresh() -> State:  # training uses its state up
+        return program.initial(seed)
+
+    step = _pace(train, fresh, seconds)
+    batch = _pace(validate, fresh, seconds * _VALIDATION_SHARE)
+    return program.steps_per_epoch * step + program.evaluation_steps * batch
+
+
+def _pace(
+    run: Callable[[State, OnProgress], None], fresh: Callable[[], State], seconds: float
+) -> float:
+    """Seconds per step of a program, epoch after epoch, without the warm-up."""
+    paces: list[float] = []
+    last_step, last_time = 0, time.perf_counter()
+    deadline = last_time + seconds
+
+    def on_progress(step: int, steps: int, loss: float) -> None:
+        nonlocal last_step, last_time
+        now = time.perf_counter()
+        paces.append((now - last_time) / (step - last_step))
+        last_step, last_time = step, now
+        if now >= deadline and len(paces) > _WARM_UP_CALLS:
+            raise _Enough
+
+    try:
+        while time.perf_counter() < deadline or len(paces) <= _WARM_UP_CALLS:
+            state = fresh()
+            last_step, last_time = 0, time.perf_counter()
+            run(state, on_progress)
+    except _Enough:
+        pass
+    return median(paces[_WARM_UP_CALLS:])

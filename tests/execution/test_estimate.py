@@ -1,0 +1,416 @@
+"""How long a run takes: what is left, what this machine has shown, and what follows from both."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.execution.conftest import GRID, ScriptedPool, good, raising
+from tests.execution.tiny import write_experiment
+from tuner.data.images import check
+from tuner.errors import TunerError
+from tuner.execution.estimate import (
+    Here,
+    NetworkCost,
+    Stopwatch,
+    estimate_text,
+    networks_of,
+    predicted,
+    remaining_work,
+    rough_text,
+)
+from tuner.execution.messages import (
+    Compiled,
+    EpochEnded,
+    Finished,
+    Lost,
+    Rehearse,
+    RunStarted,
+    SetupFailed,
+    TrialCompiled,
+    TrialEnded,
+    TrialStarted,
+)
+from tuner.execution.plan import make_plan
+from tuner.execution.rehearsal import Rehearsals, choose, measure
+from tuner.execution.run import run_experiment
+from tuner.execution.speeds import Speed, SpeedRecord, cache_folder
+from tuner.experiment.experiment import load_experiment, parse_experiment
+from tuner.experiment.trial import TrialState
+from tuner.ledger.estimate import EVENT, Estimate, StructureTime, Trained
+from tuner.ledger.ledger import Ledger
+from tuner.search import Search
+
+# ---------------------------------------------------------------------- what is left
+
+EXPERIMENT = """
+name: grid
+model: {family: resnet, depth: {choice: [8, 14]}}
+data: {dataset: synthetic}
+"""
+RATES = "training: {epochs: 3, learning_rate: {min: 1e-4, max: 1e-1, count: 5000}}"
+OPEN = "training: {epochs: 9, learning_rate: {min: 1e-4, max: 1e-1}}\n"
+MANY = """
+name: many
+model: {family: densenet, depth: 40, growth_rate: {min: 1, max: 500}}
+data: {dataset: synthetic}
+training: {epochs: 1, batch_size: {choice: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}}
+"""
+
+
+def work_of(text, **options):
+    return remaining_work(Search(parse_experiment(text, "x.yaml"), "data:1"), **options)
+
+
+def each(work, name):
+    return [getattr(remaining, name) for remaining in work.structures.values()]
+
+
+def test_every_trial_of_a_small_grid_counts_and_each_program_is_compiled_once():
+    work = work_of(GRID)
+    assert each(work, "trials") == each(work, "configurations") == [3, 3]
+    assert each(work, "epochs") == [6, 6]
+    assert each(work, "compilations") == [1, 1]
+    assert each(work_of(GRID, workers=2), "compilations") == [2, 2]
+
+
+def test_more_structures_than_a_worker_keeps_are_compiled_again():
+    text = EXPERIMENT.replace("[8, 14]", "[8, 14, 20, 26, 32, 38, 44, 50, 56, 62, 68, 74]")
+    many = work_of(text + OPEN + "search: {method: random, max_trials: 640}")
+    assert sum(each(many, "compilations")) > 12 * 5
+    few = work_of(EXPERIMENT + OPEN + "search: {method: random, max_trials: 640}")
+    assert sum(each(few, "compilations")) == 2
+
+
+def test_only_what_is_left_counts(bench):
+    """One trial is done, and one has an epoch of two behind it."""
+
+    def listener(event):
+        if isinstance(event, EpochEnded) and event.number == 2:
+            bench.stop.set()
+
+    bench.run(lambda task: good(task)[: 3 if task.number == 1 else 1], listener=listener)
+    with Ledger.create_or_open(bench.folder / "ledger.sqlite", "grid") as ledger:
+        ledger.start(2, 1)
+        ledger.record_epoch(2, 1, {"val_accuracy": 0.5}, 1.0)
+        states = [(row.state, row.epochs) for row in ledger.rows()]
+        left = work_of(GRID, ledger=ledger, done=1).epochs
+    assert states == [(TrialState.COMPLETED, 2), (TrialState.RUNNING, 1)]
+    assert left == 9
+
+
+def test_what_has_failed_is_not_left(bench):
+    bench.run(raising)
+    with Ledger.open_read_only(bench.folder / "ledger.sqlite") as ledger:
+        assert not work_of(GRID, ledger=ledger, done=6).structures
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "epochs", "trials"),
+    [
+        (EXPERIMENT + "training: {epochs: {choice: [2, 6]}}", {}, 16, [2, 2]),
+        (EXPERIMENT + RATES, {}, 30_000, [5_000, 5_000]),
+        (EXPERIMENT + RATES, {"done": 2_500}, 22_500, [3_750, 3_750]),
+        (
+            EXPERIMENT + RATES + "\nsearch: {max_trials: 6000, replicates: 2}",
+            {},
+            36_000,
+            [10_000, 2_000],
+        ),
+        (EXPERIMENT + OPEN + "search: {method: bayesian, max_trials: 40}", {}, 360, [20, 20]),
+        # Bracket of 9: 9 configurations for 1 epoch, 3 for 3, 1 for 9: 9 + 3·2 + 1·6 epochs.
+        (EXPERIMENT + OPEN + "search: {method: hyperband, max_trials: 9}", {}, 21, [4.5, 4.5]),
+    ],
+)
+def test_what_is_not_listed_is_shared_out_to_structures(text, options, epochs, trials):
+    work = work_of(text, **options)
+    assert work.epochs == pytest.approx(epochs)
+    assert each(work, "trials") == pytest.approx(trials)
+
+
+def test_of_thousands_of_structures_some_are_looked_at():
+    search = Search(parse_experiment(MANY, "x.yaml"))
+    work = remaining_work(search)
+    assert not work.is_whole
+    assert work.epochs == pytest.approx(5_000)
+    assert len(networks_of(search, work, check(search.experiment.data, None))) == 200
+
+
+# ---------------------------------------------------------------------- what follows
+
+
+def network(**changed):
+    return dataclasses.replace(NetworkCost("aa", "resnet", 50, 100, 1_000, 10, 3_100), **changed)
+
+
+def speed(**changed):
+    values = {"machine": "cpu, 2 cores", "device": "CPU", "sharing": 1, "backend": "tensorflow"}
+    values |= {"precision": "float32", "family": "resnet", "structure": "aa", "macs": 1_000}
+    values |= {"images": 3_100, "epoch_seconds": 10.0, "compile_seconds": 4.0}
+    return Speed(**values | {"start_seconds": 5.0, "measured_at": "2026"} | changed)
+
+
+def told(network, *speeds, sharing=1):
+    found = predicted(network, speeds, sharing)
+    return found["epoch_seconds"], found["compile_seconds"], found["is_measured"]
+
+
+def test_what_was_measured_is_taken_as_it_was_for_as_many_images():
+    others = [speed(structure="bb", epoch_seconds=99.0), speed()]
+    assert told(network(), *others) == (10.0, 4.0, True)
+    assert told(network(images=6_200), *others) == (20.0, 4.0, True)
+
+
+def test_what_was_not_is_scaled_by_multiply_adds_in_its_family():
+    other = speed(family="densenet", structure="dd", macs=4_000, epoch_seconds=400.0)
+    large = network(structure="cc", macs=4_000)
+    assert told(large, speed(), other) == (40.0, 8.0, False)  # compiling grows with the root
+    assert told(network(family="mlp", structure="m", macs=4_000), other)[0] == 400.0
+
+
+def test_between_two_sizes_it_is_between_their_times():
+    speeds = [speed(), speed(structure="bb", macs=16_000, epoch_seconds=40.0)]
+    assert told(network(structure="cc", macs=4_000), *speeds)[0] == pytest.approx(20.0)
+    assert told(network(structure="cc", macs=250), *speeds)[0] == pytest.approx(5.0)
+    assert told(network(structure="cc", macs=32_000), *speeds)[0] == pytest.approx(80.0)
+
+
+def test_with_other_workers_on_the_device_it_is_no_measurement():
+    seconds, _, is_measured = told(network(), speed(), sharing=2)
+    assert 10.0 < seconds < 20.0
+    assert not is_measured
+
+
+def test_an_estimate_is_shared_out_to_workers_but_one_trial_is_not():
+    fast = StructureTime(4, 8, 1, epoch_seconds=2.0, compile_seconds=3.0, is_measured=True)
+    slow = StructureTime(1, 10, 1, epoch_seconds=5.0)
+    assert Estimate(1, {"f": fast}, start_seconds=1.0).seconds == 1 + 16 + 3
+    assert Estimate(2, {"f": fast}).seconds == (16 + 3) / 2
+    both = Estimate(4, {"f": fast, "s": slow})
+    assert both.seconds == 50
+    assert both.basis == "measured: 1 of 2 structures; 1 scaled by multiply-adds"
+
+
+def test_an_estimate_is_unknown_where_nothing_was_measured():
+    estimate = Estimate(1, {"s": StructureTime(1, 10, multiply_adds=5.0)})
+    assert (estimate.seconds, estimate.summary()) == (None, None)
+    assert estimate.seconds_left({}, [], 1) is None
+
+
+def test_what_is_left_follows_what_the_run_measures():
+    """One structure was expected to take 1 second an epoch and takes 2; so does the other."""
+    structures = {
+        "a": StructureTime(2, 20, epoch_seconds=1.0),
+        "b": StructureTime(1, 10, epoch_seconds=10.0, compile_seconds=7.0),
+    }
+    trained = {"a": Trained(epochs=4, seconds=8.0, begun=1)}
+    left = Estimate(1, structures).seconds_left(trained, [("a", 6)], 2)
+    assert left == pytest.approx(6 * 2 + 10 * 2 + 10 * 20 + 7)
+    # Two workers; the longest trial takes its time.
+    two = Estimate(2, structures).seconds_left(trained, [("a", 6)], 2)
+    assert two == pytest.approx(left / 2)
+
+
+def test_times_are_said_with_two_digits_at_most():
+    seconds = (0.42, 29.6, 52, 754, 7_900, 187_000, 1e7)
+    said = ["0.4s", "30s", "50s", "13m", "2h 10m", "2d 4h", "116 days"]
+    assert [rough_text(each) for each in seconds] == said
+
+
+# ---------------------------------------------------------------------- what a run shows
+
+
+def test_all_that_a_trial_takes_is_its_epochs_but_for_compiling():
+    now = 0.0
+    watch = Stopwatch(lambda: now)
+    for later, event in [
+        (0.0, TrialStarted(1, 1, {}, 0, 2, "aa", True)),
+        (4.0, TrialCompiled(1, 1, 3.0)),
+        (14.0, EpochEnded(1, 1, 1, 2, {}, 9.0)),
+        (24.0, EpochEnded(1, 1, 2, 2, {}, 9.0)),
+        (25.0, TrialEnded(1, 1, TrialState.COMPLETED, 0.5, "", {}, 2)),
+    ]:
+        now = later
+        watch(event)
+    assert watch.trained == {"aa": Trained(2, 22.0, 3.0, begun=1, ended=1, epochs_of_ended=2)}
+
+
+# ---------------------------------------------------------------------- the record
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> SpeedRecord:
+    return SpeedRecord(tmp_path / "cache" / "speeds.json")
+
+
+def test_a_newer_measurement_replaces_an_older_one_and_knows_its_compile_time(record):
+    assert record.read() == []
+    assert record.add([speed(), speed(structure="bb")])
+    assert record.add([speed(epoch_seconds=20.0, compile_seconds=None)])
+    assert record.read() == [speed(structure="bb"), speed(epoch_seconds=20.0)]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"sharing": 2}, {"device": "GPU"}, {"precision": "mixed_bfloat16"}, {"macs": 1}]
+)
+def test_other_circumstances_are_another_measurement(record, changed):
+    record.add([speed(**changed), speed()])
+    assert len(record.read()) == 2
+    known = record.of("cpu, 2 cores", "tensorflow", "float32")
+    assert (speed(**changed) in known) == ("sharing" in changed or "macs" in changed)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 1, "speeds": [3]}', "[" * 10_000])
+def test_a_damaged_file_is_ignored_and_written_again(record, content):
+    record.path.parent.mkdir()
+    record.path.write_text(content)
+    assert record.read() == []
+    assert record.add([speed()])
+    assert record.read() == [speed()]
+
+
+@pytest.mark.parametrize("wrong", [{"epoch_seconds": -1}, {"macs": "x"}, {"images": 0}])
+def test_a_damaged_entry_costs_itself_alone(record, wrong):
+    record.add([speed(), speed(structure="bb")])
+    content = json.loads(record.path.read_text())
+    content["speeds"][0] |= wrong
+    content["speeds"].append(3)
+    record.path.write_text(json.dumps(content))
+    assert [s.structure for s in record.read()] == ["bb"]
+
+
+def test_the_oldest_are_forgotten(record):
+    record.add([speed(structure=f"{n}") for n in range(1_000)])
+    record.add([speed(structure="newest")])
+    assert [s.structure for s in record.read()] == [*(f"{n}" for n in range(1, 1_000)), "newest"]
+
+
+def test_a_folder_that_cannot_be_written_harms_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    record = SpeedRecord(tmp_path / "file" / "speeds.json")
+    assert not record.add([speed()])
+    assert record.read() == []
+
+
+def test_writers_at_the_same_time_lose_nothing(record):
+    code = (
+        "import sys, pathlib\n"
+        "path, name = pathlib.Path(sys.argv[1]), sys.argv[2]\n"
+        "from tests.execution.test_estimate import speed, SpeedRecord\n"
+        "for n in range(10):\n"
+        "    assert SpeedRecord(path).add([speed(structure=name * n)])\n"
+    )
+    command = [sys.executable, "-c", code, str(record.path)]
+    writers = [subprocess.Popen([*command, name]) for name in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert len(record.read()) == 19  # both write "" once
+
+
+def test_the_cache_folder_is_the_persons_or_the_one_that_is_named():
+    assert cache_folder({"TUNER_CACHE_DIR": "/a", "XDG_CACHE_HOME": "/b"}) == Path("/a")
+    assert cache_folder({"XDG_CACHE_HOME": "/b"}) == Path("/b/tuner")
+    assert cache_folder({"XDG_CACHE_HOME": "relative"}) == Path.home() / ".cache" / "tuner"
+
+
+def test_hidden_gpus_make_another_machine():
+    machines = [Here(1, 0, e).machine for e in ({"CUDA_VISIBLE_DEVICES": ""}, {})]
+    assert machines[0] != machines[1] == Here(1, 1, {"CUDA_VISIBLE_DEVICES": "1"}).machine
+
+
+# ---------------------------------------------------------------------- plan --measure
+
+
+def test_structures_are_chosen_from_the_smallest_to_the_largest():
+    networks = [network(structure=f"{n}", macs=n) for n in (50, 10, 40, 20, 30)]
+    assert [each.macs for each in choose(networks, 3)] == [10, 30, 50]
+    assert [each.macs for each in choose(networks, 1)] == [30]
+    assert len(choose(networks, 9)) == 5
+
+
+class Rehearsing(ScriptedPool):
+    """Plays a list of reports for every rehearsal that is sent."""
+
+    def __init__(self, *scripts):
+        super().__init__(lambda task: [])
+        self.scripts = list(scripts)
+
+    def send(self, worker, task):
+        self._reports += [(worker, report) for report in self.scripts.pop(0)]
+
+
+WELL = Finished(1, epoch_seconds=0.1)
+
+
+def rehearse(pool, times=1):
+    rehearsals = Rehearsals(pool, 1)
+    rehearsals.start()
+    task = Rehearse(1, {}, {}, frozenset(), "float32", 0, "aa", 1.0)
+    return [rehearsals.run(task) for _ in range(times)]
+
+
+def test_a_worker_that_dies_costs_its_structure_alone():
+    pool = Rehearsing([Lost("killed")], [Compiled(1, 2.0), WELL])
+    assert rehearse(pool, times=2) == [([], [Finished(1, "killed")]), ([2.0], [WELL])]
+
+
+def test_a_worker_that_leaves_after_an_error_is_replaced():
+    raised = Finished(1, "ValueError: no", leaves=True)
+    gone = [Lost("exit status 0")]  # only now, so that what it was sent is sent again
+    pool = Rehearsing([raised], gone, [WELL])
+    assert [ended for _, ended in rehearse(pool, times=2)] == [[raised], [WELL]]
+    assert pool.starts == [1, 1]
+
+
+@pytest.mark.parametrize("report", [Lost("killed"), SetupFailed("no such device")])
+def test_a_worker_that_cannot_start_is_an_error(report):
+    pool = Rehearsing()
+    pool._reports.append((1, report))
+    pool.start = lambda worker: None
+    with pytest.raises(TunerError, match=r"killed|no such device"):
+        rehearse(pool)
+
+
+TINY = """
+name: tiny
+data: {{dataset: {data}, validation: 24, augment: [crop, flip]}}
+model: {{family: resnet, depth: {{choice: [8, 14]}}}}
+training: {{epochs: 3, batch_size: 16, learning_rate: {{choice: [0.001, 0.002]}}}}
+"""
+
+
+def test_measured_planned_run_and_planned_again(tmp_path, monkeypatch):
+    """On real workers, with a record of its own."""
+    monkeypatch.setenv("TUNER_CACHE_DIR", str(tmp_path / "cache"))
+    experiment = load_experiment(write_experiment(tmp_path, TINY))
+    here, record = Here(1, 0, dict(os.environ)), SpeedRecord.at_home(os.environ)
+    where = {"results_dir": tmp_path / "results", "data_dir": None}
+
+    measured = []
+    measure(experiment, **where, here=here, tell=measured.append, seconds=0.2)
+    assert [(m.place, m.total, m.reason) for m in measured] == [(0, 2, ""), (1, 2, ""), (2, 2, "")]
+    assert all(m.compile_seconds > 0 < m.epoch_seconds for m in measured[1:])
+    assert measured[1].network.macs < measured[2].network.macs
+    assert not (tmp_path / "results").exists()
+
+    estimate = make_plan(experiment, **where, here=here).time
+    assert estimate.basis == "measured: all 2 structures"
+    assert estimate.seconds > sum(m.compile_seconds for m in measured)
+
+    events = []
+    ended = run_experiment(experiment, results_dir=where["results_dir"], listener=events.append)
+    begun = next(event for event in events if isinstance(event, RunStarted))
+    assert begun.notes[-1] == f"it takes {estimate_text(estimate)}; {estimate.basis}"
+    with Ledger.open_read_only(tmp_path / "results" / "tiny" / "ledger.sqlite") as ledger:
+        assert len(ledger.events_of(EVENT)) == 1
+        assert Estimate.of_run(ledger) == ended.estimate
+    # Compiling and starting are most of it; the machine may do anything else meanwhile.
+    assert 1 / 5 < ended.estimate.seconds / ended.seconds < 5
+
+    assert {s.epoch_seconds for s in record.read()}.isdisjoint(m.epoch_seconds for m in measured)
+    assert make_plan(experiment, **where, here=here).time.seconds is None

@@ -1,1 +1,0 @@
-"""How long a run will take, from measured speeds of the machine."""

@@ -1,0 +1,198 @@
+"""One search: which trials there are, in which order they come, and which share a structure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from tuner.errors import InputError, Problem
+from tuner.experiment.experiment import Experiment
+from tuner.experiment.space import Branch
+from tuner.experiment.trial import Configuration, Trial
+from tuner.search.bayesian import make_bayesian
+from tuner.search.hyperband import Hyperband, make_hyperband
+from tuner.search.method import Proposal, SearchMethod
+from tuner.search.planned import DrawnPlan, GridPlan, Planned, RandomPlan, SobolPlan
+
+# So many proposals of a plan are sorted by structure at a time, and so far a queue looks for a
+# trial whose structure a worker has compiled already.
+LOOK_AHEAD = 64
+
+MAX_STRUCTURES = 2_000
+"""Of a space; no more are counted."""
+
+
+def _grid(experiment: Experiment) -> SearchMethod:
+    return GridPlan(experiment.space, experiment.search.max_trials)
+
+
+def _random(experiment: Experiment) -> Planned:
+    space, search = experiment.space, experiment.search
+    if space.is_finite or search.max_trials is None:
+        return RandomPlan(space, search.max_trials, search.seed)
+    return DrawnPlan(space, search.max_trials, search.seed)
+
+
+def _hyperband(experiment: Experiment) -> SearchMethod:
+    return make_hyperband(experiment, _random(experiment))
+
+
+def _sobol(experiment: Experiment) -> Planned:
+    search = experiment.search
+    return SobolPlan(experiment.space, search.max_trials or 1, search.seed)
+
+
+METHODS: dict[str, Callable[[Experiment], SearchMethod]] = {
+    "grid": _grid,
+    "random": _random,
+    "sobol": _sobol,
+    "list": _grid,  # a space of closed branches, in the list's order
+    "bayesian": make_bayesian,
+    "hyperband": _hyperband,
+}
+
+
+def make_method(experiment: Experiment) -> SearchMethod:
+    """The method that the experiment names.
+
+    Raises:
+        InputError: the method is not available in this version, or unfit for the experiment.
+    """
+    name = experiment.search.method
+    if name not in METHODS:
+        what = f"search.method: {name} is not available in this version"
+        where = experiment.where("search.method")
+        raise InputError(Problem(what, where, name, ", ".join(METHODS)))
+    return METHODS[name](experiment)
+
+
+@dataclass(frozen=True)
+class SharedStructure:
+    """A structure of the space: one configuration of it, and how many share it (None: unknown).
+
+    `epochs` is the mean where they are left open.
+    """
+
+    configuration: Configuration
+    count: int | None
+    epochs: float
+
+
+class Search:
+    """The search of an experiment on one data set; built once for a run, and passed on.
+
+    `method` is where the search stands. All else but `next_block` and `go_to` leaves that alone,
+    so that a plan can be looked at while it is walked.
+
+    Raises:
+        InputError: the method is not available in this version, or unfit for the experiment.
+    """
+
+    def __init__(self, experiment: Experiment, fingerprint: str = "") -> None:
+        self.experiment = experiment
+        self.fingerprint = fingerprint
+        self.method = make_method(experiment)
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether results decide what comes next."""
+        return self.method.is_adaptive
+
+    @property
+    def total_trials(self) -> int | None:
+        """Configurations that will be proposed times replicates; None: it cannot know."""
+        configurations = self.method.total
+        return (
+            None if configurations is None else configurations * self.experiment.search.replicates
+        )
+
+    @property
+    def planned_epochs(self) -> int | None:
+        """Of all trials together, if the search itself shares epochs out; otherwise None."""
+        if not isinstance(self.method, Hyperband):
+            return None
+        return self.method.planned_epochs * self.experiment.search.replicates
+
+    # ------------------------------------------------------------ trials
+
+    def replicates(self, configuration: Configuration) -> list[Trial]:
+        """A configuration under each of the experiment's seeds."""
+        each = range(self.experiment.search.replicates)
+        return [self.experiment.trial(configuration, r, self.fingerprint) for r in each]
+
+    def trials(self) -> Iterator[Trial]:
+        """Every trial in the order of the search; none of one that learns."""
+        for configuration in self._plan():
+            yield from self.replicates(configuration)
+
+    def trials_as_given(self) -> Iterator[Trial]:
+        """Every trial in the order in which workers get them: blocks, sorted by structure."""
+        proposals = map(Proposal, self._plan())
+        while block := self._by_structure(itertools.islice(proposals, LOOK_AHEAD)):
+            for proposal in block:
+                yield from self.replicates(proposal.configuration)
+
+    def _plan(self) -> Iterator[Configuration]:
+        return iter(self.method) if isinstance(self.method, Planned) else iter(())
+
+    # ------------------------------------------------------------ giving out
+
+    @property
+    def block_size(self) -> int:
+        """How many proposals are asked for at a time; of one that learns, one."""
+        return 1 if self.is_adaptive else LOOK_AHEAD
+
+    def next_block(self) -> list[Proposal]:
+        """The next proposals, those of a structure together; empty: none now.
+
+        The order depends on the plan alone, not on where a run was interrupted.
+        """
+        return self._by_structure(self._asked())
+
+    @property
+    def position(self) -> int | None:
+        """How much of its plan was asked for; None without a plan."""
+        return self.method.position if isinstance(self.method, Planned) else None
+
+    def go_to(self, position: int) -> None:
+        """Ask from the block on in which this place of the plan lies."""
+        if isinstance(self.method, Planned):
+            self.method.go_to(position // self.block_size * self.block_size)
+
+    def _asked(self) -> Iterator[Proposal]:
+        for _ in range(self.block_size):
+            proposal = None if self.method.exhausted else self.method.ask()
+            if proposal is None:
+                return
+            yield proposal
+
+    def _by_structure(self, proposals: Iterable[Proposal]) -> list[Proposal]:
+        together: dict[str, list[Proposal]] = {}
+        for proposal in proposals:
+            key = self.experiment.trial(proposal.configuration).structure.key
+            together.setdefault(key, []).append(proposal)
+        return [proposal for alike in together.values() for proposal in alike]
+
+    # ------------------------------------------------------------ structures
+
+    def structures(self) -> tuple[dict[str, SharedStructure], bool]:
+        """The structures of the space by their keys; whether these are all."""
+        found: dict[str, SharedStructure] = {}
+        each = itertools.chain.from_iterable(map(_structures_of, self.experiment.space.branches))
+        for structure in itertools.islice(each, MAX_STRUCTURES):
+            key = self.experiment.trial(structure.configuration).structure.key
+            before = found.get(key)
+            if before is not None:
+                counts = (before.count, structure.count)
+                both = None if None in counts else sum(count or 0 for count in counts)
+                structure = SharedStructure(before.configuration, both, before.epochs)
+            found[key] = structure
+        return found, next(each, None) is None
+
+
+def _structures_of(branch: Branch) -> Iterator[SharedStructure]:
+    opened = [axis.support for axis in branch.axes if axis.name == "training.epochs"]
+    for configuration, count in branch.structures():
+        support = opened[0] if opened else (configuration.training["epochs"],)
+        yield SharedStructure(configuration, count, sum(map(float, support)) / len(support))
