@@ -1,4 +1,4 @@
-"""LaTeX tables: what LaTeX would accept, what siunitx can align, and which cells are marked."""
+"""Tables on a terminal, and in LaTeX: what it accepts, what siunitx aligns, what is marked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from tests.report import latex_check
 from tests.report.texts import check
 from tuner.report.record import RunRecord
-from tuner.report.render import latex_text, to_latex
+from tuner.report.render import grid_lines, latex_text, to_latex, to_text
+from tuner.report.table import Column, Table, text_table
 from tuner.report.trials_table import TableOptions, trials_table
 
 DEFAULT = TableOptions()
@@ -113,3 +114,27 @@ def test_the_reader_finds_what_latex_would_refuse() -> None:
     assert latex_check.problems("a_b") != []
     assert latex_check.problems(r"\input{x}") != []
     assert latex_check.problems(r"\begin{table}\end{tabular}") != []
+
+
+def test_columns_without_titles_have_no_head_and_a_cell_its_own_colour() -> None:
+    columns = (
+        Column("name", "", numeric=False, shrinks=True),
+        Column("state", "", numeric=False, role=lambda state: f"{state}!"),
+    )
+    table = Table("", columns, (("a long name", "done"), ("b", "running")))
+    lines = grid_lines(table, width=18, style=lambda text, role: f"<{text}>" if role else text)
+    assert lines == ["a long n…  <done   >", "b          <running>"]
+
+
+def test_what_does_not_fit_is_left_out_by_rank_and_said() -> None:
+    columns = (Column("n", "n"), Column("seed", "seed", rank=2), Column("train", "train", rank=1))
+    text = to_text(Table("x", columns, ((1, 2, 3),), about="score is a"), width=10)
+    assert text.splitlines()[3:6] == ["n  train", "─  ─────", "1      3"]
+    assert "seed" in text.split("this width:")[-1]
+
+
+def test_tables_of_one_text_stand_close() -> None:
+    table = text_table("Sides", ("side", "n"), [("a", "1")], ["A note."])
+    assert to_text(table, table, width=80) == "\n".join(
+        2 * ["Sides", "side  n", "────  ─", "a     1", "A note.", ""]
+    )

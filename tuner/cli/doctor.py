@@ -18,7 +18,7 @@ from tuner.ledger import environment
 from tuner.ledger.examination import Finding, examine
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.repair import Repair, mend
-from tuner.report import words
+from tuner.report import format
 
 PROBLEMS = 3
 
@@ -80,11 +80,11 @@ def _lines(found: dict[str, Any]) -> list[str]:
     lines += [f"  {name} {version}" for name, version in packages.items()]
     if not {"tensorflow", "jax"} & set(packages):
         lines.append(style("  neither tensorflow nor jax is installed", "bad"))
-    memory = words.bytes_text(found["memory_bytes"])
-    cores = words.counted(found["cpu"]["cores"], "core")
+    memory = format.bytes_text(found["memory_bytes"])
+    cores = format.counted(found["cpu"]["cores"], "core")
     lines += ["", style("Devices", "head"), f"  {found['cpu']['model']}, {cores}, {memory}"]
     lines += [
-        f"  GPU {gpu['index']}: {gpu['name']}, {words.bytes_text(gpu['memory_bytes'])}"
+        f"  GPU {gpu['index']}: {gpu['name']}, {format.bytes_text(gpu['memory_bytes'])}"
         for gpu in found["gpus"]
     ] or ["  no GPU (nvidia-smi reports none)"]
     lines += ["", style("Data sets", "head")]
@@ -92,7 +92,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     for entry in found["datasets"]:
         where = f"  {entry['path']}" if entry["path"] else ""
         lines.append(f"  {entry['name']:<{width}}  {entry['state']}{where}")
-    free = words.bytes_text(found["free_bytes"])
+    free = format.bytes_text(found["free_bytes"])
     return [*lines, "", style("Disk", "head"), f"  {free} free for {found['results']}"]
 
 
@@ -131,9 +131,9 @@ def checkup(name: str, results_dir: Path, *, repair: bool, as_json: bool) -> int
 
 def _checkup_lines(folder: RunFolder, result: Repair, problems: int) -> list[str]:
     style = terminal.style_for()
-    verdict = words.counted(problems, "problem") if problems else "sound"
+    verdict = format.counted(problems, "problem") if problems else "sound"
     lines = [style(f"{folder.path}: {verdict}", "bad" if problems else "good")]
-    lines += [f"  {words.printable(line)}" for line in result.done]
+    lines += [f"  {format.printable(line)}" for line in result.done]
     for finding in sorted(result.left, key=lambda finding: finding.is_note):
         lines += _finding_lines(finding)
     return lines
@@ -141,8 +141,8 @@ def _checkup_lines(folder: RunFolder, result: Repair, problems: int) -> list[str
 
 def _finding_lines(finding: Finding) -> Sequence[str]:
     label = " (note)" if finding.is_note else ""
-    lines = [words.printable(f"  {finding.where}{label}: {finding.what}")]
+    lines = [format.printable(f"  {finding.where}{label}: {finding.what}")]
     for title, text in (("means", finding.means), ("mend", finding.mend)):
         if text:
-            lines.append(words.printable(f"      {title + ':':<6} {text}"))
+            lines.append(format.printable(f"      {title + ':':<6} {text}"))
     return lines

@@ -11,7 +11,7 @@ import click
 from tuner.cli import terminal
 from tuner.cli.options import data_option, json_option, results_option
 from tuner.ledger.folder import RunFolder
-from tuner.report import words
+from tuner.report import format
 from tuner.report.render import Style
 
 
@@ -66,8 +66,8 @@ def command(
         terminal.echo_json(ensembling.to_json(found))
         return
     style, wide = terminal.style_for(), terminal.width()
-    count = words.counted(len(found.members), "network")
-    images = words.counted(found.num_images, "validation image")
+    count = format.counted(len(found.members), "network")
+    images = format.counted(found.num_images, "validation image")
     lines = [style(f"{folder.name}: {count} averaged, on {images}", "title"), ""]
     lines += [*_aligned(ensembling.table(found), style), ""]
     lines += [*textwrap.wrap(ensembling.growth(found), wide), ""]

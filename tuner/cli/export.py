@@ -11,7 +11,7 @@ from tuner.cli import terminal
 from tuner.cli.options import find_trial, json_option, results_option
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.report import words
+from tuner.report import format
 
 if TYPE_CHECKING:
     from tuner.execution.export import Exported
@@ -65,7 +65,7 @@ def command(
         row = find_trial(ledger, folder, trial)
     found = export(folder, row, path, standard=not keep_layers, probabilities=probabilities)
     if found.model.kept_because:
-        told = f"layers of tuner were kept: {words.printable(found.model.kept_because)}"
+        told = f"layers of tuner were kept: {format.printable(found.model.kept_because)}"
         click.echo(told, err=True)
     if found.model.needs:
         click.echo(_needs(found), err=True)
@@ -79,13 +79,13 @@ def command(
 
 
 def _needs(found: Exported) -> str:
-    imports = "; ".join(f"import {words.printable(module)}" for module in found.model.needs)
+    imports = "; ".join(f"import {format.printable(module)}" for module in found.model.needs)
     return f"{found.path} needs `{imports}` to load"
 
 
 def _lines(found: Exported) -> list[str]:
     shape = "×".join(map(str, found.image_shape))
-    parameters = words.count_text(found.model.parameters)
+    parameters = format.count_text(found.model.parameters)
     return [
         f"{found.path}: trial {found.trial}, {parameters} parameters; from pixels in 0..255, "
         f"(batch, {shape.replace('×', ', ')}), to {found.gives} of {found.num_classes} classes",

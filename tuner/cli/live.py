@@ -25,7 +25,7 @@ from tuner.execution.messages import (
 )
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import RANKED_STATES
-from tuner.report import words
+from tuner.report import format
 from tuner.report.curves import sparkline
 
 _FRAMES_PER_SECOND = 4
@@ -103,14 +103,14 @@ def lasting_lines(event: Event, progress: RunProgress) -> list[Text]:
             mark = _mark(event, progress)
             return [Text.assemble(mark, ended_text(event, progress.metric))]
         case TrialCompiled():
-            seconds = words.seconds_text(event.seconds)
+            seconds = format.seconds_text(event.seconds)
             return [Text(f"· trial {event.number}: new structure compiled in {seconds}", "dim")]
         case WorkerLost():
             return [Text(f"! {lost_text(event)}", "yellow")]
         case Notice():
-            return [Text(f"! {words.printable(event.text)}", "yellow")]
+            return [Text(f"! {format.printable(event.text)}", "yellow")]
         case RunStarted():
-            return [Text(f"· {words.printable(note)}", "dim") for note in event.notes]
+            return [Text(f"· {format.printable(note)}", "dim") for note in event.notes]
         case _:
             return []
 
@@ -134,7 +134,7 @@ def panel(progress: RunProgress, width: int, height: int = 24) -> RenderableType
     subtitle = "stopping … Ctrl-C again to stop at once" if progress.is_stopping else "Ctrl-C stops"
     return Panel(
         Padding(Group(*parts), (0, 1)),
-        title=Text(f" {words.printable(progress.name) or 'tuner'} ", "bold"),
+        title=Text(f" {format.printable(progress.name) or 'tuner'} ", "bold"),
         title_align="left",
         subtitle=Text(f" {subtitle} ", "yellow" if progress.is_stopping else "dim"),
         subtitle_align="right",
@@ -164,9 +164,9 @@ def _progress_line(progress: RunProgress, width: int) -> Text:
     ended = progress.done + progress.ended
     total = f"/{progress.total}" if progress.total is not None else ""
     left = progress.seconds_left
-    times = [words.clock_text(progress.elapsed)]
+    times = [format.clock_text(progress.elapsed)]
     if left:
-        times.append(f"{words.clock_text(left)} left")
+        times.append(f"{format.clock_text(left)} left")
     count = f"{ended}{total} trials  {' · '.join(times)}"
     bar_width = max(10, width - len(count) - 2)
     return Text.assemble(_bar(progress.share or 0.0, bar_width, "blue"), "  ", count)
@@ -175,7 +175,7 @@ def _progress_line(progress: RunProgress, width: int) -> Text:
 def _head(trial: RunningTrial, width: int) -> Text:
     seed = f" · replicate {trial.replicate}" if trial.replicate else ""
     head = Text.assemble(
-        (f"trial {trial.number}", "bold"), (seed, "dim"), "  ", words.values_text(trial.values)
+        (f"trial {trial.number}", "bold"), (seed, "dim"), "  ", format.values_text(trial.values)
     )
     head.truncate(width, overflow="ellipsis")
     return head
@@ -187,13 +187,13 @@ def _trial_lines(trial: RunningTrial, progress: RunProgress, width: int) -> list
 
 def _epoch_line(trial: RunningTrial, progress: RunProgress) -> Text:
     if trial.is_compiling:
-        seconds = words.clock_text(progress.clock() - trial.started_at)
+        seconds = format.clock_text(progress.clock() - trial.started_at)
         return Text(f"  compiling a new structure … {seconds}", "cyan")
     step_digits = len(str(trial.steps))
     line = _epoch_bar(trial)
     line.append(f" {trial.step:>{step_digits}}/{trial.steps}" if trial.steps else "", "dim")
     if not math.isnan(trial.loss):
-        line.append_text(Text.assemble(("   loss ", "dim"), words.score_text(trial.loss)))
+        line.append_text(Text.assemble(("   loss ", "dim"), format.score_text(trial.loss)))
     return line
 
 
@@ -208,7 +208,7 @@ def _short_line(trial: RunningTrial, progress: RunProgress, width: int) -> Text:
     """Epoch, loss and objective on one line."""
     if trial.is_compiling:
         return _epoch_line(trial, progress)
-    loss = words.score_text(None if math.isnan(trial.loss) else trial.loss)
+    loss = format.score_text(None if math.isnan(trial.loss) else trial.loss)
     line = _epoch_bar(trial)
     line.append_text(Text.assemble(("  loss ", "dim"), loss))
     return line.append_text(_curve_line(trial, progress, width - line.cell_len))
@@ -216,7 +216,7 @@ def _short_line(trial: RunningTrial, progress: RunProgress, width: int) -> Text:
 
 def _curve_line(trial: RunningTrial, progress: RunProgress, width: int) -> Text:
     """Always one line, so that the panel keeps its height."""
-    last = words.score_text(trial.curve[-1] if trial.curve else None)
+    last = format.score_text(trial.curve[-1] if trial.curve else None)
     text = Text.assemble((f"  {progress.metric} ", "dim"), last, "  ")
     room = max(4, min(40, width - text.cell_len))
     return text.append(sparkline(trial.curve, room), "cyan")
@@ -229,19 +229,19 @@ def _result_lines(progress: RunProgress, width: int) -> list[Text]:
         lines.append(
             Text.assemble(
                 ("best      ", "green"),
-                (f"{progress.metric} {words.score_text(best.score)}", "bold green"),
-                f"  trial {best.number}  {words.values_text(best.values)}",
+                (f"{progress.metric} {format.score_text(best.score)}", "bold green"),
+                f"  trial {best.number}  {format.values_text(best.values)}",
             )
         )
     else:
         lines.append(Text("best      no trial has ended yet", "dim"))
     if progress.waiting:
-        count = words.counted(len(progress.waiting), "trial")
+        count = format.counted(len(progress.waiting), "trial")
         lines.append(Text.assemble(("waiting   ", "cyan"), f"{count} for others to compare with"))
     if progress.stopped:
         last = progress.stopped[-1]
-        told = f"{words.counted(len(progress.stopped), 'trial')}; trial {last.number}: "
-        reason = words.first_line(last.reason)
+        told = f"{format.counted(len(progress.stopped), 'trial')}; trial {last.number}: "
+        reason = format.first_line(last.reason)
         lines.append(Text.assemble(("stopped   ", "cyan"), told, (reason, "dim")))
     lines += _failure_lines(progress)
     for line in lines:
@@ -253,8 +253,8 @@ def _failure_lines(progress: RunProgress) -> list[Text]:
     shown: Sequence[TrialEnded] = progress.failures[-_MAX_FAILURES:]
     lines = [
         Text.assemble(
-            (f"{words.state_word(event.state):<10}", "red"),
-            f"trial {event.number}: {words.first_line(event.reason)}",
+            (f"{format.state_word(event.state):<10}", "red"),
+            f"trial {event.number}: {format.first_line(event.reason)}",
         )
         for event in shown
     ]

@@ -20,7 +20,7 @@ from tuner.cli.options import (
 )
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.report import words
+from tuner.report import format
 from tuner.report.render import Style, grid_lines
 from tuner.report.table import Column, Table
 
@@ -122,14 +122,14 @@ def _structures_text(plan: Plan) -> str:
 
     if plan.num_structures is None:
         return f"more than {MAX_STRUCTURES:,} structures"
-    return words.counted(plan.num_structures, "structure")
+    return format.counted(plan.num_structures, "structure")
 
 
 def _to_run_text(plan: Plan) -> str:
     if plan.to_run is None:
         return "as many trials as the search proposes"
     total = f" of {plan.total:,}" if plan.total is not None and plan.done else ""
-    return f"{words.counted(plan.to_run, 'trial')} to run{total}"
+    return f"{format.counted(plan.to_run, 'trial')} to run{total}"
 
 
 def _details(plan: Plan) -> list[str]:
@@ -137,17 +137,17 @@ def _details(plan: Plan) -> list[str]:
     if plan.done:
         texts.append(f"{plan.done:,} done already")
     if plan.excluded:
-        texts.append(f"{words.counted(plan.excluded, 'configuration')} excluded by constraints")
+        texts.append(f"{format.counted(plan.excluded, 'configuration')} excluded by constraints")
     if plan.replicates > 1:
         texts.append(f"every configuration under {plan.replicates} seeds")
     if plan.epochs is not None:
-        texts.append(f"{words.counted(plan.epochs, 'epoch')} to train in all")
+        texts.append(f"{format.counted(plan.epochs, 'epoch')} to train in all")
     if plan.to_run != 0:
         texts += _time_texts(plan)
     if plan.disk_bytes is not None:
-        checkpoints = words.bytes_text(plan.checkpoint_bytes)
+        checkpoints = format.bytes_text(plan.checkpoint_bytes)
         of = f", {checkpoints} of it checkpoints" if plan.checkpoint_bytes else ""
-        texts.append(f"about {words.bytes_text(plan.disk_bytes)} on disk{of}")
+        texts.append(f"about {format.bytes_text(plan.disk_bytes)} on disk{of}")
     return texts
 
 
@@ -178,7 +178,7 @@ def structures_table(plan: Plan) -> Table:
     """The first structures: their values, how many configurations share each, and its cost."""
     shown = plan.structures[:_MAX_STRUCTURES]
     names = list(dict.fromkeys(name for structure in shown for name in structure.values))
-    short = words.short_names(names)
+    short = format.short_names(names)
     columns = [Column(name, short[name]) for name in names]
     cells = [[_value_text(structure.values, name) for name in names] for structure in shown]
     counts = [structure.configurations for structure in shown]
@@ -187,9 +187,9 @@ def structures_table(plan: Plan) -> Table:
         for row, count in zip(cells, counts, strict=True):
             row.append("?" if count is None else f"{count:,}")
     columns += [
-        Column("parameters", "params", words.count_text),
-        Column("macs", "MACs", words.count_text),
-        Column("memory_bytes", "memory", words.bytes_text),
+        Column("parameters", "params", format.count_text),
+        Column("macs", "MACs", format.count_text),
+        Column("memory_bytes", "memory", format.bytes_text),
     ]
     rows = tuple(
         (*row, structure.parameters, structure.macs, structure.memory_bytes)
@@ -199,7 +199,7 @@ def structures_table(plan: Plan) -> Table:
 
 
 def _value_text(values: Mapping[str, Any], name: str) -> str:
-    return words.value_text(values[name]) if name in values else words.NOTHING
+    return format.value_text(values[name]) if name in values else format.NOTHING
 
 
 def _trial_lines(experiment: Experiment, results_dir: Path, data_dir: Path | None) -> Iterator[str]:
@@ -213,9 +213,9 @@ def _trial_lines(experiment: Experiment, results_dir: Path, data_dir: Path | Non
     trials = planned_trials(experiment, data_dir=data_dir)
     for place, trial in enumerate(trials, start=1):
         found = known.get(trial.key)
-        state = f"{words.state_word(found.state)} (trial {found.number})" if found else "to run"
+        state = f"{format.state_word(found.state)} (trial {found.number})" if found else "to run"
         seed = f", replicate {trial.replicate}" if experiment.search.replicates > 1 else ""
-        yield f"{place:>6}  {state:<9}  {words.values_text(trial.configuration.values)}{seed}"
+        yield f"{place:>6}  {state:<9}  {format.values_text(trial.configuration.values)}{seed}"
 
 
 # ---------------------------------------------------------------------- --measure
@@ -248,12 +248,12 @@ def measured_text(measured: Measured) -> str:
     """One line of the progress of `--measure`."""
     network = measured.network
     if network is None:
-        return f"ready; {words.counted(measured.total, 'structure')} to measure"
-    what = f"{network.family}, {words.count_text(network.macs)} MACs, batch {network.batch_size}"
-    place = f"[{measured.place}/{measured.total}] {words.printable(what)}"
+        return f"ready; {format.counted(measured.total, 'structure')} to measure"
+    what = f"{network.family}, {format.count_text(network.macs)} MACs, batch {network.batch_size}"
+    place = f"[{measured.place}/{measured.total}] {format.printable(what)}"
     if measured.reason:
-        return f"{place}: not measured: {words.first_line(measured.reason)}"
-    compiling, epoch = map(words.seconds_text, (measured.compile_seconds, measured.epoch_seconds))
+        return f"{place}: not measured: {format.first_line(measured.reason)}"
+    compiling, epoch = map(format.seconds_text, (measured.compile_seconds, measured.epoch_seconds))
     return f"{place}: compiled in {compiling}, {epoch} an epoch"
 
 

@@ -12,7 +12,7 @@ from tuner.cli import terminal
 from tuner.cli.options import json_option, output_option, results_option
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder
-from tuner.report import render, summary, trials_table, words
+from tuner.report import format, render, summary, trials_table
 from tuner.report.record import RunRecord, many_objects, read_record
 from tuner.report.render import Style
 from tuner.report.trial_fields import bound_of, narrowed
@@ -198,7 +198,7 @@ def _write_studies(folders: Sequence[RunFolder], output: Path | None) -> None:
     with terminal.writing(output):
         left_out = write_studies(folders, output)
     if left_out:
-        count = words.counted(left_out, "trial")
+        count = format.counted(left_out, "trial")
         click.echo(f"left out: {count} that have not ended", err=True)
     click.echo(f"wrote {output}", err=True)
 

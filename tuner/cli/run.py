@@ -23,7 +23,7 @@ from tuner.cli import terminal
 from tuner.cli.options import command_line, experiment_argument, running_options, set_option
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder
-from tuner.report import words
+from tuner.report import format
 
 if TYPE_CHECKING:
     from tuner.cli.progress import RunProgress
@@ -350,7 +350,7 @@ def say_how_it_ended(results: Path, ended: RunEnded, again: str, *, quiet: bool)
     if ended.ending in says:
         click.echo(says[ended.ending], err=True)
     elif not quiet:
-        took = f"{words.seconds_text(ended.seconds)}{_against_estimate(ended)}"
+        took = f"{format.seconds_text(ended.seconds)}{_against_estimate(ended)}"
         click.echo(f"\ndone in {took}; results in {results}", err=True)
 
 
@@ -362,4 +362,4 @@ def _against_estimate(ended: RunEnded) -> str:
     most = "at most " if found.is_most else ""
     share = round(100 * (found.seconds / ended.seconds - 1))
     off = f", {abs(share)} % {'more' if share > 0 else 'less'}" if share else ""
-    return f" (the estimate was {most}{words.seconds_text(found.seconds)}{off})"
+    return f" (the estimate was {most}{format.seconds_text(found.seconds)}{off})"

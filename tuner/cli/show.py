@@ -20,7 +20,7 @@ from tuner.ledger.checkpoint import best_checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, EpochRow, TrialRow
-from tuner.report import curves, words
+from tuner.report import curves, format
 from tuner.report.render import Style, finite, grid_lines
 from tuner.report.table import text_table
 
@@ -111,17 +111,17 @@ def _whole_trial(ledger: Ledger, folder: RunFolder, row: TrialRow) -> Look:
 
 
 def _head(row: TrialRow, metric: str, style: Style) -> list[str]:
-    score = f", {metric} {words.score_text(row.score)}" if row.score is not None else ""
+    score = f", {metric} {format.score_text(row.score)}" if row.score is not None else ""
     at = f" in epoch {row.best_epoch}" if row.score is not None and row.best_epoch else ""
-    lines = [style(f"Trial {row.number}: {words.state_word(row.state)}{score}{at}", "title")]
+    lines = [style(f"Trial {row.number}: {format.state_word(row.state)}{score}{at}", "title")]
     if row.reason:
-        lines += [style(words.printable(line), "bad") for line in row.reason.strip().splitlines()]
+        lines += [style(format.printable(line), "bad") for line in row.reason.strip().splitlines()]
     return lines
 
 
 def _configuration(row: TrialRow, searched: Sequence[str], style: Style) -> list[str]:
     values = row.configuration
-    rows = [(f"{' *'[n in searched]} {n}", words.value_text(value)) for n, value in values.items()]
+    rows = [(f"{' *'[n in searched]} {n}", format.value_text(value)) for n, value in values.items()]
     rows.append(("  seed", f"{row.seed} (replicate {row.replicate})"))
     marked = frozenset(place for place, name in enumerate(values) if name in searched)
     table = text_table("Configuration", ("", ""), rows, marked=marked, num_numeric=0)
@@ -132,16 +132,16 @@ def _configuration(row: TrialRow, searched: Sequence[str], style: Style) -> list
 def _facts(row: TrialRow, files: str, style: Style) -> list[str]:
     per_epoch = row.train_seconds / row.epochs if row.train_seconds and row.epochs else None
     facts = {
-        "parameters": words.count_text(row.parameters),
-        "multiply-adds": f"{words.count_text(row.macs)} per image",
-        "training": f"{words.seconds_text(row.train_seconds)}, "
-        f"{words.seconds_text(per_epoch)} per epoch",
-        "compiling": words.seconds_text(row.compile_seconds),
+        "parameters": format.count_text(row.parameters),
+        "multiply-adds": f"{format.count_text(row.macs)} per image",
+        "training": f"{format.seconds_text(row.train_seconds)}, "
+        f"{format.seconds_text(per_epoch)} per epoch",
+        "compiling": format.seconds_text(row.compile_seconds),
         "structure": row.structure,
-        "worker": words.NOTHING if row.worker is None else f"{row.worker}, attempt {row.attempt}",
-        "started": row.started_at or words.NOTHING,
-        "finished": row.finished_at or words.NOTHING,
-        "files": words.printable(files),
+        "worker": format.NOTHING if row.worker is None else f"{row.worker}, attempt {row.attempt}",
+        "started": row.started_at or format.NOTHING,
+        "finished": row.finished_at or format.NOTHING,
+        "files": format.printable(files),
     }
     table = text_table("Facts", ("", ""), facts.items(), num_numeric=0)
     return [style("Facts", "head"), *grid_lines(table, indent="   ")]
@@ -179,7 +179,7 @@ def _pairs(names: list[str]) -> list[tuple[str, ...]]:
 
 
 def _panel_title(name: str, values: Sequence[float]) -> str:
-    return f"{name} {words.score_text(values[0])} → {words.score_text(values[-1])}"
+    return f"{name} {format.score_text(values[0])} → {format.score_text(values[-1])}"
 
 
 # ---------------------------------------------------------------------- --gradients, --features
@@ -202,10 +202,10 @@ def _gradients(ledger: Ledger, folder: RunFolder, row: TrialRow) -> Look:
 
     def lines() -> Iterator[str]:
         style, wide = terminal.style_for(), terminal.width()
-        score = f", {metric} {words.score_text(row.score)}" if row.score is not None else ""
-        yield style(f"Trial {row.number}: {words.state_word(row.state)}{score}", "title")
+        score = f", {metric} {format.score_text(row.score)}" if row.score is not None else ""
+        yield style(f"Trial {row.number}: {format.state_word(row.state)}{score}", "title")
         if row.values:
-            yield style(words.values_text(row.values)[:wide], "dim")
+            yield style(format.values_text(row.values)[:wide], "dim")
         yield ""
         yield style("log10 of the gradient's norm, from the first layer to the last", "head")
         yield from inside.gradient_chart(norms, wide)
@@ -317,7 +317,7 @@ def frame(sight: Sight, width: int, height: int, style: Style) -> list[str]:
     most = max(1, (height - _LINES_BESIDE) // _LINES_OF_A_PAIR)
     values = {n: v for n, v in sight.row.configuration.items() if n in sight.row.values}
     head = [style(_state_text(sight)[:width], "title")]
-    head += [style(words.values_text(values)[: width - 1], "dim")] if values else []
+    head += [style(format.values_text(values)[: width - 1], "dim")] if values else []
     if not sight.epochs:
         return [*head, "", "no epoch has ended yet"]
     return [*head, "", *curve_lines(sight.epochs, width, most_pairs=most)]
@@ -327,20 +327,22 @@ def _state_text(sight: Sight) -> str:
     row, metric = sight.row, sight.metric
     at = f"epoch {row.epochs}/{sight.planned}"
     if row.state not in FINISHED_STATES:
-        state = words.state_word(row.state) if sight.is_run else "the run has ended"
+        state = format.state_word(row.state) if sight.is_run else "the run has ended"
         return f"Trial {row.number}: {state}, {at}{_last(sight.epochs, metric)}"
     if row.score is None:
-        return f"Trial {row.number}: {words.state_word(row.state)}: {words.first_line(row.reason)}"
-    score = f"{metric} {words.score_text(row.score)} in epoch {row.best_epoch}"
-    return f"Trial {row.number}: {words.state_word(row.state)} after {at}, {score}"
+        return (
+            f"Trial {row.number}: {format.state_word(row.state)}: {format.first_line(row.reason)}"
+        )
+    score = f"{metric} {format.score_text(row.score)} in epoch {row.best_epoch}"
+    return f"Trial {row.number}: {format.state_word(row.state)} after {at}, {score}"
 
 
 def _last(epochs: Sequence[EpochRow], metric: str) -> str:
     found = epochs[-1].metrics.get(metric) if epochs else None
-    return "" if found is None else f", {metric} {words.score_text(found)}"
+    return "" if found is None else f", {metric} {format.score_text(found)}"
 
 
 def _epoch_text(sight: Sight, epoch: EpochRow) -> str:
-    metrics = [f"{name} {words.score_text(value)}" for name, value in epoch.metrics.items()]
-    parts = [*metrics, words.seconds_text(epoch.seconds)]
+    metrics = [f"{name} {format.score_text(value)}" for name, value in epoch.metrics.items()]
+    parts = [*metrics, format.seconds_text(epoch.seconds)]
     return f"trial {epoch.number}: epoch {epoch.epoch}/{sight.planned}, {', '.join(parts)}"

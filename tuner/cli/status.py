@@ -11,7 +11,7 @@ import click
 from tuner.cli import terminal
 from tuner.cli.options import json_option, results_option
 from tuner.ledger.folder import RunFolder, run_folders
-from tuner.report import words
+from tuner.report import format
 from tuner.report.render import grid_lines
 from tuner.report.status import Status, status_of
 from tuner.report.table import Column, Table
@@ -57,16 +57,18 @@ def _total_text(status: Status) -> str:
 
 def _details(status: Status) -> str:
     if status.problem:
-        return words.first_line(status.problem)
+        return format.first_line(status.problem)
     parts = []
     if status.best is not None:
-        parts.append(f"{status.metric} {words.score_text(status.best)} (trial {status.best_trial})")
+        parts.append(
+            f"{status.metric} {format.score_text(status.best)} (trial {status.best_trial})"
+        )
     if status.failures:
         parts.append(f"{status.failures} failed")
     if status.stopped:
         parts.append(f"{status.stopped} stopped")
     if status.seconds_left is not None:
-        parts.append(f"{words.seconds_text(status.seconds_left)} left")
+        parts.append(f"{format.seconds_text(status.seconds_left)} left")
     if status.running:
         parts.append(f"{status.running} running")
     if status.waiting:

@@ -23,7 +23,7 @@ from tuner.execution.messages import (
     WorkerReady,
 )
 from tuner.experiment.trial import TrialState
-from tuner.report import words
+from tuner.report import format
 
 if TYPE_CHECKING:
     from tuner.cli.live import LiveView
@@ -53,7 +53,7 @@ class PlainLines:
         line = self._line(event)
         if isinstance(event, TrialEnded) and event.worker in started:
             seconds = self._progress.clock() - started[event.worker].started_at
-            line = f"{line}  {words.seconds_text(seconds)}{self._left()}"
+            line = f"{line}  {format.seconds_text(seconds)}{self._left()}"
         if line:
             self._write(line)
 
@@ -69,12 +69,12 @@ class PlainLines:
             case RunStarted():
                 return _run_line(event)
             case WorkerReady():
-                seconds = words.seconds_text(event.seconds)
+                seconds = format.seconds_text(event.seconds)
                 return f"worker {event.worker} ready in {seconds} ({event.device})"
             case TrialStarted():
                 return _start_line(event)
             case TrialCompiled():
-                return f"trial {event.number}: compiled in {words.seconds_text(event.seconds)}"
+                return f"trial {event.number}: compiled in {format.seconds_text(event.seconds)}"
             case EpochEnded():
                 return self._epoch_line(event)
             case TrialWaits():
@@ -95,18 +95,18 @@ class PlainLines:
             return ""
         self._last_epoch_line = now
         metrics = ", ".join(
-            f"{name} {words.score_text(event.metrics[name])}"
+            f"{name} {format.score_text(event.metrics[name])}"
             for name in dict.fromkeys(("loss", self._progress.metric))
             if name in event.metrics
         )
         return (
             f"trial {event.number}: epoch {event.epoch}/{event.epochs}, {metrics}, "
-            f"{words.seconds_text(event.seconds)}"
+            f"{format.seconds_text(event.seconds)}"
         )
 
     def _wait_line(self, event: TrialWaits) -> str:
         trial = self._progress.waiting.get(event.number)
-        last = words.score_text(trial.curve[-1] if trial and trial.curve else None)
+        last = format.score_text(trial.curve[-1] if trial and trial.curve else None)
         return (
             f"trial {event.number}: waits after epoch {event.epoch}/{event.epochs}, "
             f"{self._progress.metric} {last}{self._left()}"
@@ -119,13 +119,13 @@ class PlainLines:
 
     def _left(self) -> str:
         left = self._progress.seconds_left
-        return f"  {words.clock_text(left)} left" if left else ""
+        return f"  {format.clock_text(left)} left" if left else ""
 
 
 def download_text(num_bytes: int, total_bytes: int) -> str:
     """How far the download of a data set is."""
-    whole = f" of {words.bytes_text(total_bytes)}" if total_bytes else ""
-    return f"downloading the data set: {words.bytes_text(num_bytes)}{whole}"
+    whole = f" of {format.bytes_text(total_bytes)}" if total_bytes else ""
+    return f"downloading the data set: {format.bytes_text(num_bytes)}{whole}"
 
 
 def lost_text(event: WorkerLost) -> str:
@@ -136,23 +136,23 @@ def lost_text(event: WorkerLost) -> str:
 
 def ended_text(event: TrialEnded, metric: str) -> str:
     """How a trial ended, on one line: its score, its reason, its values."""
-    values = words.values_text(event.values)
+    values = format.values_text(event.values)
     beside = f"  ({values})" if values else ""
-    reason = words.first_line(event.reason)
+    reason = format.first_line(event.reason)
     if event.state is TrialState.COMPLETED:
-        return f"trial {event.number}: {metric} {words.score_text(event.score)}{beside}"
+        return f"trial {event.number}: {metric} {format.score_text(event.score)}{beside}"
     if event.state is TrialState.STOPPED:
-        score = f"{metric} {words.score_text(event.score)}, " if event.score is not None else ""
+        score = f"{metric} {format.score_text(event.score)}, " if event.score is not None else ""
         at = f" after epoch {event.epochs}" if event.epochs else ""
         why = f"; {reason}" if reason else ""
         return f"trial {event.number}: {score}stopped{at}{beside}{why}"
-    return f"trial {event.number}: {words.state_word(event.state)}: {reason}{beside}"
+    return f"trial {event.number}: {format.state_word(event.state)}: {reason}{beside}"
 
 
 def _run_line(event: RunStarted) -> str:
-    to_run = words.counted(event.to_run, "trial") if event.to_run is not None else "trials"
+    to_run = format.counted(event.to_run, "trial") if event.to_run is not None else "trials"
     done = f", {event.done:,} done already" if event.done else ""
-    workers = words.counted(event.workers, "worker")
+    workers = format.counted(event.workers, "worker")
     line = f"{event.name}: {to_run} to run{done}; {workers}; results in {event.folder}"
     return "\n".join([line, *(f"note: {note}" for note in event.notes)])
 
@@ -163,7 +163,7 @@ def _start_line(event: TrialStarted) -> str:
     if event.epochs_done:
         said.append(f"going on after epoch {event.epochs_done}")
     if event.first_of_structure:
-        said.append(f"compiling a new structure ({words.values_text(event.values)})")
+        said.append(f"compiling a new structure ({format.values_text(event.values)})")
     return f"trial {event.number}: {', '.join(said)}" if said else ""
 
 

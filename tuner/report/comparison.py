@@ -10,7 +10,7 @@ from typing import Any
 from tuner.errors import InputError, Problem, nearest
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
-from tuner.report import render, words
+from tuner.report import format, render
 from tuner.report.cost_at_score import (
     COSTS,
     Costs,
@@ -160,7 +160,7 @@ def _baseline(sides: Sequence[Side], wanted: str) -> int:
         Problem(
             "no side has this name",
             where="--baseline",
-            received=words.printable(wanted),
+            received=format.printable(wanted),
             expected=", ".join(names),
             mend=f"did you mean {guess}?" if guess else "",
         )
@@ -170,7 +170,7 @@ def _baseline(sides: Sequence[Side], wanted: str) -> int:
 def _other_data(records: Sequence[RunRecord], baseline: int) -> dict[int, str]:
     """Which sides were scored on other images than the baseline, and what differs."""
     differences = [data_differences(record, records[baseline]) for record in records]
-    return {place: words.joined(some) for place, some in enumerate(differences) if some}
+    return {place: format.joined(some) for place, some in enumerate(differences) if some}
 
 
 def _incomparable_text(
@@ -250,11 +250,11 @@ def _notes(records: Sequence[RunRecord], sides: Sequence[Side]) -> list[str]:
         notes.append("The experiments were trained or validated on different data.")
     devices = {str(d) for record in records if (d := record.environment.get("device"))}
     if len(devices) > 1:
-        named = words.joined(sorted(words.printable(device) for device in devices))
+        named = format.joined(sorted(format.printable(device) for device in devices))
         notes.append(f"Seconds are of different devices: {named}.")
     epochs = {s.name: max(e.row.epochs for e in s.entries) for s in sides if s.entries}
     if len(set(epochs.values())) > 1:
-        listed = words.joined([f"{name} {count}" for name, count in epochs.items()])
+        listed = format.joined([f"{name} {count}" for name, count in epochs.items()])
         notes.append(f"The longest trials differ in epochs: {listed}.")
     return notes
 
@@ -281,12 +281,12 @@ def sections(comparison: Comparison) -> list[Table]:
 
 def _scores(comparison: Comparison) -> Table:
     objective = comparison.objective
-    by = f" by {words.printable(comparison.by)}" if comparison.by else ""
+    by = f" by {format.printable(comparison.by)}" if comparison.by else ""
     scores = {i: s.best.score for i, s in enumerate(comparison.sides) if s.best}
     top = None if comparison.incomparable else objective.best(scores.values())
     winners = [place for place, score in scores.items() if score == top]
     return text_table(
-        f"Comparison{by}: {words.printable(objective.metric)} in a trial's best epoch; "
+        f"Comparison{by}: {format.printable(objective.metric)} in a trial's best epoch; "
         f"{objective.better} is better; baseline {_named(comparison, comparison.baseline)}",
         (_head(comparison), *_SCORE_HEADS),
         tuple(map(_score_row, comparison.sides)),
@@ -298,10 +298,10 @@ def _scores(comparison: Comparison) -> Table:
 def _score_row(side: SideSummary) -> tuple[str, ...]:
     counts = (side.name, f"{side.num_trials:,}", f"{side.num_configurations:,}")
     if side.best is None:
-        return (*counts, *[words.NOTHING] * 5)
+        return (*counts, *[format.NOTHING] * 5)
     row = side.best.row
-    sizes = (words.count_text(row.parameters), words.count_text(row.macs))
-    return (*counts, str(side.mean), words.score_text(side.best.score), str(row.number), *sizes)
+    sizes = (format.count_text(row.parameters), format.count_text(row.macs))
+    return (*counts, str(side.mean), format.score_text(side.best.score), str(row.number), *sizes)
 
 
 def _score_notes(comparison: Comparison) -> list[str]:
@@ -312,7 +312,7 @@ def _score_notes(comparison: Comparison) -> list[str]:
             notes.append(f"Left out of {name}: {_left_out(side.left_out)}.")
         if side.stopped:
             was = "was" if side.stopped == 1 else "were"
-            stopped = words.counted(side.stopped, "trial")
+            stopped = format.counted(side.stopped, "trial")
             notes.append(f"{stopped} of {name} {was} stopped early by a rule.")
     if comparison.left_out:
         notes.append(f"On no side: {_left_out(comparison.left_out)}.")
@@ -328,18 +328,18 @@ def _target(comparison: Comparison) -> list[Table]:
             side.name,
             f"{at.count:,}/{at.n:,}",
             _number(at.epochs),
-            words.seconds_text(at.seconds),
-            words.count_text(side.costs["parameters"]),
-            words.count_text(side.costs["macs"]),
+            format.seconds_text(at.seconds),
+            format.count_text(side.costs["parameters"]),
+            format.count_text(side.costs["macs"]),
             _number(side.costs["epochs"]),
-            words.seconds_text(side.costs["seconds"]),
+            format.seconds_text(side.costs["seconds"]),
         )
         for side in comparison.sides
         if (at := side.reached)
     ]
     return [
         text_table(
-            f"To {words.printable(comparison.metric)} {words.score_text(comparison.target)}{why}",
+            f"To {format.printable(comparison.metric)} {format.score_text(comparison.target)}{why}",
             (_head(comparison), *_TARGET_HEADS),
             tuple(rows),
             (
@@ -389,7 +389,7 @@ def _difference_table(comparison: Comparison) -> Table:
 def _difference_row(row: SideDifference) -> tuple[str, ...]:
     d = row.difference
     if d is None:
-        return (row.side, *[words.NOTHING] * 4)
+        return (row.side, *[format.NOTHING] * 4)
     p = f"{d.p_adjusted:.3f}" if d.p_adjusted >= 0.001 else f"{d.p_adjusted:.1e}"
     return (row.side, d.interval.signed_text, str(d.n), p, d.told(row.unit))
 
@@ -397,7 +397,7 @@ def _difference_row(row: SideDifference) -> tuple[str, ...]:
 def _how(row: SideDifference) -> str:
     if not row.without_partner:
         return row.how
-    alone = words.counted(row.without_partner, "trial")
+    alone = format.counted(row.without_partner, "trial")
     return f"{row.how}; {alone} without a partner left out"
 
 
@@ -412,8 +412,8 @@ def _fronts(comparison: Comparison) -> list[Table]:
     rows = [
         (
             side.name if place == 0 else "",
-            words.count_text(point.parameters),
-            words.score_text(point.score),
+            format.count_text(point.parameters),
+            format.score_text(point.score),
             str(len(point.trials)),
             _trials(point.trials),
         )
@@ -428,7 +428,7 @@ def _fronts(comparison: Comparison) -> list[Table]:
 
 
 def _head(comparison: Comparison) -> str:
-    return words.printable(comparison.by.rpartition(".")[2]) if comparison.by else "side"
+    return format.printable(comparison.by.rpartition(".")[2]) if comparison.by else "side"
 
 
 def _named(comparison: Comparison, side: str) -> str:
@@ -436,15 +436,15 @@ def _named(comparison: Comparison, side: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return words.NOTHING if value is None else f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+    return format.NOTHING if value is None else f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _times(value: float | None) -> str:
-    return words.NOTHING if value is None else f"{value:.3g}×"
+    return format.NOTHING if value is None else f"{value:.3g}×"
 
 
 def _left_out(counts: Mapping[str, int]) -> str:
-    return words.joined([f"{count:,} {reason}" for reason, count in counts.items()])
+    return format.joined([f"{count:,} {reason}" for reason, count in counts.items()])
 
 
 def _trials(names: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.experiment.objective import Objective
-from tuner.report import words
+from tuner.report import format
 from tuner.report.render import Style, plain
 from tuner.report.statistics import (
     ALPHA,
@@ -51,7 +51,7 @@ class LeaderFigures:
     def value_text(self, name: str) -> str:
         """A searched value for people."""
         values = self.searched.values
-        return words.value_text(values[name]) if name in values else words.NOTHING
+        return format.value_text(values[name]) if name in values else format.NOTHING
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,10 @@ def sentences(confirmation: Confirmation) -> list[str]:
     if interval is None:
         return ["The search's best configuration has no test figure."]
     said = [
-        f"The search's best scored {words.score_text(first.searched.score)} "
+        f"The search's best scored {format.score_text(first.searched.score)} "
         f"{confirmation.objective.metric}, the best of "
-        f"{words.counted(confirmation.trials, 'trial')}; on the test set it reaches {interval} "
-        f"{confirmation.metric} over {words.counted(interval.n, 'seed')}.",
+        f"{format.counted(confirmation.trials, 'trial')}; on the test set it reaches {interval} "
+        f"{confirmation.metric} over {format.counted(interval.n, 'seed')}.",
         _optimism(confirmation.objective.gain(first.searched.score - interval.mean), interval),
     ]
     compared = [leader.difference for leader in confirmation.leaders if leader.difference]
@@ -113,12 +113,12 @@ def sentences(confirmation: Confirmation) -> list[str]:
         said.append(_what_holds(compared))
     missing = sum(leader.missing for leader in confirmation.leaders)
     if missing:
-        said.append(f"{words.counted(missing, 'trial')} of these diverged, failed or are not run.")
+        said.append(f"{format.counted(missing, 'trial')} of these diverged, failed or are not run.")
     return said
 
 
 def _optimism(gap: float, interval: Interval) -> str:
-    size = words.score_text(abs(gap))
+    size = format.score_text(abs(gap))
     if interval.n < 2:
         return f"That is {size} {'less good' if gap > 0 else 'better'}, under a single seed."
     if abs(gap) <= interval.half:
@@ -136,7 +136,7 @@ def _what_holds(compared: Sequence[Difference]) -> str:
         Verdict.UNDECIDABLE: f"not decidable with {compared[0].n} seeds",
     }
     counts = {verdict: verdicts.count(verdict) for verdict in texts}
-    told = words.joined([f"{counts[v]} {text}" for v, text in texts.items() if counts[v]])
+    told = format.joined([f"{counts[v]} {text}" for v, text in texts.items() if counts[v]])
     # The fewest seeds with which the sign-flip test can reach 0.05 in so many comparisons.
     enough = math.ceil(math.log2(2 * len(compared) / ALPHA))
     more = f"; {enough} seeds could decide" if counts[Verdict.UNDECIDABLE] else ""
@@ -147,13 +147,13 @@ def to_text(confirmation: Confirmation, width: int, style: Style = plain) -> str
     """A line per leader, then what holds, at most `width` wide."""
     leaders = confirmation.leaders
     searched = dict.fromkeys(name for leader in leaders for name in leader.searched.values)
-    short = words.short_names(searched)
+    short = format.short_names(searched)
     names = [n for n in short if len({leader.value_text(n) for leader in leaders}) > 1]
     shown = names
     while len(shown) > 1 and max(map(len, _rows(confirmation, shown, short))) > width:
         shown = shown[:-1]
     head, *rows = _rows(confirmation, shown, short)
-    title = f"{words.printable(confirmation.name)}: the search's best on the test set"
+    title = f"{format.printable(confirmation.name)}: the search's best on the test set"
     lines = [style(title, "title"), "", style(head[:width], "head"), *(row[:width] for row in rows)]
     below = sentences(confirmation)
     if same := [f"{short[n]} {leaders[0].value_text(n)}" for n in short if n not in names]:
@@ -181,16 +181,16 @@ def _rows(confirmation: Confirmation, names: Sequence[str], short: Mapping[str, 
 
 def _cells(place: int, leader: LeaderFigures, names: Sequence[str]) -> list[str]:
     interval, difference = leader.interval, leader.difference
-    against = "the search's best" if place == 1 else words.NOTHING
+    against = "the search's best" if place == 1 else format.NOTHING
     if difference is not None:
         is_open = difference.verdict is Verdict.UNDECIDABLE
         against = f"{difference.mean:+.4f}  {'too few seeds' if is_open else difference.told()}"
     return [
         str(place),
         *(leader.value_text(name) for name in names),
-        words.score_text(leader.searched.score),
+        format.score_text(leader.searched.score),
         str(leader.searched.n),
-        words.NOTHING if interval is None else str(interval),
+        format.NOTHING if interval is None else str(interval),
         str(len(leader.test)),
         against,
     ]

@@ -14,7 +14,7 @@ from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import EpochRow, TrialRow
 from tuner.ledger.scores import best_of
-from tuner.report import words
+from tuner.report import format
 from tuner.report.record import read_environment
 from tuner.report.render import clipped, finite
 from tuner.report.table import Table, is_number, text_table
@@ -23,11 +23,11 @@ _NO_DIFFERENCE = {"created_at"}  # differs always, and says nothing
 _ABSENT = object()
 _WIDEST = 26  # of a value in a table; --json has it whole
 _AS_TEXT: dict[str, Callable[[Any], str]] = {
-    "parameters": words.count_text,
-    "macs": words.count_text,
-    "train_seconds": words.seconds_text,
-    "compile_seconds": words.seconds_text,
-    "seconds per epoch": words.seconds_text,
+    "parameters": format.count_text,
+    "macs": format.count_text,
+    "train_seconds": format.seconds_text,
+    "compile_seconds": format.seconds_text,
+    "seconds per epoch": format.seconds_text,
 }
 
 
@@ -44,7 +44,7 @@ class ComparedTrial:
     @property
     def label(self) -> str:
         """NAME/TRIAL."""
-        return f"{words.printable(self.experiment)}/{self.row.number}"
+        return f"{format.printable(self.experiment)}/{self.row.number}"
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -130,9 +130,9 @@ def read_trial(reference: str, results_dir: Path) -> ComparedTrial:
         raise InputError(
             Problem(
                 "this names no trial",
-                received=words.printable(reference),
+                received=format.printable(reference),
                 expected="NAME/TRIAL, where TRIAL is a number or best",
-                mend=f"did you mean {words.printable(reference.rstrip('/'))}/best?",
+                mend=f"did you mean {format.printable(reference.rstrip('/'))}/best?",
             )
         )
     folder = RunFolder.open(name, results_dir)
@@ -248,7 +248,7 @@ def _part(title: str, diff: Diff, part: str, *, is_numeric: bool = False) -> Tab
     changes: tuple[Change, ...] = getattr(diff, part)
     equal = diff.equal[part]
     noun = "other value" if changes else "value"
-    same = f"{words.counted(equal, noun)} {'is' if equal == 1 else 'are'} equal."
+    same = f"{format.counted(equal, noun)} {'is' if equal == 1 else 'are'} equal."
     if not changes:
         return text_table(title, notes=(same if equal else "Not recorded.",))
     heads: tuple[str, ...] = ("value", diff.one.label, diff.other.label)
@@ -262,7 +262,7 @@ def _part(title: str, diff: Diff, part: str, *, is_numeric: bool = False) -> Tab
 
 def _cells(change: Change) -> tuple[str, ...]:
     values = zip((change.one, change.other), change.is_there, strict=True)
-    texts = (_value(change.name, value) if there else words.NOTHING for value, there in values)
+    texts = (_value(change.name, value) if there else format.NOTHING for value, there in values)
     return (change.name, *texts)
 
 
@@ -270,8 +270,8 @@ def _value(name: str, value: Any) -> str:
     if name in _AS_TEXT and is_number(value):
         return _AS_TEXT[name](value)
     if isinstance(value, float) and (name == "score" or name.startswith("last ")):
-        return words.score_text(value)
-    return clipped(words.printable(words.value_text(value)), _WIDEST)
+        return format.score_text(value)
+    return clipped(format.printable(format.value_text(value)), _WIDEST)
 
 
 def _moved(change: Change) -> str:
@@ -283,11 +283,11 @@ def _moved(change: Change) -> str:
         return f"×{other / one:.3g}" if one > 0 else ""
     if isinstance(one, int) and isinstance(other, int):
         return f"{other - one:+d}"
-    return words.signed_text(other - one)
+    return format.signed_text(other - one)
 
 
 def _best_text(best: tuple[float, int] | None) -> str:
-    return words.NOTHING if best is None else f"{words.score_text(best[0])} in {best[1]:>3}"
+    return format.NOTHING if best is None else f"{format.score_text(best[0])} in {best[1]:>3}"
 
 
 # ---------------------------------------------------------------------- values

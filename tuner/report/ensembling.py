@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.report import words
+from tuner.report import format
 from tuner.report.statistics import ALPHA, RESAMPLES, Difference, Interval, Verdict, judged
 
 Floats = NDArray[np.float64]
@@ -165,16 +165,16 @@ def conclusion(figures: EnsembleFigures) -> str:
         "too few images",
     }[best.verdict]
     return (
-        f"{told}; {_gain_text(best)} in accuracy on {words.counted(figures.num_images, 'image')} "
+        f"{told}; {_gain_text(best)} in accuracy on {format.counted(figures.num_images, 'image')} "
         f"(right where the other is wrong: {best.only_ensemble:,} against {best.only_member:,}; "
         f"McNemar's exact p {_p_text(best.p_adjusted)}, Holm over "
-        f"{words.counted(len(figures.members), 'member')})."
+        f"{format.counted(len(figures.members), 'member')})."
     )
 
 
 def growth(figures: EnsembleFigures) -> str:
     """Accuracy of the first members together, as they are added one by one."""
-    listed = ", ".join(map(words.score_text, figures.accuracies))
+    listed = ", ".join(map(format.score_text, figures.accuracies))
     return f"Accuracy of the best 1 to {len(figures.members)} together: {listed}."
 
 
@@ -186,7 +186,7 @@ CAUTION = (
 
 def table(figures: EnsembleFigures) -> list[tuple[str, ...]]:
     """Heading, a row a member and the ensemble's, as text."""
-    score = words.score_text
+    score = format.score_text
     return [
         ("trial", "accuracy", "loss", "ensemble's gain (95 %)", "p", "ensemble is"),
         *(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import TrialRow
-from tuner.report import words
+from tuner.report import format
 from tuner.report.record import RunRecord
 from tuner.report.table import Column, MeanScore, mean_score, mean_text
 from tuner.report.trial_fields import Field
@@ -92,7 +92,7 @@ def group_fields(
     """
     fields = [Field(replace(f.column, rank=1), _shared(f.name), is_news=f.is_news) for f in by]
     if apart:
-        score, spread = (Column(n, t, words.score_text) for n, t in _SCORE_AND_SPREAD)
+        score, spread = (Column(n, t, format.score_text) for n, t in _SCORE_AND_SPREAD)
         fields.append(Field(score, lambda group: group.score.mean))
         fields.append(Field(spread, lambda group: group.score.spread))
     else:

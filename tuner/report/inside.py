@@ -18,7 +18,7 @@ from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import GRADIENTS, TrialRow
 from tuner.models.dense_kernels import DenseBlockKernels, dense_kernels
-from tuner.report import curves, words
+from tuner.report import curves, format
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,7 +142,7 @@ def _norm_lines(gradients: Gradients, epochs: Sequence[int], wide: int) -> list[
     """First, middle and last kernels in numbers, and how much of the gradient gets through."""
     last = len(gradients.layers) - 1
     places = dict.fromkeys((0, last // 4, last // 2, 3 * last // 4, max(0, last - 1), last))
-    names = {place: words.printable(gradients.layers[place][0]) for place in places}
+    names = {place: format.printable(gradients.layers[place][0]) for place in places}
     width = min(max(map(len, names.values())), wide - 16 - 18 * len(epochs))
 
     def line(number: str, name: str, cells: Sequence[str]) -> str:

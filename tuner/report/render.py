@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.ledger.table import to_csv as csv_text
-from tuner.report import words
+from tuner.report import format
 from tuner.report.table import COUNT, SECONDS, TIED, Column, MeanScore, Table, is_number
 
 Style = Callable[[str, str], str]  # (text, role) → text; roles: title, head, best, dim, bad
@@ -61,16 +61,16 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     """A paragraph in lines; tied words and commands between backticks stay in one piece."""
     tied = re.sub("`[^`]*`", lambda found: found[0].replace(" ", TIED), text)
     lines = textwrap.wrap(
-        words.printable(tied, keep=TIED), width, subsequent_indent=indent, break_on_hyphens=False
+        format.printable(tied, keep=TIED), width, subsequent_indent=indent, break_on_hyphens=False
     )
     return [untied(line) for line in lines] or [""]
 
 
 def clipped(text: str, width: int) -> str:
     """The text in at most so many columns of a terminal."""
-    if words.width(text) <= width:
+    if format.width(text) <= width:
         return text
-    while words.width(text) >= width and text:
+    while format.width(text) >= width and text:
         text = text[:-1]
     return text + "…"
 
@@ -104,7 +104,7 @@ def _laid_out(table: Table, width: int) -> dict[int, int]:
     """
     rows = table.texts()
     widths = {
-        place: max(words.width(text) for text in (column.title, *(row[place] for row in rows)))
+        place: max(format.width(text) for text in (column.title, *(row[place] for row in rows)))
         for place, column in enumerate(table.columns)
     }
 
@@ -131,7 +131,7 @@ def _grid(
         cells = [_padded(texts[place], wide, column) for place, column, wide in columns]
         roles = [c.role(row[place]) if row and c.role else "" for place, c, _ in columns]
         whole = clipped(_GAP.join(cells).rstrip(), width)
-        if any(roles) and words.width(_GAP.join(cells)) <= width:
+        if any(roles) and format.width(_GAP.join(cells)) <= width:
             return _GAP.join(map(style, cells, roles)).rstrip()
         return style(whole, role) if role else whole
 
@@ -148,7 +148,7 @@ def _grid(
 
 def _padded(text: str, width: int, column: Column) -> str:
     text = clipped(text, width)
-    blank = " " * (width - words.width(text))
+    blank = " " * (width - format.width(text))
     return blank + text if column.numeric else text + blank
 
 
@@ -170,7 +170,7 @@ def to_markdown(*tables: Table) -> str:
 
 
 def _markdown(table: Table) -> str:
-    escaped = words.markdown_text
+    escaped = format.markdown_text
     lines = [f"**{escaped(table.title)}**", ""]
     if table.about:
         lines += [escaped(table.about), ""]
@@ -215,7 +215,7 @@ def _clean(cell: Any) -> Any:
     """A cell whose text is only text: a spreadsheet shows it, and runs or turns round nothing."""
     if not isinstance(cell, str):
         return cell
-    text = words.printable(cell, keep="\n\t\r")
+    text = format.printable(cell, keep="\n\t\r")
     return f"'{text}" if text.startswith(_MORE_FORMULA_STARTS) else text
 
 
@@ -244,7 +244,7 @@ _FLOAT = """\
 
 def latex_text(text: str) -> str:
     """Text that stays text in LaTeX, on one line."""
-    separated = _LIGATURES.sub(lambda found: "\x00" + found[0], words.printable(text))
+    separated = _LIGATURES.sub(lambda found: "\x00" + found[0], format.printable(text))
     return "".join("{}" if c == "\x00" else _SPECIAL.get(c, c) for c in separated)
 
 
@@ -347,8 +347,8 @@ def _written(column: Column, values: Sequence[Any]) -> tuple[str, list[str]]:
 def _written_as(column: Column, value: Any) -> str:
     if not isinstance(value, MeanScore):
         return _plain(value, column.text)
-    mean = _plain(value.mean, words.score_text)
-    spread = _plain(value.spread, words.score_text)
+    mean = _plain(value.mean, format.score_text)
+    spread = _plain(value.spread, format.score_text)
     # Uncertainties have no exponent of their own: a far smaller or larger one is written out.
     if "e" in mean or not _NUMBER.fullmatch(spread):
         return mean
@@ -358,9 +358,9 @@ def _written_as(column: Column, value: Any) -> str:
 def _plain(value: Any, text: Callable[[float], str]) -> str:
     """A number's text with a plain exponent; anything else as it stands in other tables."""
     if value is None:
-        return words.NOTHING
+        return format.NOTHING
     if not is_number(value) or not math.isfinite(value):
-        return words.value_text(value)
+        return format.value_text(value)
     mantissa, mark, exponent = text(value).partition("e")
     return f"{mantissa}e{int(exponent)}" if mark else mantissa
 

@@ -14,7 +14,7 @@ from tuner.experiment.trial import TrialState, canonical
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
-from tuner.report import words
+from tuner.report import format
 from tuner.report.record import RunRecord
 from tuner.report.statistics import Difference, paired_by_key, unpaired
 
@@ -91,14 +91,14 @@ def check_objectives(records: Sequence[RunRecord]) -> None:
     first = records[0]
     for record in records[1:]:
         if record.objective != first.objective:
+            names = [format.printable(r.name) for r in (first, record)]
+            metrics = [f"{format.printable(r.metric)} ({r.direction})" for r in (first, record)]
+            received = (f"{metric} in {name}" for metric, name in zip(metrics, names, strict=True))
             raise InputError(
                 Problem(
                     "their scores mean different things",
-                    where=f"{words.printable(first.name)} and {words.printable(record.name)}",
-                    received=", ".join(
-                        f"{words.printable(r.metric)} ({r.direction}) in {words.printable(r.name)}"
-                        for r in (first, record)
-                    ),
+                    where=" and ".join(names),
+                    received=", ".join(received),
                     expected="one objective",
                     mend="continue one of them with the other's objective; scores are "
                     "computed again from the recorded epochs",
@@ -145,7 +145,7 @@ def _decides(name: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> boo
 
 
 def _shortened(value: Any) -> str:
-    text = words.value_text(value)
+    text = format.value_text(value)
     return text if len(text) <= 16 else text[:12] + "…"
 
 
@@ -162,21 +162,21 @@ def whole_experiments(compared: Sequence[ComparedExperiment]) -> Sides:
     name, count = Counter(record.name for record in records).most_common(1)[0]
     if count > 1:
         what = "this experiment is given twice"
-        raise InputError(Problem(what, received=words.printable(name)))
+        raise InputError(Problem(what, received=format.printable(name)))
     if len(records) < 2:
         searched = records[0].value_names
         raise InputError(
             Problem(
                 "one experiment alone has nothing to be compared with",
-                received=words.printable(name),
+                received=format.printable(name),
                 expected="two or more names, or --by with a searched value",
-                mend=f"--by {words.printable(searched[0])}" if searched else "",
+                mend=f"--by {format.printable(searched[0])}" if searched else "",
             )
         )
     return Sides(
         tuple(
             _side(
-                words.printable(record.name),
+                format.printable(record.name),
                 list(_entries([experiment])),
                 [_reason(row) for row in record.ranking.unranked],
                 _unfinished([record]),
@@ -216,7 +216,7 @@ def groups(compared: Sequence[ComparedExperiment], name: str) -> Sides:
     order = list(values)
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values.values()):
         order.sort(key=values.__getitem__)
-    labels = {key: words.value_text(value) for key, value in values.items()}
+    labels = {key: format.value_text(value) for key, value in values.items()}
     if len({*labels.values()}) < len(labels):  # five digits do not tell them apart
         labels = {key: key for key in values}
     sides = [_side(labels[key], entries[key], reasons.pop(key, []), {}) for key in order]
@@ -244,9 +244,9 @@ def value_name(records: Sequence[RunRecord], by: str) -> str:
         Problem(
             "several values end so" if endings else "there is no such value",
             where="--by",
-            received=words.printable(by),
-            expected=words.printable(", ".join(endings or searched)),
-            mend=f"did you mean {words.printable(guess)}?" if guess else "",
+            received=format.printable(by),
+            expected=format.printable(", ".join(endings or searched)),
+            mend=f"did you mean {format.printable(guess)}?" if guess else "",
         )
     )
 
@@ -283,13 +283,13 @@ def _entries(compared: Sequence[ComparedExperiment]) -> Iterable[ScoredTrial]:
 def _reason(row: TrialRow) -> str:
     if row.score is None and not row.reason:
         return "without a score"
-    return words.state_word(row.state)
+    return format.state_word(row.state)
 
 
 def _unfinished(records: Sequence[RunRecord]) -> dict[str, int]:
     running = sum(record.counts.get(TrialState.RUNNING, 0) for record in records)
     missing = sum(record.missing for record in records)
-    counts = {words.state_word(TrialState.RUNNING): running, "still to run": missing}
+    counts = {format.state_word(TrialState.RUNNING): running, "still to run": missing}
     return {reason: count for reason, count in counts.items() if count}
 
 
@@ -298,8 +298,8 @@ def _check_count(name: str, count: int) -> None:
         raise InputError(
             Problem(
                 "too many values to compare" if count > 1 else "there are not two values",
-                where=f"--by {words.printable(name)}",
-                received=f"{words.counted(count, 'value')} among trials with a score",
+                where=f"--by {format.printable(name)}",
+                received=f"{format.counted(count, 'value')} among trials with a score",
                 expected=f"2 to {MOST_SIDES} values",
             )
         )
@@ -311,8 +311,8 @@ def _check_one_data_set(records: Sequence[RunRecord]) -> None:
             raise InputError(
                 Problem(
                     "their trials cannot be grouped together: they were validated on other images",
-                    where=" and ".join(words.printable(r.name) for r in (records[0], record)),
-                    received=words.joined(differences),
+                    where=" and ".join(format.printable(r.name) for r in (records[0], record)),
+                    received=format.joined(differences),
                     expected="one data set and one validation split",
                     mend="compare each alone with --by",
                 )
@@ -382,12 +382,12 @@ def _paired(
         return None
     several = any(count > len(common) for count in counts)
     seeds = by_seed and len({entry.row.seed for entry in side.entries + baseline.entries}) > 1
-    short = words.short_names(shared)
-    parts = [words.printable(short[name]) for name in shared] + ["seed"] * seeds
+    short = format.short_names(shared)
+    parts = [format.printable(short[name]) for name in shared] + ["seed"] * seeds
     means = "; means over each side's other settings" if several else ""
     return SideDifference(
         side.name,
-        f"paired by {words.joined(parts)}{means}",
+        f"paired by {format.joined(parts)}{means}",
         "pair" if shared else "seed",
         sum(sizes) - sum(counts),
         paired_by_key(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.experiment.objective import Objective
-from tuner.report import words
+from tuner.report import format
 
 Array = NDArray[np.float64]
 Key = TypeVar("Key")
@@ -64,13 +64,13 @@ class Interval:
     @property
     def signed_text(self) -> str:
         """Of a difference: `+0.0312 [+0.0101, +0.0523]`; alone where there is no interval."""
-        mean, low, high = map(words.signed_text, (self.mean, self.low, self.high))
+        mean, low, high = map(format.signed_text, (self.mean, self.low, self.high))
         return f"{mean} [{low}, {high}]" if self.is_bounded else mean
 
     def __str__(self) -> str:
         """`0.5100 ± 0.0109`; the mean alone where there is no interval."""
-        around = f" ± {words.score_text(self.half)}" if self.is_bounded else ""
-        return words.score_text(self.mean) + around
+        around = f" ± {format.score_text(self.half)}" if self.is_bounded else ""
+        return format.score_text(self.mean) + around
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
@@ -333,7 +333,7 @@ class Difference:
         """The verdict in words; where nothing can be decided, with how few values and why."""
         if self.verdict is not Verdict.UNDECIDABLE:
             return self.verdict.value
-        text = f"{self.verdict.value} with {words.counted(self.n, unit)}"
+        text = f"{self.verdict.value} with {format.counted(self.n, unit)}"
         if self.num_comparisons > 1 and self.n > 1 and self.smallest_p <= ALPHA:
             return f"{text} in {self.num_comparisons} comparisons"
         return text

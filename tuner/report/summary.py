@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.experiment.trial import TrialState
 from tuner.ledger.queries import by_number, field_of, value_of
 from tuner.ledger.records import TrialRow
-from tuner.report import words
+from tuner.report import format
 from tuner.report.groups import TrialGroup, difference, trial_groups
 from tuner.report.record import RunRecord
 from tuner.report.render import untied
@@ -104,8 +104,8 @@ def _verdict(record: RunRecord) -> _WinnerVerdict:
 def _winner(record: RunRecord, best: TrialRow) -> str:
     at = f" in epoch {best.best_epoch} of {best.epochs}" if best.best_epoch else ""
     stopped = ", where a rule stopped it" if best.state is TrialState.STOPPED else ""
-    values = f": {words.values_text(best.values)}" if best.values else ""
-    score = f"{words.printable(record.metric)} {words.score_text(best.score)}"
+    values = f": {format.values_text(best.values)}" if best.values else ""
+    score = f"{format.printable(record.metric)} {format.score_text(best.score)}"
     chance = _times_chance(record, best.score)
     return f"Best: trial {best.number} with {score}{at}{stopped}{chance}{values}.{_size(best)}"
 
@@ -113,15 +113,16 @@ def _winner(record: RunRecord, best: TrialRow) -> str:
 def _one_seed_each(record: RunRecord, ranked: Sequence[TrialRow]) -> list[str]:
     best, second = ranked[:2]
     lead = _distance(best.score, second.score)
-    lead_text = words.score_text(lead)
+    lead_text = format.score_text(lead)
     behind = f"{lead_text} behind" if lead else "with the same score"
-    values = f": {words.values_text(second.values)}" if second.values else ""
+    values = f": {format.values_text(second.values)}" if second.values else ""
     scores = field_of(ranked, "score")
     from_luck = f"this lead of {lead_text}" if lead else "such a tie"
     return [
         f"Runner-up: trial {second.number}, {behind}{values}.",
-        f"The median of {words.counted(len(scores), 'ranked trial')} is "
-        f"{words.score_text(statistics.median(scores))}, the worst {words.score_text(scores[-1])}.",
+        f"The median of {format.counted(len(scores), 'ranked trial')} is "
+        f"{format.score_text(statistics.median(scores))}, "
+        f"the worst {format.score_text(scores[-1])}.",
         f"Is it real? One seed each cannot tell {from_luck} from luck, and the best of many "
         f"trials is lucky on average; {_confirm(record)} would tell.",
     ]
@@ -136,7 +137,7 @@ def _over_seeds(record: RunRecord) -> _WinnerVerdict:
         return _WinnerVerdict(sentences, winner)
     second = lines[1]
     lead = _distance(best.score.mean, second.score.mean)
-    behind = f"{words.score_text(lead)} behind" if lead else "with the same mean"
+    behind = f"{format.score_text(lead)} behind" if lead else "with the same mean"
     sentences.append(
         f"Next: {_described(second)} with {mean_text(second.score)} (n={second.score.n}), {behind}."
     )
@@ -154,23 +155,23 @@ def _best_line(record: RunRecord, line: TrialGroup) -> str:
         from tuner.report.statistics import mean_interval  # late: needs numpy
 
         ends = mean_interval(field_of(line.trials, "score"))
-        low, high = words.score_text(ends.low), words.score_text(ends.high)
+        low, high = format.score_text(ends.low), format.score_text(ends.high)
         interval = f" (95 % interval of the mean: {low} to {high})"
     return (
-        f"Best: {_described(line)} with {words.printable(record.metric)} {mean_text(score)} over "
-        f"{words.counted(score.n, 'seed')}{interval}{_times_chance(record, score.mean)}."
+        f"Best: {_described(line)} with {format.printable(record.metric)} {mean_text(score)} over "
+        f"{format.counted(score.n, 'seed')}{interval}{_times_chance(record, score.mean)}."
         f"{_size(line.trials[0])}"
     )
 
 
 def _reality(record: RunRecord, difference: Difference, lead: float) -> str:
-    text, seeds = words.score_text(lead), words.counted(difference.n, "seed")
+    text, seeds = format.score_text(lead), format.counted(difference.n, "seed")
     if difference.verdict.value == "not decidable":
         return f"{seeds} cannot decide a lead of {text}; {_confirm(record)} would."
     p = f"p = {difference.p_adjusted:.2g}"
     if difference.is_claim:
         low, high = sorted((abs(difference.interval.low), abs(difference.interval.high)))
-        ends = f"{words.score_text(low)} to {words.score_text(high)}"
+        ends = f"{format.score_text(low)} to {format.score_text(high)}"
         return f"Yes: the lead is {ends} (95 %, {seeds}, {p})."
     return f"Not shown: a lead of {text} is within noise ({seeds}, {p})."
 
@@ -178,7 +179,7 @@ def _reality(record: RunRecord, difference: Difference, lead: float) -> str:
 def _described(line: TrialGroup) -> str:
     trial = line.trials[0]
     values = {n: v for n, v in line.values.items() if trial.value(n, _ABSENT) is not _ABSENT}
-    return words.values_text(values) or f"the configuration of trial {trial.number}"
+    return format.values_text(values) or f"the configuration of trial {trial.number}"
 
 
 def _times_chance(record: RunRecord, score: float | None) -> str:
@@ -189,7 +190,7 @@ def _times_chance(record: RunRecord, score: float | None) -> str:
 
 
 def _size(row: TrialRow) -> str:
-    return f" It has {words.count_text(row.parameters)} parameters." if row.parameters else ""
+    return f" It has {format.count_text(row.parameters)} parameters." if row.parameters else ""
 
 
 def _distance(one: float | None, other: float | None) -> float:
@@ -199,23 +200,23 @@ def _distance(one: float | None, other: float | None) -> float:
 
 
 def _confirm(record: RunRecord) -> str:
-    return words.command_text("confirm", record.name)
+    return format.command_text("confirm", record.name)
 
 
 def _failures(record: RunRecord) -> list[str]:
     parts = [
-        f"{record.counts[state]:,} {words.state_word(state)}"
+        f"{record.counts[state]:,} {format.state_word(state)}"
         for state in (TrialState.FAILED, TrialState.DIVERGED)
         if record.counts.get(state, 0)
     ]
-    total = words.counted(sum(record.counts.values()), "trial")
-    return [f"Of {total}, {words.joined(parts)}; they are not ranked."] if parts else []
+    total = format.counted(sum(record.counts.values()), "trial")
+    return [f"Of {total}, {format.joined(parts)}; they are not ranked."] if parts else []
 
 
 def _unfinished(record: RunRecord) -> list[str]:
     still_open = record.counts.get(TrialState.RUNNING, 0) + record.missing
     has = "has" if still_open == 1 else "have"
-    text = f"{words.counted(still_open, 'trial')} {has} not ended yet; all this may change."
+    text = f"{format.counted(still_open, 'trial')} {has} not ended yet; all this may change."
     return [text] if still_open else []
 
 
@@ -227,9 +228,9 @@ def _next_steps(
 ) -> Iterator[str]:
     """What is worth doing, in words that name the command."""
     if record.missing:
-        yield f"run it again for the {words.counted(record.missing, 'missing trial')}"
+        yield f"run it again for the {format.counted(record.missing, 'missing trial')}"
     if record.counts.get(TrialState.FAILED, 0):
-        yield f"{words.command_text('retry', record.name)} tries the failed ones again"
+        yield f"{format.command_text('retry', record.name)} tries the failed ones again"
     if verdict.winner is None:
         return
     ranked = by_number(record.ranking.ranked)
@@ -249,7 +250,7 @@ def _edge(ranked: Sequence[TrialRow], winner: TrialRow, marginal: Marginal) -> s
     if len(tried) < _FEWEST_FOR_AN_EDGE or best not in (min(tried), max(tried)):
         return ""
     end, beyond = ("smallest", "below") if best == min(tried) else ("largest", "above")
-    text = words.value_text(best)
+    text = format.value_text(best)
     return f"{marginal.title} is best at {text}, the {end} tried: look {beyond} it"
 
 
@@ -261,7 +262,7 @@ def marginals(ranked: Sequence[TrialRow], names: Iterable[str]) -> list[Marginal
 
     A plain mean over whatever was tried: exact for a grid, approximate for a random search.
     """
-    short = words.short_names(names)
+    short = format.short_names(names)
     ranked = by_number(ranked)
     scores = field_of(ranked, "score")
     effects = []
@@ -271,7 +272,7 @@ def marginals(ranked: Sequence[TrialRow], names: Iterable[str]) -> list[Marginal
         kept = (list(itertools.compress(column, there)) for column in (values, scores))
         groups = _groups(*kept)
         if len(groups) > 1:
-            effects.append(Marginal(name, words.printable(short[name]), tuple(groups)))
+            effects.append(Marginal(name, format.printable(short[name]), tuple(groups)))
     return sorted(effects, key=lambda marginal: -marginal.effect)
 
 
@@ -287,7 +288,7 @@ def _groups(values: Sequence[Any], scores: Sequence[float]) -> list[MeanScore]:
         by_key.setdefault(key, (value, []))[1].append(score)
     by_label: dict[str, tuple[Any, list[float]]] = {}
     for value, group in by_key.values():
-        by_label.setdefault(words.value_text(value), (value, []))[1].extend(group)
+        by_label.setdefault(format.value_text(value), (value, []))[1].extend(group)
     order = sorted(by_label, key=lambda label: by_label[label][0]) if is_numeric else by_label
     return [mean_score(label, by_label[label][1]) for label in order]
 
@@ -300,7 +301,7 @@ def _has_many(values: Sequence[Any]) -> bool:
     """Whether more than `_MAX_GROUPS` values look different; stops at the first too many."""
     labels: set[str] = set()
     for value in dict.fromkeys(values):
-        labels.add(words.value_text(value))
+        labels.add(format.value_text(value))
         if len(labels) > _MAX_GROUPS:
             return True
     return False
@@ -325,7 +326,7 @@ def to_text(summary: Summary, width: int = 80) -> str:
     """Sentences, then one line per value of each hyperparameter."""
     lines = [line for sentence in summary.sentences for line in _wrapped(sentence, width)]
     if summary.marginals:
-        metric = words.printable(summary.metric)
+        metric = format.printable(summary.metric)
         lines += [
             "",
             f"What mattered: mean {metric} over everything else, ± standard deviation",
@@ -338,7 +339,7 @@ def to_text(summary: Summary, width: int = 80) -> str:
 
 def to_markdown(summary: Summary) -> str:
     """The same for a document."""
-    escaped = words.markdown_text
+    escaped = format.markdown_text
     lines = [f"- {escaped(sentence)}" for sentence in summary.sentences]
     if summary.marginals:
         metric = escaped(summary.metric)
@@ -346,7 +347,7 @@ def to_markdown(summary: Summary) -> str:
         lines += ["", head, "|---|---|---:|---:|---:|"]
         lines += [
             f"| {escaped(marginal.title)} | {escaped(group.label)} "
-            f"| {words.score_text(group.mean)} | {words.score_text(group.spread)} | {group.n} |"
+            f"| {format.score_text(group.mean)} | {format.score_text(group.spread)} | {group.n} |"
             for marginal in summary.marginals
             for group in marginal.groups
         ]
@@ -376,11 +377,11 @@ def _marginal_lines(marginals: Sequence[Marginal]) -> list[str]:
     for marginal in marginals:
         for place, group in enumerate(marginal.groups):
             title = marginal.title if place == 0 else ""
-            spread = f"± {words.score_text(group.spread)}" if group.spread is not None else ""
+            spread = f"± {format.score_text(group.spread)}" if group.spread is not None else ""
             bar = _bar(group.mean, largest)
             lines.append(
                 f"  {title:<{name_width}}  {group.label:>{label_width}}  "
-                f"{words.score_text(group.mean):>9} {spread:<11} n={group.n:<4} {bar}".rstrip()
+                f"{format.score_text(group.mean):>9} {spread:<11} n={group.n:<4} {bar}".rstrip()
             )
     return lines
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import mul
 from typing import Any
 
-from tuner.report import words
+from tuner.report import format
 
 COUNT, SECONDS = "count", "seconds"  # units that a paper scales and names in the head
 TIED = "\N{NO-BREAK SPACE}"  # between words that stay on one line; never printed
@@ -64,7 +64,7 @@ class Table:
     def texts(self) -> list[list[str]]:
         """Every cell as people read it, safe to print."""
         return [
-            [words.printable(c.text(value)) for c, value in zip(self.columns, row, strict=True)]
+            [format.printable(c.text(value)) for c, value in zip(self.columns, row, strict=True)]
             for row in self.rows
         ]
 
@@ -84,7 +84,7 @@ def text_table(
 ) -> Table:
     """A table of ready texts: names, then `num_numeric` columns of numbers, then texts again."""
     columns = [
-        Column(head, words.printable(head), numeric=0 < place <= num_numeric, shrinks=place == 0)
+        Column(head, format.printable(head), numeric=0 < place <= num_numeric, shrinks=place == 0)
         for place, head in enumerate(heads)
     ]
     return Table(title, tuple(columns), tuple(map(tuple, rows)), tuple(notes), marked=marked)
@@ -120,8 +120,8 @@ def mean_score(label: str, scores: Sequence[float]) -> MeanScore:
 def mean_text(score: MeanScore) -> str:
     """`0.5100 ± 0.0100`; the mean alone where there is no spread."""
     if score.spread is None:
-        return words.score_text(score.mean)
-    return f"{words.score_text(score.mean)} ± {words.score_text(score.spread)}"
+        return format.score_text(score.mean)
+    return f"{format.score_text(score.mean)} ± {format.score_text(score.spread)}"
 
 
 def is_number(value: Any) -> bool:

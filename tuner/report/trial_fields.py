@@ -12,7 +12,7 @@ from typing import Any
 
 from tuner.errors import InputError, Problem, nearest
 from tuner.experiment.trial import TrialState
-from tuner.report import words
+from tuner.report import format
 from tuner.report.record import RunRecord
 from tuner.report.table import COUNT, SECONDS, Column, is_number
 
@@ -46,8 +46,8 @@ def _always(value: Any) -> bool:
 
 def trial_fields(record: RunRecord) -> list[Field]:
     """All fields in the order of trials.csv."""
-    short = words.short_names(record.value_names)
-    seconds = words.seconds_text
+    short = format.short_names(record.value_names)
+    seconds = format.seconds_text
     is_replicated = any(row.replicate for row in record.rows)
     return [
         _fact("trial", "trial", attribute="number"),
@@ -56,18 +56,18 @@ def trial_fields(record: RunRecord) -> list[Field]:
             attrgetter("state.value"),
             is_news=lambda state: bool(state != "completed"),
         ),
-        _fact("score", "score", words.score_text),
+        _fact("score", "score", format.score_text),
         _fact("epochs", "epochs", rank=6, is_news=_always),
-        *(_value_field(name, words.printable(short[name]), record) for name in record.value_names),
+        *(_value_field(name, format.printable(short[name]), record) for name in record.value_names),
         _fact("replicate", "replicate", rank=3, is_shown=is_replicated),
         _fact("seed", "seed", rank=12, is_shown=False),
         *map(_metric_field, record.metric_names),
-        _fact("parameters", "params", words.count_text, rank=5, unit=COUNT, is_news=_always),
-        _fact("macs", "MACs", words.count_text, rank=7, unit=COUNT, is_news=_always),
+        _fact("parameters", "params", format.count_text, rank=5, unit=COUNT, is_news=_always),
+        _fact("macs", "MACs", format.count_text, rank=7, unit=COUNT, is_news=_always),
         _fact("train_seconds", "train", seconds, rank=4, unit=SECONDS),
         _fact("compile_seconds", "compile", seconds, rank=9, unit=SECONDS, is_shown=False),
         Field(
-            Column("reason", "reason", words.first_line, numeric=False, rank=11),
+            Column("reason", "reason", format.first_line, numeric=False, rank=11),
             attrgetter("reason"),
             is_shown=False,
         ),
@@ -105,7 +105,7 @@ def field_named(known: Sequence[Field], name: str, option: str) -> Field:
             "there is no such column",
             where=option,
             received=name,
-            expected=", ".join(words.printable(field.name) for field in known),
+            expected=", ".join(format.printable(field.name) for field in known),
             mend=f"did you mean {guess}?" if guess else "",
         )
     )
@@ -135,7 +135,7 @@ def _fact(
 def _value_field(name: str, title: str, record: RunRecord) -> Field:
     kinds = {type(row.value(name)) for row in record.rows}
     numeric = kinds <= {int, float, type(None)}
-    column = Column(name, title, words.value_text, numeric=numeric, rank=1)
+    column = Column(name, title, format.value_text, numeric=numeric, rank=1)
     return Field(column, lambda row: row.value(name), is_news=_always)
 
 
@@ -143,7 +143,7 @@ def _metric_field(name: str) -> Field:
     """The last epoch's; the ones of validation are shown."""
     of_validation = name.startswith("val_")
     rank = 8 if of_validation else 10
-    column = Column(name, words.printable(name), words.score_text, rank=rank)
+    column = Column(name, format.printable(name), format.score_text, rank=rank)
     return Field(column, lambda row: row.metrics.get(name), of_validation, _never)
 
 
@@ -193,7 +193,7 @@ def bound_of(text: str, *, is_upper: bool) -> Bound:
         Problem(
             "this is no bound",
             where="--max" if is_upper else "--min",
-            received=words.printable(text),
+            received=format.printable(text),
             expected="NAME=NUMBER, as score=0.4 or parameters=1e6",
         )
     )
@@ -215,12 +215,12 @@ def narrowed(record: RunRecord, bounds: Sequence[Bound]) -> RunRecord:
         field = field_named(known, bound.name, bound.option)
         rows = tuple(row for row in rows if bound.allows(field.value(row)))
         sign = "≤" if bound.is_upper else "≥"
-        parts.append(f"{field.column.title} {sign} {words.value_text(bound.value)}")
+        parts.append(f"{field.column.title} {sign} {format.value_text(bound.value)}")
     counts = Counter(row.state for row in rows)
     return dataclasses.replace(
         record,
         rows=rows,
         counts={state: counts[state] for state in TrialState},
         outside=record.outside + len(record.rows) - len(rows),
-        filtered_by=words.joined(parts),
+        filtered_by=format.joined(parts),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import TrialRow
-from tuner.report import words
+from tuner.report import format
 from tuner.report.groups import (
     TrialGroup,
     against_best,
@@ -190,7 +190,7 @@ def _sort_key(value: Any) -> tuple[int, Any] | None:
         return None
     if is_number(value):
         return (0, value)
-    return (1, value if isinstance(value, str) else words.value_text(value))
+    return (1, value if isinstance(value, str) else format.value_text(value))
 
 
 # ---------------------------------------------------------------------- words around it
@@ -200,19 +200,19 @@ def _title(
     record: RunRecord, by: Sequence[Field] | None, num_rows: int, options: TableOptions
 ) -> str:
     """The experiment's name, how many rows there are, and their order."""
-    ranked = words.counted(len(record.ranking.ranked), "ranked trial")
-    name = words.printable(record.name)
-    sort = words.printable((options.sort or "").removeprefix("-"))
+    ranked = format.counted(len(record.ranking.ranked), "ranked trial")
+    name = format.printable(record.name)
+    sort = format.printable((options.sort or "").removeprefix("-"))
     if by is None:
         return f"{name}: {ranked}, {f'sorted by {sort}' if sort else 'best first'}"
-    lines = words.counted(num_rows, "configuration" if _is_whole(record, by) else "group")
+    lines = format.counted(num_rows, "configuration" if _is_whole(record, by) else "group")
     return f"{name}: {lines} of {ranked}, {f'sorted by {sort}' if sort else 'best mean first'}"
 
 
 def _score_text(record: RunRecord, *, is_grouped: bool) -> str:
     """What a score is."""
     better = f"{record.objective.better} is better"
-    text = f"score is {words.printable(record.metric)} in a trial's best epoch; {better}"
+    text = f"score is {format.printable(record.metric)} in a trial's best epoch; {better}"
     return f"{text}; mean ± standard deviation over n trials" if is_grouped else text
 
 
@@ -224,7 +224,7 @@ def _is_whole(record: RunRecord, by: Sequence[Field]) -> bool:
 def _group_text(record: RunRecord, by: Sequence[Field]) -> str:
     if _is_whole(record, by):
         return "A line is one configuration under n seeds; its other columns are means."
-    names = words.joined([field.column.title for field in by])
+    names = format.joined([field.column.title for field in by])
     return f"A line is all ranked trials that share {names}; its other columns are means."
 
 
@@ -235,11 +235,11 @@ def _tied(same: Sequence[tuple[str, str]]) -> str:
 def _left_out(record: RunRecord, hidden: int, *, is_grouped: bool) -> str:
     """Which trials the rows leave out, in words; empty when none."""
     counts = Counter(
-        "without a score" if row.score is None and not row.reason else words.state_word(row.state)
+        "without a score" if row.score is None and not row.reason else format.state_word(row.state)
         for row in record.ranking.unranked
     )
     if running := record.counts.get(TrialState.RUNNING, 0):
-        counts[words.state_word(TrialState.RUNNING)] = running
+        counts[format.state_word(TrialState.RUNNING)] = running
     if record.missing:
         counts["still to run"] = record.missing
     parts = [f"{count:,} {state}" for state, count in counts.items()]
@@ -247,16 +247,16 @@ def _left_out(record: RunRecord, hidden: int, *, is_grouped: bool) -> str:
         parts.append(f"{record.outside:,} outside {record.filtered_by}")
     if hidden:
         noun = "line" if is_grouped else "ranked trial"
-        parts.append(f"{words.counted(hidden, noun)} beyond --top")
-    return words.joined(parts)
+        parts.append(f"{format.counted(hidden, noun)} beyond --top")
+    return format.joined(parts)
 
 
 def _unranked_lines(rows: Sequence[TrialRow]) -> list[str]:
     """One line for each trial that has failed or diverged, the first few."""
     lines = []
     for row in rows[:_MAX_LISTED]:
-        reason = words.first_line(row.reason) or "no score"
-        state, values = words.state_word(row.state), words.values_text(row.values)
+        reason = format.first_line(row.reason) or "no score"
+        state, values = format.state_word(row.state), format.values_text(row.values)
         lines.append(f"trial {row.number} {state}: {reason} ({values})")
     if len(rows) > _MAX_LISTED:
         lines.append(f"… and {len(rows) - _MAX_LISTED:,} more (-f csv lists all)")

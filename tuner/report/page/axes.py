@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from tuner.report import words
+from tuner.report import format
 from tuner.report.page.drawing import Layout, round_steps, ticked
 from tuner.report.page.html import numbers, tick
 from tuner.report.page.source import CHOICE, PageSource
@@ -62,7 +62,7 @@ class ValueAxis:
         if self.is_category:
             return tuple((float(place), text) for place, text in enumerate(self.labels))
         values = self.points if 0 < len(self.points) <= 6 else _round_values(self)
-        places = [(_scaled(value, self.kind), words.value_text(value)) for value in values]
+        places = [(_scaled(value, self.kind), format.value_text(value)) for value in values]
         return tuple((place, text) for place, text in places if place is not None)
 
     @property
@@ -87,7 +87,7 @@ class ValueAxis:
 def axes_of(source: PageSource) -> list[ValueAxis]:
     """An axis for every hyperparameter that has more than one value among all trials."""
     record = source.record
-    short = words.short_names(record.value_names)
+    short = format.short_names(record.value_names)
     columns = ((n, [row.value(n, ABSENT) for row in source.rows]) for n in record.value_names)
     axes = (value_axis(n, short[n], values, source.spreads.get(n)) for n, values in columns)
     return [axis for axis in axes if axis.varies]
@@ -115,7 +115,7 @@ def value_axis(name: str, title: str, values: Iterable[Any], spread: str | None)
 
 def _categories(name: str, title: str, distinct: Mapping[Any, Any]) -> ValueAxis:
     ordered = sorted(distinct.items(), key=lambda item: _order(item[1]))  # stable: as tried
-    texts = [words.value_text(value) for _, value in ordered]
+    texts = [format.value_text(value) for _, value in ordered]
     same = Counter(texts)
     labels = tuple(
         json.dumps(text, ensure_ascii=False) if isinstance(value, str) and same[text] > 1 else text
@@ -171,7 +171,7 @@ def _identity(value: Any) -> Any:
     """What can be hashed and tells 1 from true and from "1"; 1 and 1.0 are the same."""
     if is_number(value):
         return ("number", float(value))
-    return (type(value).__name__, words.value_text(value))
+    return (type(value).__name__, format.value_text(value))
 
 
 # ---------------------------------------------------------------------- weights
@@ -220,9 +220,9 @@ def weights_of(source: PageSource, axes: Sequence[ValueAxis]) -> Weights:
     shares = importance(source.ranked, names, source.record.objective)
     if not shares.effects:
         by_mean = marginals(source.ranked, names)
-        distances = (Weight((m.name,), words.printable(m.title), m.effect) for m in by_mean)
+        distances = (Weight((m.name,), format.printable(m.title), m.effect) for m in by_mean)
         return Weights(tuple(distances), "", "")
-    titles = {axis.name: words.printable(axis.title) for axis in axes}
+    titles = {axis.name: format.printable(axis.title) for axis in axes}
     weights = tuple(
         Weight(e.names, " × ".join(titles[n] for n in e.names), e.share, e.low, e.high)
         for e in shares.effects

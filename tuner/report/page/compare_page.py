@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tuner.report import sides, words
+from tuner.report import format, sides
 from tuner.report.comparison import Comparison, SideSummary, sections
 from tuner.report.page import contest_figures as figures
 from tuner.report.page import trials as table
@@ -39,12 +39,12 @@ def _view(contest: Contest) -> dict[str, Any]:
             clean(f"baseline {contest.baseline}"),
         ],
         "head": contest.head,
-        "target": "" if comparison.target is None else words.score_text(comparison.target),
+        "target": "" if comparison.target is None else format.score_text(comparison.target),
         "sides": [_side(contest, place, side) for place, side in enumerate(comparison.sides)],
         "findings": compare_findings(contest),
         "sections": drawn,
         "tables": [_table(table) for table in sections(comparison)],
-        "counted": f"{counted:,} of {words.counted(len(trials), 'trial')}",
+        "counted": f"{counted:,} of {format.counted(len(trials), 'trial')}",
         "num_trials": len(trials),
         "data": page_data(comparison.metric, 0 if counted else None, columns, panels),
     }
@@ -52,10 +52,10 @@ def _view(contest: Contest) -> dict[str, Any]:
 
 def _name(contest: Contest) -> str:
     if contest.comparison.by:
-        experiments = words.joined([source.record.name for source in contest.sources])
+        experiments = format.joined([source.record.name for source in contest.sources])
         return clean(f"{experiments} by {contest.head}")
     names = [side.name for side in contest.comparison.sides]
-    return f"{len(names)} experiments" if len(names) > _MOST_NAMES else clean(words.joined(names))
+    return f"{len(names)} experiments" if len(names) > _MOST_NAMES else clean(format.joined(names))
 
 
 def _side(contest: Contest, place: int, side: SideSummary) -> dict[str, Any]:
@@ -75,13 +75,13 @@ def _side(contest: Contest, place: int, side: SideSummary) -> dict[str, Any]:
         "cells": (
             f"{side.num_trials:,}",
             f"{side.num_configurations:,}",
-            words.score_text(best.score if best else None),
-            clean(trial) or words.NOTHING,
-            words.count_text(row.parameters if row else None),
-            words.count_text(row.macs if row else None),
-            f"{reached.count:,} of {reached.n:,}" if reached else words.NOTHING,
-            words.NOTHING if epochs is None else f"{number(epochs, 3)}",
-            words.seconds_text(reached.seconds if reached else None),
+            format.score_text(best.score if best else None),
+            clean(trial) or format.NOTHING,
+            format.count_text(row.parameters if row else None),
+            format.count_text(row.macs if row else None),
+            f"{reached.count:,} of {reached.n:,}" if reached else format.NOTHING,
+            format.NOTHING if epochs is None else f"{number(epochs, 3)}",
+            format.seconds_text(reached.seconds if reached else None),
         ),
     }
 
@@ -122,7 +122,7 @@ def compare_columns(contest: Contest) -> list[table.TrialColumn]:
     rows = [trial.row for trial in trials]
     names = dict.fromkeys(n for source in contest.sources for n in source.record.value_names)
     texts = tuple(clean(contest.trial_text(t.experiment, t.row.number)) for t in trials)
-    on = [trial.side or words.NOTHING for trial in trials]
+    on = [trial.side or format.NOTHING for trial in trials]
     return [
         table.TrialColumn("trial", "trial", "trial", texts, tuple(range(len(trials)))),
         table.text_column("side", contest.head, "side", on),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuner.report import words
+from tuner.report import format
 from tuner.report.page import drawing as draw
 from tuner.report.page.drawing import Figure, Layout
 from tuner.report.page.html import clean, label, shortened
@@ -46,12 +46,12 @@ class ConfirmedLeader:
     def mean_text(self) -> str:
         """The mean and the half width of its interval."""
         if self.mean is None or self.low is None or self.high is None:
-            return words.score_text(self.mean)
-        return f"{words.score_text(self.mean)} ± {words.score_text((self.high - self.low) / 2)}"
+            return format.score_text(self.mean)
+        return f"{format.score_text(self.mean)} ± {format.score_text((self.high - self.low) / 2)}"
 
     def text_of(self, name: str) -> str:
         """A value as people read it."""
-        return words.value_text(self.values[name]) if name in self.values else words.NOTHING
+        return format.value_text(self.values[name]) if name in self.values else format.NOTHING
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Confirmed:
     def names(self) -> list[str]:
         """What tells the leaders apart: their places, and the values in which they differ."""
         every = dict.fromkeys(name for leader in self.leaders for name in leader.values)
-        short = words.short_names(every)
+        short = format.short_names(every)
         differing = [n for n in every if len({leader.text_of(n) for leader in self.leaders}) > 1]
         named = []
         for place, leader in enumerate(self.leaders, start=1):
@@ -136,7 +136,7 @@ def confirmed_rows(confirmed: Confirmed) -> list[tuple[str, ...]]:
     return [
         (
             name,
-            words.score_text(leader.searched),
+            format.score_text(leader.searched),
             str(leader.searched_n),
             leader.mean_text,
             str(len(leader.test)),
@@ -148,9 +148,9 @@ def confirmed_rows(confirmed: Confirmed) -> list[tuple[str, ...]]:
 
 def _against(leader: ConfirmedLeader) -> str:
     if leader.difference is None:
-        return words.NOTHING
+        return format.NOTHING
     sign = "+" if leader.difference > 0 else ""
-    return f"{sign}{words.score_text(leader.difference)}: {leader.verdict}"
+    return f"{sign}{format.score_text(leader.difference)}: {leader.verdict}"
 
 
 # ---------------------------------------------------------------------- the figure
@@ -164,7 +164,7 @@ def confirmed_figure(confirmed: Confirmed) -> Figure:
     rows = list(enumerate(reversed(confirmed.leaders)))
     known = [(place, leader) for place, leader in rows if leader.mean is not None]
     seeds = [(place, seed, score) for place, one in known for seed, score in one.test]
-    metric, searched, text = confirmed.metric, confirmed.searched_metric, words.score_text
+    metric, searched, text = confirmed.metric, confirmed.searched_metric, format.score_text
     traces = [
         draw.lines(
             (x for _, one in known for x in (one.searched, one.mean, None)),
@@ -231,8 +231,8 @@ def _note(leaders: Sequence[ConfirmedLeader]) -> str:
     counts = {len(leader.test) for leader in leaders}
     up_to = "" if len(counts) == 1 else "up to "
     return (
-        f"{words.counted(len(leaders), 'configuration')}, each under {up_to}"
-        f"{words.counted(max(counts), 'seed')} that the search never saw, trained anew. A diamond "
+        f"{format.counted(len(leaders), 'configuration')}, each under {up_to}"
+        f"{format.counted(max(counts), 'seed')} that the search never saw, trained anew. A diamond "
         "is the mean over the seeds with its 95 % interval; differences from the search's best "
         "are paired by seed and Holm-corrected."
     )

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from tuner.experiment.objective import Objective
 from tuner.ledger.records import TrialRow
-from tuner.report import sides, words
+from tuner.report import format, sides
 from tuner.report.comparison import Comparison, SideSummary
 from tuner.report.cost_at_score import SeededConfiguration, configurations
 from tuner.report.page.html import clean
@@ -91,13 +91,13 @@ class Contest:
     @property
     def metric(self) -> str:
         """The objective's name, safe to print."""
-        return words.printable(self.comparison.metric)
+        return format.printable(self.comparison.metric)
 
     @property
     def head(self) -> str:
         """What sides are called: the value that sets them apart."""
         by = self.comparison.by
-        return words.printable(by.rpartition(".")[2]) if by else "side"
+        return format.printable(by.rpartition(".")[2]) if by else "side"
 
     @property
     def baseline(self) -> str:
@@ -148,15 +148,15 @@ class Contest:
         by = self.comparison.by
         value = row.value(by, _ABSENT) if by else experiment
         if row.score is None:
-            state = words.state_word(row.state)
+            state = format.state_word(row.state)
             out = state if state not in ("completed", "stopped") else "without a score"
         elif value is _ABSENT:
-            out = f"without {words.printable(by)}"
+            out = f"without {format.printable(by)}"
         elif not math.isfinite(row.score):
             out = "with an infinite score"
         else:
             out = "counted in another experiment"
-        on = "" if value is _ABSENT else words.value_text(value)
+        on = "" if value is _ABSENT else format.value_text(value)
         return ListedTrial(experiment, row, on, out)
 
 
@@ -186,12 +186,12 @@ def verdict_text(one: SideDifference) -> str:
 
 def difference_text(one: SideDifference) -> str:
     """`+0.0312 [+0.0101, +0.0523]`, or `–`."""
-    return words.NOTHING if one.difference is None else one.difference.interval.signed_text
+    return format.NOTHING if one.difference is None else one.difference.interval.signed_text
 
 
 def mean_text(side: SideSummary) -> str:
     """`0.9012 ± 0.0034`, or `–`."""
-    return words.NOTHING if side.mean is None else str(side.mean)
+    return format.NOTHING if side.mean is None else str(side.mean)
 
 
 # ---------------------------------------------------------------------- findings
@@ -226,7 +226,7 @@ def _ahead(contest: Contest) -> list[str]:
     return [
         f"Mean {contest.metric}: {'; '.join(means)}{more}.",
         f"The best single trial is {contest.trial_text(best.experiment, best.row.number)} of "
-        f"{contest.named(side.name)} with {words.score_text(best.score)}; the best of many is "
+        f"{contest.named(side.name)} with {format.score_text(best.score)}; the best of many is "
         "optimistic.",
     ]
 
@@ -248,7 +248,7 @@ def _difference(contest: Contest, one: SideDifference) -> str:
     names = f"{contest.named(one.side)} against {contest.baseline}"
     if one.difference is None:
         return f"{names}: {one.how}."
-    alone = words.counted(one.without_partner, "trial")
+    alone = format.counted(one.without_partner, "trial")
     without = f", {alone} without a partner left out" if one.without_partner else ""
     return f"{names}: {difference_text(one)}, {verdict_text(one)}; {one.how}{without}."
 
@@ -259,7 +259,7 @@ def _cost(contest: Contest) -> list[str]:
         return []
     others = [side for side in comparison.sides if side.name != comparison.baseline]
     priced = [side for side in others if any(side.ratios.values())]
-    score = f"{contest.metric} {words.score_text(comparison.target)}"
+    score = f"{contest.metric} {format.score_text(comparison.target)}"
     why = "" if comparison.target_is_given else ", the best that every side reaches,"
     said = [
         f"For {score}{why} {contest.named(side.name)} needs {_multiples(side)} of "
@@ -268,14 +268,14 @@ def _cost(contest: Contest) -> list[str]:
     ]
     missed = [s.name for s in comparison.sides if s.reached and not s.reached.count]
     if missed:
-        names = words.joined([contest.named(name) for name in missed])
+        names = format.joined([contest.named(name) for name in missed])
         said.append(f"{names} never {'reaches' if len(missed) == 1 else 'reach'} {score}.")
     return said
 
 
 def _multiples(side: SideSummary) -> str:
     known = [(COST_NAMES[n], side.ratios[n]) for n in ("parameters", "macs", "epochs", "seconds")]
-    return words.joined([f"{ratio:.3g}× the {name}" for name, ratio in known if ratio])
+    return format.joined([f"{ratio:.3g}× the {name}" for name, ratio in known if ratio])
 
 
 def _left_out(contest: Contest) -> list[str]:
@@ -289,9 +289,9 @@ def _left_out(contest: Contest) -> list[str]:
         said.append(f"On no side: {_counts(comparison.left_out)}.")
     stopped = [f"{s.stopped:,} of {contest.named(s.name)}" for s in comparison.sides if s.stopped]
     if stopped:
-        said.append(f"Stopped early by a rule, and still counted: {words.joined(stopped)}.")
+        said.append(f"Stopped early by a rule, and still counted: {format.joined(stopped)}.")
     return said
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return words.joined([f"{count:,} {reason}" for reason, count in counts.items()])
+    return format.joined([f"{count:,} {reason}" for reason, count in counts.items()])

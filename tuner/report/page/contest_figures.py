@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from statistics import median
 
-from tuner.report import words
+from tuner.report import format
 from tuner.report.comparison import SideSummary
 from tuner.report.cost_at_score import COSTS, Front, SeededConfiguration, fronts, pareto
 from tuner.report.page import drawing as draw
@@ -47,7 +47,7 @@ def experiments_figure(sources: Sequence[PageSource], metric: str) -> Figure | N
         if scores:
             chosen = draw.spread_out(scores, _MOST_POINTS)
             marker = {"color": draw.TRIAL, "size": 6, "opacity": 0.55}
-            texts = [words.score_text(score) for score in chosen]
+            texts = [format.score_text(score) for score in chosen]
             traces += [
                 draw.box(place, scores),
                 _column(place, chosen, marker, text=texts),
@@ -57,7 +57,7 @@ def experiments_figure(sources: Sequence[PageSource], metric: str) -> Figure | N
         "xaxis": draw.names_axis([tick(source.record.name) for source in sources]),
         "yaxis": draw.titled(label(metric)),
     }
-    parts = [f"{words.printable(s.record.name)} {len(s.ranked):,}" for s in sources]
+    parts = [f"{format.printable(s.record.name)} {len(s.ranked):,}" for s in sources]
     note = f"Ranked trials: {', '.join(parts)}. Boxes hold the middle half, lines are medians."
     return Figure(traces, layout, note)
 
@@ -74,7 +74,7 @@ def _winner(place: int, score: float) -> Trace:
         [score],
         {"color": draw.BEST, "size": 14, "symbol": "star"},
         mode="markers+text",
-        text=[words.score_text(score)],
+        text=[format.score_text(score)],
         textposition="top center",
         textfont={"color": draw.INK, "size": 13},
         cliponaxis=False,
@@ -225,7 +225,7 @@ def so_far_figure(contest: Contest) -> Figure | None:
         "its median trial; a trial that ended earlier stays where it was."
     )
     if target is not None:
-        note += f" Dashed: the target, {words.score_text(target)}."
+        note += f" Dashed: the target, {format.score_text(target)}."
     return Figure.of_views(views, layout, note, 380)
 
 
@@ -280,7 +280,7 @@ def _side_line(contest: Contest, one: Contestant, front: Front, *, is_best: bool
         ys,
         {"color": one.color, "width": 3 if is_best else 1.5, "dash": dash, "shape": shape},
         mode="lines+markers" if is_best else "lines",
-        text=[f"{one.name}, {what}: {words.score_text(y)}" for y in ys],
+        text=[f"{one.name}, {what}: {format.score_text(y)}" for y in ys],
         marker={"color": one.color, "size": 6, "symbol": one.symbol},
         **_legend(one, is_best),
     )
@@ -320,7 +320,7 @@ def sizes_figure(contest: Contest) -> Figure | None:
     }
     total = sum(len(one.tried) for one in contest.contestants)
     note = (
-        f"{words.counted(total, 'configuration')}, each by its mean over seeds. Nothing of a side "
+        f"{format.counted(total, 'configuration')}, each by its mean over seeds. Nothing of a side "
         "is both smaller and better than its line; the dashed line is the score at which costs "
         "are compared."
     )
@@ -369,7 +369,7 @@ def _size_traces(contest: Contest, size: str) -> list[Trace]:
 def _size_text(contest: Contest, one: Contestant, tried: SeededConfiguration) -> str:
     if len(tried.entries) == 1:
         return one.name
-    mean = words.score_text(contest.objective.gain(tried.score))
+    mean = format.score_text(contest.objective.gain(tried.score))
     return f"{one.name}: mean {mean} over {len(tried.entries)} seeds; the first of them:"
 
 
@@ -395,7 +395,7 @@ def ratios_figure(contest: Contest) -> Figure | None:
         _ratios(by_name[side.name], [side.ratios[name] for name in costs], place, len(others))
         for place, side in enumerate(others)
     ]
-    score = f"{contest.metric} {words.score_text(comparison.target)}"
+    score = f"{contest.metric} {format.score_text(comparison.target)}"
     note = f"For {score}, read off each side's best configurations. Missing: not reached or unknown"
     return Figure(traces, layout, f"{note}.", 130 + 40 * len(costs))
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import TrialRow
-from tuner.report import words
+from tuner.report import format
 from tuner.report.page.html import number, numbers
 
 Trace = dict[str, Any]
@@ -194,7 +194,7 @@ def cost_axis(text: str, costs: Sequence[float]) -> Layout:
     low, high = min(costs), max(costs)
     wide = high > 3 * low
     ticks = decades(low, high) if wide else round_steps(low, high)
-    return number_axis(text, ticks, words.count_text, is_log=wide)
+    return number_axis(text, ticks, format.count_text, is_log=wide)
 
 
 def epoch_axis(text: str, longest: int) -> Layout:
@@ -250,7 +250,7 @@ def coverage(
     """
     drawn = {row.number for row in shown}
     missing = [row for row in rows if row.number not in drawn]
-    head = f"Shows {len(drawn):,} of {words.counted(len(rows), 'trial')}"
+    head = f"Shows {len(drawn):,} of {format.counted(len(rows), 'trial')}"
     if not missing:
         return f"{head}."
     named = {reason: count for reason, count in because.items() if count}
@@ -272,4 +272,4 @@ def spread_out(items: Sequence[T], most: int) -> list[T]:
 def _why(row: TrialRow) -> str:
     if row.state in (TrialState.COMPLETED, TrialState.STOPPED):
         return "without a score" if row.score is None else _SCORED
-    return words.state_word(row.state)
+    return format.state_word(row.state)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from tuner.report import words
+from tuner.report import format
 
 if TYPE_CHECKING:
     import jinja2
@@ -47,12 +47,12 @@ def embedded(value: Any) -> str:
 
 def clean(text: str) -> str:
     """Text whose lines hold no control characters and nothing that turns the direction round."""
-    return "\n".join(words.printable(line.replace("\t", "    ")) for line in text.splitlines())
+    return "\n".join(format.printable(line.replace("\t", "    ")) for line in text.splitlines())
 
 
 def label(text: str) -> str:
     """Text for plotly, which reads some tags (links, too) and entities in titles and labels."""
-    return words.printable(text).translate(_MARKUP)
+    return format.printable(text).translate(_MARKUP)
 
 
 def tick(text: str) -> str:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import EpochRow, TrialRow
-from tuner.report import words
+from tuner.report import format
 from tuner.report.page import drawing as draw
 from tuner.report.page.drawing import Figure, Layout, Trace, View
 from tuner.report.page.html import label, number, numbers
@@ -95,7 +95,7 @@ def curves_figure(source: PageSource, curves: Curves) -> Figure | None:
     traces += [_ends(ended, state) for state, ended in marks]
     views = tuple(
         View(
-            words.printable(metric),
+            format.printable(metric),
             [
                 *({"y": _joined(group, place)} for _, group in groups),
                 *({"y": [curve.last(place) for curve in ended]} for _, ended in marks),
@@ -173,7 +173,7 @@ def _ends(curves: Sequence[Curve], state: TrialState) -> Trace:
         (curve.last(0) for curve in curves),
         {"color": draw.STATE_COLORS[state], "symbol": _END_SYMBOLS[state], "size": 7},
         customdata=[curve.trial for curve in curves],
-        name=words.state_word(state),
+        name=format.state_word(state),
     )
 
 
@@ -378,7 +378,7 @@ def timeline_figure(source: PageSource, timeline: Timeline) -> Figure | None:
     best = [s for s in timeline.stretches if source.is_best(s.row)]
     traces = [
         *(
-            _bars([s for s in others if s.row.state is state], words.state_word(state), color)
+            _bars([s for s in others if s.row.state is state], format.state_word(state), color)
             for state, color in draw.STATE_COLORS.items()
             if state in _ENDED
         ),

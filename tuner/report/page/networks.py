@@ -12,7 +12,7 @@ from tuner.ledger.checkpoint import best_checkpoints, model_section
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
-from tuner.report import words
+from tuner.report import format
 from tuner.report.inside import BlockReuse, Gradients, read_feature_reuse, read_gradients
 from tuner.report.page import drawing as draw
 from tuner.report.page.drawing import Figure, Layout, Trace, View
@@ -169,7 +169,7 @@ def _size_axis(text: str, watched: Iterable[WatchedTrial], size: str) -> Layout:
 
 def _gradients_note(watched: Iterable[WatchedTrial]) -> str:
     diverged = sum(one.row.state is TrialState.DIVERGED for one in watched)
-    more = f", and {words.counted(diverged, 'trial')} that diverged" if diverged else ""
+    more = f", and {format.counted(diverged, 'trial')} that diverged" if diverged else ""
     return (
         f"The best watched trial of each network{more}. Dotted: the first epoch that was watched "
         "(0 is before training); solid: the last one. L2 norm of the mean gradient of the loss on "
@@ -216,9 +216,9 @@ def _name(row: TrialRow) -> str:
     """The trial, and what of its network was searched."""
     state = ", diverged" if row.state is TrialState.DIVERGED else ""
     named = ", ".join(
-        words.value_text(value)
+        format.value_text(value)
         if name == "model.family"
-        else f"{words.short_names([name])[name]} {words.value_text(value)}"
+        else f"{format.short_names([name])[name]} {format.value_text(value)}"
         for name, value in row.values.items()
         if name.startswith("model.")
     )

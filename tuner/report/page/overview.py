@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.experiment.trial import TrialState
-from tuner.report import words
+from tuner.report import format
 from tuner.report.page.axes import Weights
 from tuner.report.page.html import clean
 from tuner.report.page.source import PageSource, moment
@@ -44,7 +44,7 @@ def facts(source: PageSource) -> list[str]:
     ended = max((stretch.row.finished_at or "" for stretch in source.stretches), default="")
     texts = [
         str(dataset or ""),
-        words.joined(families) if len(families) <= 4 else f"{len(families)} model families",
+        format.joined(families) if len(families) <= 4 else f"{len(families)} model families",
         str(document.get("backend") or environment.get("backend") or ""),
         str(environment.get("device") or ""),
         ended[:10],
@@ -55,8 +55,8 @@ def facts(source: PageSource) -> list[str]:
 def best_values(source: PageSource) -> list[tuple[str, str]]:
     """Names and values of the winning configuration."""
     values = source.best.values if source.best else {}
-    short = words.short_names(values)
-    return [(clean(short[name]), clean(words.value_text(v))) for name, v in values.items()]
+    short = format.short_names(values)
+    return [(clean(short[name]), clean(format.value_text(v))) for name, v in values.items()]
 
 
 def environment_rows(environment: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -70,7 +70,7 @@ def environment_rows(environment: Any, prefix: str = "") -> list[tuple[str, str]
         return [row for name, value in branches for row in environment_rows(value, name)]
     if environment in (None, "", []):
         return []
-    text = words.bytes_text(environment) if prefix.endswith("_bytes") else str(environment)
+    text = format.bytes_text(environment) if prefix.endswith("_bytes") else str(environment)
     return [(clean(prefix), clean(text))]
 
 
@@ -112,11 +112,11 @@ def tiles(source: PageSource) -> list[Tile]:
 
 def _best_tile(source: PageSource) -> Tile:
     best = source.best
-    title = f"best {words.printable(source.objective.metric)}"
+    title = f"best {format.printable(source.objective.metric)}"
     if best is None:
-        return Tile(title, words.NOTHING, "no trial has a score")
+        return Tile(title, format.NOTHING, "no trial has a score")
     epoch = f", epoch {best.best_epoch} of {best.epochs}" if best.best_epoch else ""
-    return Tile(title, words.score_text(best.score), f"trial {best.number}{epoch}", "best")
+    return Tile(title, format.score_text(best.score), f"trial {best.number}{epoch}", "best")
 
 
 def _trials_tile(source: PageSource) -> Tile:
@@ -132,21 +132,21 @@ def _time_tile(source: PageSource) -> Tile:
         (sum(row.compile_seconds or 0.0 for row in source.rows), "of compiling"),
         (wall_seconds(source), "on the clock"),
     )
-    details = [f"{words.seconds_text(seconds)} {what}" for seconds, what in parts if seconds]
-    return Tile("training", words.seconds_text(trained or None), ", ".join(details))
+    details = [f"{format.seconds_text(seconds)} {what}" for seconds, what in parts if seconds]
+    return Tile("training", format.seconds_text(trained or None), ", ".join(details))
 
 
 def _size_tile(source: PageSource) -> list[Tile]:
     best = source.best
     if best is None or not best.parameters:
         return []
-    macs = f"{words.count_text(best.macs)} multiply-adds per image" if best.macs else ""
-    return [Tile("parameters of the best", words.count_text(best.parameters), macs)]
+    macs = f"{format.count_text(best.macs)} multiply-adds per image" if best.macs else ""
+    return [Tile("parameters of the best", format.count_text(best.parameters), macs)]
 
 
 def state_counts(source: PageSource) -> list[dict[str, Any]]:
     """States that trials are in, and those that are still to run, with their share of the bar."""
-    counts = {words.state_word(s): source.record.counts.get(s, 0) for s in _STATES}
+    counts = {format.state_word(s): source.record.counts.get(s, 0) for s in _STATES}
     counts["waiting"] = source.record.missing or counts["waiting"]
     total = sum(counts.values())
     shares = {state: round(100 * n / total, 2) for state, n in counts.items() if n}
@@ -158,8 +158,8 @@ def failures(source: PageSource) -> list[Failure]:
     return [
         Failure(
             row.number,
-            words.state_word(row.state),
-            clean(words.values_text(row.values)),
+            format.state_word(row.state),
+            clean(format.values_text(row.values)),
             row.epochs,
             clean(row.reason).strip() or "ended without a score",
         )
@@ -211,9 +211,9 @@ def histogram_of(source: PageSource) -> Histogram | None:
         tuple(round(number / max(counts), 3) for number in counts),
         count - 1 if source.objective.direction == "max" else 0,
         round((median - low) / width, 3),
-        words.score_text(scores[0]),
-        words.score_text(median),
-        words.score_text(scores[-1]),
+        format.score_text(scores[0]),
+        format.score_text(median),
+        format.score_text(scores[-1]),
         len(scores),
     )
 
@@ -289,10 +289,10 @@ def _within_sampling_error(source: PageSource) -> list[str]:
         return []
     error = sampling_error(best, images)
     close = sum(best - (row.score or 0.0) <= error for row in source.ranked) - 1
-    others = words.counted(close, "other trial is", "other trials are") if close else "no other is"
+    others = format.counted(close, "other trial is", "other trials are") if close else "no other is"
     return [
-        f"On {images:,} validation images an accuracy of {words.score_text(best)} is known to "
-        f"± {words.score_text(error)} (95 %): {others} within that of the best."
+        f"On {images:,} validation images an accuracy of {format.score_text(best)} is known to "
+        f"± {format.score_text(error)} (95 %): {others} within that of the best."
     ]
 
 
@@ -312,17 +312,17 @@ def _shares(weights: Weights) -> list[str]:
     for weight in weights.mains[:3]:
         interval = f" ({weight.low:.0%} to {weight.high:.0%})" if weight.has_interval else ""
         parts.append(f"{weight.title} {weight.share:.0%}{interval}")
-    return [f"By {weights.method}: {words.joined(parts)}."]
+    return [f"By {weights.method}: {format.joined(parts)}."]
 
 
 def _means(marginals: Sequence[Marginal], source: PageSource) -> list[str]:
-    metric, said = words.printable(source.objective.metric), []
+    metric, said = format.printable(source.objective.metric), []
     for marginal in marginals[:2]:
         groups = sorted(marginal.groups, key=lambda group: -source.objective.gain(group.mean))
         best, worst = groups[0], groups[-1]
         said.append(
-            f"Mean {metric} is {words.score_text(best.mean)} at {marginal.title} {best.label} "
-            f"(n={best.n}), {words.score_text(worst.mean)} at {worst.label} (n={worst.n})."
+            f"Mean {metric} is {format.score_text(best.mean)} at {marginal.title} {best.label} "
+            f"(n={best.n}), {format.score_text(worst.mean)} at {worst.label} (n={worst.n})."
         )
     return said
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.report import words
+from tuner.report import format
 from tuner.report.page import learning, networks, overview, search_space
 from tuner.report.page.axes import ValueAxis, Weights, axes_of, weights_of
 from tuner.report.page.confirmed import confirmed_figure, confirmed_heads, confirmed_rows
@@ -48,7 +48,7 @@ def render_page(sources: Sequence[PageSource]) -> str:
     """The whole file. Deterministic: the same ledgers give the same page."""
     views = [_view(source, f"e{place}") for place, source in enumerate(sources)]
     comparison = _comparison(sources) if len(sources) > 1 else None
-    title = words.joined([view["name"] for view in views]) or "tuner"
+    title = format.joined([view["name"] for view in views]) or "tuner"
     context = {"title": title, "experiments": views, "comparison": comparison}
     return render_file("page.html.j2", context)
 
@@ -128,7 +128,7 @@ def sections_of(
     source: PageSource, axes: Sequence[ValueAxis], weights: Weights
 ) -> list[PageSection]:
     """All that can be drawn of an experiment, sections without a panel left out."""
-    metric = words.printable(source.objective.metric)
+    metric = format.printable(source.objective.metric)
     ordered = weights.in_order(axes)
     sections = [
         PageSection("curves", "Learning curves", _curves(source)),
@@ -160,7 +160,7 @@ def _mattered(
     importance = search_space.importance_figure(source, weights)
     slices = (search_space.slice_of(source, axis) for axis in axes[:MAX_SLICES])
     drawn = [
-        (words.printable(one.axis.title), figure)
+        (format.printable(one.axis.title), figure)
         for one in slices
         if (figure := search_space.slice_figure(source, one))
     ]
@@ -204,7 +204,10 @@ def _inside(source: PageSource) -> tuple[Panel, ...]:
     """A panel for each dense block, and one for the gradients; most runs keep neither."""
     reuse, gradients = source.inside.reuse, networks.gradients_figure(source.inside.watched)
     blocks = [
-        (f"Feature reuse in {words.printable(block.name)}", networks.reuse_figure(reuse.row, block))
+        (
+            f"Feature reuse in {format.printable(block.name)}",
+            networks.reuse_figure(reuse.row, block),
+        )
         for block in (reuse.blocks if reuse else ())
         if reuse
     ]
@@ -241,11 +244,11 @@ def _comparison_row(source: PageSource, id: str) -> dict[str, Any]:
         "id": id,
         "name": clean(source.record.name),
         "objective": clean(source.objective.metric),
-        "score": words.score_text(best.score if best else None),
+        "score": format.score_text(best.score if best else None),
         "trial": best.number if best else None,
-        "best_values": clean(words.values_text(best.values)) if best else "",
+        "best_values": clean(format.values_text(best.values)) if best else "",
         "ranked": len(source.ranked),
         "trials": len(source.rows),
-        "parameters": words.count_text(best.parameters if best else None),
-        "seconds": words.seconds_text(overview.wall_seconds(source)),
+        "parameters": format.count_text(best.parameters if best else None),
+        "seconds": format.seconds_text(overview.wall_seconds(source)),
     }

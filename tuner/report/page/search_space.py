@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tuner.ledger.records import TrialRow
-from tuner.report import words
+from tuner.report import format
 from tuner.report.page import drawing as draw
 from tuner.report.page.axes import ABSENT, ValueAxis, Weight, Weights
 from tuner.report.page.drawing import Figure, Layout, Trace, View
@@ -212,7 +212,7 @@ def bins_of(axis: ValueAxis) -> Bins:
     places = [place for value in axis.points if (place := axis.position(value)) is not None]
     if len(places) <= 12:
         middles = tuple((a + b) / 2 for a, b in itertools.pairwise(places))
-        return Bins(axis, tuple(words.value_text(value) for value in axis.points), middles)
+        return Bins(axis, tuple(format.value_text(value) for value in axis.points), middles)
     width = (axis.high - axis.low) / _BINS
     edges = tuple(axis.low + width * place for place in range(1, _BINS))
     ends = [_value_at(axis, place) for place in (axis.low, *edges, axis.high)]
@@ -273,7 +273,7 @@ def _pair_view(source: PageSource, pair: Pair) -> View:
         draw.coverage(source.rows, pair.shown, missing)
         + " A cell is the mean over everything else."
     )
-    name = words.printable(f"{pair.y.axis.title} × {pair.x.axis.title}")
+    name = format.printable(f"{pair.y.axis.title} × {pair.x.axis.title}")
     return View(name, [cells], layout, note)
 
 
@@ -294,8 +294,8 @@ def _written(pair: Pair, is_max: bool) -> list[Layout]:
 def _cell_text(group: MeanScore | None) -> str:
     if group is None:
         return ""
-    spread = f" ± {words.score_text(group.spread)}" if group.spread is not None else ""
-    return f"mean {words.score_text(group.mean)}{spread}, n = {group.n}"
+    spread = f" ± {format.score_text(group.spread)}" if group.spread is not None else ""
+    return f"mean {format.score_text(group.mean)}{spread}, n = {group.n}"
 
 
 def _value_at(axis: ValueAxis, place: float) -> str:
@@ -366,7 +366,7 @@ def parallel_figure(source: PageSource, parallel: Parallel) -> Figure | None:
     thinned = {"thinned out, evenly over the ranks": parallel.thinned}
     note = draw.coverage(source.rows, parallel.rows, thinned)
     if parallel.left_out_axes:
-        count = words.counted(parallel.left_out_axes, "hyperparameter")
+        count = format.counted(parallel.left_out_axes, "hyperparameter")
         note += f" Not drawn: the {count} that mattered least."
     return Figure([trace], {}, note, 400)
 
@@ -388,5 +388,5 @@ def _score_dimension(metric: str, rows: Sequence[TrialRow]) -> Dimension:
     low, high = min(scores), max(scores)
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    ticks = tuple((value, words.value_text(value)) for value in draw.round_steps(low, high))
+    ticks = tuple((value, format.value_text(value)) for value in draw.round_steps(low, high))
     return Dimension(metric, scores, (low, high), ticks)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.ledger.records import TrialRow
-from tuner.report import words
+from tuner.report import format
 from tuner.report.page.axes import ABSENT, is_number
 from tuner.report.page.html import clean, number
 from tuner.report.page.source import PageSource
@@ -17,13 +17,13 @@ _ALWAYS_SHOWN = ("trial", "score")  # though they be the same everywhere
 # What a trial's row holds as a number: where it stands there, its title, and how it is written.
 _NUMBERS: dict[str, tuple[str, str, Callable[[Any], str]]] = {
     "trial": ("number", "trial", str),
-    "score": ("score", "score", words.score_text),
+    "score": ("score", "score", format.score_text),
     "epochs": ("epochs", "epochs", str),
     "best_epoch": ("best_epoch", "best epoch", str),
-    "parameters": ("parameters", "params", words.count_text),
-    "macs": ("macs", "MACs", words.count_text),
-    "train": ("train_seconds", "train", words.seconds_text),
-    "compile": ("compile_seconds", "compile", words.seconds_text),
+    "parameters": ("parameters", "params", format.count_text),
+    "macs": ("macs", "MACs", format.count_text),
+    "train": ("train_seconds", "train", format.seconds_text),
+    "compile": ("compile_seconds", "compile", format.seconds_text),
     "replicate": ("replicate", "replicate", str),
     "seed": ("seed", "seed", str),
 }
@@ -87,7 +87,7 @@ def row_column(name: str, rows: Sequence[TrialRow], is_wanted: bool = True) -> T
 
 def state_column(rows: Sequence[TrialRow]) -> TrialColumn:
     """How each trial stands."""
-    return text_column("state", "state", "state", [words.state_word(row.state) for row in rows])
+    return text_column("state", "state", "state", [format.state_word(row.state) for row in rows])
 
 
 def reason_column(rows: Sequence[TrialRow]) -> TrialColumn:
@@ -106,7 +106,7 @@ def text_column(
 def _number_column(
     name: str, title: str, values: Sequence[Any], write: Callable[[Any], str], is_wanted: bool
 ) -> TrialColumn:
-    texts = tuple(words.NOTHING if value is None else write(value) for value in values)
+    texts = tuple(format.NOTHING if value is None else write(value) for value in values)
     kind = name if name in _ALWAYS_SHOWN else "fact"
     varies = kind != "fact" or len(set(texts)) > 1
     return TrialColumn(name, title, kind, texts, _sortable(values), is_wanted and varies)
@@ -114,11 +114,11 @@ def _number_column(
 
 def value_columns(rows: Sequence[TrialRow], names: Sequence[str]) -> list[TrialColumn]:
     """A column for each hyperparameter; one that never varies is there, but not shown."""
-    short = words.short_names(names)
+    short = format.short_names(names)
     columns = []
     for name in names:
         values = [row.value(name, ABSENT) for row in rows]
-        texts = tuple("" if v is ABSENT else clean(words.value_text(v)) for v in values)
+        texts = tuple("" if v is ABSENT else clean(format.value_text(v)) for v in values)
         numeric = all(v is ABSENT or _is_sortable(v) for v in values)
         shown = len(set(texts)) > 1 or len(rows) == 1
         sort = _sortable(values) if numeric else None
@@ -131,7 +131,7 @@ def _metric_columns(rows: Sequence[TrialRow], names: Sequence[str]) -> list[Tria
     columns = []
     for name in names:
         values = [row.metrics.get(name) for row in rows]
-        texts, sort = tuple(map(words.score_text, values)), _sortable(values)
+        texts, sort = tuple(map(format.score_text, values)), _sortable(values)
         shown = name == "val_loss"
         columns.append(TrialColumn(f"metrics.{name}", f"last {name}", "metric", texts, sort, shown))
     return columns

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tuner.report import words
+from tuner.report import format
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from tuner.report import words
     ],
 )  # fmt: skip
 def test_scores(value: float | None, text: str) -> None:
-    assert words.score_text(value) == text
+    assert format.score_text(value) == text
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_scores(value: float | None, text: str) -> None:
     ],
 )  # fmt: skip
 def test_values(value: object, text: str) -> None:
-    assert words.value_text(value) == text
+    assert format.value_text(value) == text
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_values(value: object, text: str) -> None:
     ],
 )  # fmt: skip
 def test_counts(value: float | None, text: str) -> None:
-    assert words.count_text(value) == text
+    assert format.count_text(value) == text
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_counts(value: float | None, text: str) -> None:
     ],
 )  # fmt: skip
 def test_seconds(value: float | None, text: str) -> None:
-    assert words.seconds_text(value) == text
+    assert format.seconds_text(value) == text
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_seconds(value: float | None, text: str) -> None:
     [(0, "0 B"), (512, "512 B"), (3_400_000, "3.4 MB"), (120e9, "120 GB"), (None, "–")],
 )
 def test_bytes(value: float | None, text: str) -> None:
-    assert words.bytes_text(value) == text
+    assert format.bytes_text(value) == text
 
 
 def test_names_are_shortened_only_where_that_is_unambiguous() -> None:
     names = ["model.depth", "training.depth", "training.learning_rate", "seed"]
-    assert words.short_names(names) == {
+    assert format.short_names(names) == {
         "model.depth": "model.depth",
         "training.depth": "training.depth",
         "training.learning_rate": "learning_rate",
@@ -77,4 +77,4 @@ def test_names_are_shortened_only_where_that_is_unambiguous() -> None:
     ],
 )  # fmt: skip
 def test_markdown_stays_text(text: str, escaped: str) -> None:
-    assert words.markdown_text(text) == escaped
+    assert format.markdown_text(text) == escaped
