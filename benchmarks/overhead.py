@@ -41,7 +41,7 @@ training:
 
 
 def run_instantly(trials: int, epochs: int) -> float:
-    from tuner.execution.assembly import make_scheduler
+    from tuner.execution.run import make_scheduler
     from tuner.experiment.experiment import parse_experiment
     from tuner.ledger.ledger import Ledger
     from tuner.ledger.table import TrialsCsv

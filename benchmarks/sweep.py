@@ -130,7 +130,7 @@ def by_keras_tuner(case: dict[str, Any], started: float) -> dict[str, Any]:
 
 
 def by_tuner(case: dict[str, Any], started: float) -> dict[str, Any]:
-    from tuner.execution.messages import WorkerReady
+    from tuner.execution.events import WorkerReady
     from tuner.execution.run import run_experiment
     from tuner.experiment.experiment import parse_experiment
     from tuner.ledger.ledger import Ledger

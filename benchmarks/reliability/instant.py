@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tuner.execution.messages import Epoch, Finished, Lost, Ready, Report, Task, TrainTrial
 from tuner.execution.pools import Pool
+from tuner.execution.protocol import Epoch, Finished, Lost, Ready, Report, Task, TrainTrial
 
 VALIDATION = 5000  # images, so that some trials tie
 

@@ -46,8 +46,8 @@ START = """
 import sys, time
 from pathlib import Path
 from tuner.data.images import check
-from tuner.execution.membership import mark_current
-from tuner.execution.past import read_past
+from tuner.execution.current import mark_current
+from tuner.execution.queue import read_history
 from tuner.execution.queue import TrialQueue
 from tuner.experiment.experiment import load_experiment
 from tuner.ledger.ledger import Ledger
@@ -60,7 +60,7 @@ with Ledger.create_or_open(Path(sys.argv[2]), "large") as ledger:
     ledger.counts()
     counted = time.perf_counter()
     search = Search(experiment, fingerprint)
-    queue = TrialQueue(search, read_past(search, ledger))
+    queue = TrialQueue(search, read_history(search, ledger))
     assert not queue.is_empty()
     ledger.advance(queue.position)  # as a run does at its end
     print(counted - begun, time.perf_counter() - counted)

@@ -53,7 +53,7 @@ class Record:
         self._began = time.perf_counter()
 
     def __call__(self, event: Any) -> None:
-        from tuner.execution.messages import TrialEnded
+        from tuner.execution.events import TrialEnded
 
         if not isinstance(event, TrialEnded):
             return
@@ -68,7 +68,7 @@ class Record:
 def run(folder: Path, trials: int, epochs: int, every: int, trace: bool) -> dict[str, Any]:
     """In this process, which has imported nothing else."""
     from benchmarks.reliability.instant import InstantPool
-    from tuner.execution.assembly import make_scheduler
+    from tuner.execution.run import make_scheduler
     from tuner.experiment.experiment import parse_experiment
     from tuner.ledger.ledger import Ledger
     from tuner.ledger.table import TrialsCsv

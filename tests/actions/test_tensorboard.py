@@ -11,7 +11,7 @@ import pytest
 
 from tests.execution.conftest import Bench, diverging, good
 from tuner.errors import InputError
-from tuner.execution.messages import TrialEnded
+from tuner.execution.events import TrialEnded
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger

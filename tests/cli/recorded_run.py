@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tuner.execution.messages import (
+from tuner.execution.events import (
     EpochEnded,
     Event,
     RunEnded,

@@ -12,7 +12,7 @@ from tests.report.rows import trial
 from tuner.cli.live import LiveView, panel
 from tuner.cli.progress import Best, RunProgress
 from tuner.cli.view import PlainLines
-from tuner.execution.messages import (
+from tuner.execution.events import (
     EpochEnded,
     Notice,
     RunStarted,

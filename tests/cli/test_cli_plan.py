@@ -12,7 +12,7 @@ from tuner.cli.plan import measured_text
 from tuner.cli.run import say_how_it_ended
 from tuner.data.images import check
 from tuner.execution.estimate import Here, networks_of, remaining_work
-from tuner.execution.messages import RunEnded
+from tuner.execution.events import RunEnded
 from tuner.execution.rehearsal import Measured
 from tuner.execution.speeds import SpeedRecord
 from tuner.experiment.experiment import load_experiment

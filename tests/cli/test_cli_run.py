@@ -25,7 +25,7 @@ from tuner.cli.options import command_line
 from tuner.cli.progress import RunProgress
 from tuner.cli.view import PlainLines, SafeView
 from tuner.errors import TunerError
-from tuner.execution.messages import RunEnded
+from tuner.execution.events import RunEnded
 from tuner.experiment.experiment import load_experiment
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
@@ -322,7 +322,7 @@ def test_what_cannot_be_done_is_said_and_not_ignored(
 
 _WAITING = """\
 import sys, tuner.execution.run as module
-from tuner.execution.messages import RunEnded
+from tuner.execution.events import RunEnded
 from tuner.cli.main import main
 
 def wait(experiment, *, stop, **others):

@@ -10,9 +10,9 @@ from threading import Event
 
 import pytest
 
-from tuner.execution.assembly import make_scheduler
-from tuner.execution.membership import mark_current
-from tuner.execution.messages import (
+from tuner.execution.current import mark_current
+from tuner.execution.pools import Pool
+from tuner.execution.protocol import (
     Epoch,
     Finished,
     Lost,
@@ -22,7 +22,7 @@ from tuner.execution.messages import (
     Task,
     TrainTrial,
 )
-from tuner.execution.pools import Pool
+from tuner.execution.run import make_scheduler
 from tuner.experiment.experiment import parse_experiment
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.table import TrialsCsv
@@ -135,7 +135,7 @@ class Bench:
         with Ledger.create_or_open(self.folder / "ledger.sqlite", "grid") as ledger:
             ledger.interrupted()
             ledger.keep_data_record({experiment.data.dataset: "data:1"})
-            mark_current(experiment, "data:1", ledger)
+            mark_current(Search(experiment, "data:1"), ledger)
             ledger.retry(retry)
             scheduler = make_scheduler(
                 Search(experiment, "data:1"),

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.execution.conftest import Bench, epochs_behind, metrics
-from tuner.execution import membership
-from tuner.execution.messages import Epoch, Finished
+from tuner.execution import current
+from tuner.execution.protocol import Epoch, Finished
 from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.trial import TrialState
 from tuner.ledger.checkpoint import SavedCheckpoint
 from tuner.ledger.ledger import Ledger
+from tuner.search import Search
 
 GRID = """
 name: grid
@@ -24,6 +25,10 @@ search: {method: grid}
 EDITED = GRID.replace("validation: 100", "validation: 200")
 ASHA = EDITED.replace("method: grid", "method: grid, stop: {rule: asha}")
 MEDIAN = EDITED.replace("method: grid", "method: grid, stop: {rule: median, min_trials: 3}")
+
+
+def search_of(text: str) -> Search:
+    return Search(parse_experiment(text, "x.yaml"), "data:1")
 
 
 def trained(level: float):
@@ -127,28 +132,28 @@ def test_an_upgrade_of_scipy_walks_a_sobol_plan_again(bench: Bench, monkeypatch)
     """Its scrambling may depend on the version: a stored position would skip points."""
     sobol = parse_experiment(GRID.replace("method: grid", "method: sobol, max_trials: 4"), "x.yaml")
     grid = parse_experiment(GRID, "x.yaml")
-    before = [membership.plan_key(one, "f") for one in (sobol, grid)]
-    monkeypatch.setattr(membership.metadata, "version", lambda name: "99")
-    after = [membership.plan_key(one, "f") for one in (sobol, grid)]
+    before = [current.plan_key(Search(one, "f")) for one in (sobol, grid)]
+    monkeypatch.setattr(current.metadata, "version", lambda name: "99")
+    after = [current.plan_key(Search(one, "f")) for one in (sobol, grid)]
     assert before[0] != after[0]
     assert before[1] == after[1]
 
 
 def test_an_edit_that_was_not_run_is_counted_without_writing(ledger: Ledger) -> None:
     for text, completed in ((EDITED, 6), (GRID, 6), (GRID.replace("0.1, ", ""), 5)):
-        counts = membership.count_planned(parse_experiment(text, "x.yaml"), "data:1", ledger)
+        counts = current.count_current(search_of(text), ledger)
         assert counts[TrialState.COMPLETED] == completed
     assert ledger.num_superseded() == 6
 
 
 def test_a_plan_that_was_marked_looks_at_no_trial(ledger: Ledger, monkeypatch) -> None:
-    monkeypatch.setattr(membership, "planned_among", None)
-    counts = membership.count_planned(parse_experiment(EDITED, "x.yaml"), "data:1", ledger)
+    monkeypatch.setattr(current, "planned_among", None)
+    counts = current.count_current(search_of(EDITED), ledger)
     assert counts[TrialState.COMPLETED] == 6
 
 
 @pytest.mark.parametrize("change", [("0.1,", "0.2,"), ("method: grid", "replicates: 2")])
 def test_another_experiment_or_other_data_have_another_plan(change: tuple[str, str]) -> None:
     one, other = (parse_experiment(text, "x.yaml") for text in (GRID, GRID.replace(*change)))
-    keys = {membership.plan_key(*pair) for pair in ((one, "f"), (other, "f"), (one, "g"))}
+    keys = {current.plan_key(Search(*pair)) for pair in ((one, "f"), (other, "f"), (one, "g"))}
     assert len(keys) == 3

@@ -25,19 +25,9 @@ from tuner.execution.estimate import (
     remaining_work,
     rough_text,
 )
-from tuner.execution.messages import (
-    Compiled,
-    EpochEnded,
-    Finished,
-    Lost,
-    Rehearse,
-    RunStarted,
-    SetupFailed,
-    TrialCompiled,
-    TrialEnded,
-    TrialStarted,
-)
+from tuner.execution.events import EpochEnded, RunStarted, TrialCompiled, TrialEnded, TrialStarted
 from tuner.execution.plan import make_plan
+from tuner.execution.protocol import Compiled, Finished, Lost, Rehearse, SetupFailed
 from tuner.execution.rehearsal import Rehearsals, choose, measure
 from tuner.execution.run import run_experiment
 from tuner.execution.speeds import Speed, SpeedRecord, cache_folder

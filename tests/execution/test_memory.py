@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tuner.execution.memory import is_out_of_memory, telling_line
+from tuner.execution.worker import is_out_of_memory, telling_line
 
 GRAPH = """Graph execution error:
 

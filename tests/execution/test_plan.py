@@ -9,11 +9,12 @@ import time
 import pytest
 
 from tests.execution.conftest import GRID, diverging, good
-from tuner.execution.membership import count_planned
+from tuner.execution.current import count_current
 from tuner.execution.plan import make_plan, planned_trials
 from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.trial import TrialState
 from tuner.ledger.ledger import Ledger
+from tuner.search import Search
 
 MILLION = """
 model: {family: densenet, depth: {choice: [40, 100]}, growth_rate: {choice: [12, 24]}}
@@ -54,8 +55,8 @@ def test_counts_are_of_the_experiment_as_it_stands(bench, tmp_path):
     bench.run(lambda task: diverging(task) if task.training["learning_rate"] == 0.1 else good(task))
     edited = parse_experiment(GRID.replace("[0.1, 0.01, 0.001]", "[0.01, 0.001]"), "grid.yaml")
     with Ledger.open_read_only(bench.folder / "ledger.sqlite") as ledger:
-        counts = count_planned(edited, "data:1", ledger)
-        whole = count_planned(parse_experiment(GRID, "grid.yaml"), "data:1", ledger)
+        counts = count_current(Search(edited, "data:1"), ledger)
+        whole = count_current(Search(parse_experiment(GRID, "grid.yaml"), "data:1"), ledger)
     assert (counts[TrialState.COMPLETED], counts[TrialState.DIVERGED]) == (4, 0)
     assert (whole[TrialState.COMPLETED], whole[TrialState.DIVERGED]) == (4, 2)
 

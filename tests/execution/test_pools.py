@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuner.data.config import DataConfig
-from tuner.execution.messages import WorkerSetup
 from tuner.execution.pools import LocalPool
+from tuner.execution.protocol import WorkerSetup
 
 
 def environments(workers, gpus, environment=None):

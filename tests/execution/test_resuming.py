@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 
 from tests.execution.conftest import metrics
-from tuner.execution.messages import (
-    Epoch,
-    Finished,
-    Lost,
-    Notice,
-    Resumed,
-    TrialStarted,
-    WorkerLost,
-)
+from tuner.execution.events import Notice, TrialStarted, WorkerLost
+from tuner.execution.protocol import Epoch, Finished, Lost, Resumed
 from tuner.experiment.trial import TrialState
 from tuner.ledger import checkpoint
 from tuner.ledger.ledger import Ledger

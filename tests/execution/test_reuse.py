@@ -10,6 +10,7 @@ from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
+from tuner.search import Search
 
 WIDER = GRID.replace("[8, 14]", "[8, 14, 20]").replace("name: grid", "name: wider")
 
@@ -33,7 +34,7 @@ def reuse(bench, other, text=None):
     with Ledger.create_or_open(bench.folder / "ledger.sqlite", "wider") as ledger:
         ledger.set_objective(experiment.objective)
         folder = RunFolder(other.folder.parent, other.folder.name)
-        return take_over(experiment, "data:1", ledger, folder)
+        return take_over(Search(experiment, "data:1"), ledger, folder)
 
 
 def test_trials_of_both_are_not_run_again_and_keep_score_and_curve(other, wider):

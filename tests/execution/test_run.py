@@ -17,7 +17,7 @@ from tests.execution.tiny import EXPERIMENT, write_experiment
 from tests.on_jax import XLA_FLAGS
 from tuner.data.images import load_images
 from tuner.errors import InputError, TunerError
-from tuner.execution.messages import TrialCompiled, TrialStarted, WorkerLost
+from tuner.execution.events import TrialCompiled, TrialStarted, WorkerLost
 from tuner.execution.run import run_experiment
 from tuner.experiment.experiment import load_experiment
 from tuner.experiment.trial import TrialState

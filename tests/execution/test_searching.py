@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from tests.execution.conftest import Bench, epochs_behind, metrics
-from tuner.execution.messages import Epoch, EpochEnded, Finished, TrialEnded, TrialWaits
+from tuner.execution.events import EpochEnded, TrialEnded, TrialWaits
+from tuner.execution.protocol import Epoch, Finished
 from tuner.experiment.trial import TrialState
 from tuner.ledger.checkpoint import SavedCheckpoint
 from tuner.ledger.ledger import Ledger

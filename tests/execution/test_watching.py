@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.execution.conftest import Bench, good
-from tuner.execution.messages import Epoch, TrainTrial, Watched
+from tuner.execution.protocol import Epoch, TrainTrial, Watched
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import GRADIENTS
 from tuner.report.inside import read_gradients

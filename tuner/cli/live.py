@@ -15,14 +15,7 @@ from rich.text import Text
 
 from tuner.cli.progress import RunningTrial, RunProgress
 from tuner.cli.view import download_text, ended_text, lost_text
-from tuner.execution.messages import (
-    Event,
-    Notice,
-    RunStarted,
-    TrialCompiled,
-    TrialEnded,
-    WorkerLost,
-)
+from tuner.execution.events import Event, Notice, RunStarted, TrialCompiled, TrialEnded, WorkerLost
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import RANKED_STATES
 from tuner.report import format

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.execution.estimate import Stopwatch
-from tuner.execution.messages import (
+from tuner.execution.events import (
     EpochEnded,
     Event,
     RunEnded,

@@ -28,7 +28,7 @@ from tuner.report import format
 if TYPE_CHECKING:
     from tuner.cli.progress import RunProgress
     from tuner.cli.view import SafeView
-    from tuner.execution.messages import Event, Listener, RunEnded
+    from tuner.execution.events import Event, Listener, RunEnded
     from tuner.experiment.experiment import Experiment
     from tuner.experiment.trial import TrialState
 
@@ -229,7 +229,7 @@ def _tensorboard_files(folder: RunFolder) -> Listener:
     """Keeps the files of TensorBoard up to date, a trial at its end."""
     from tuner.actions.tensorboard import write_tensorboard
     from tuner.cli.view import Guarded
-    from tuner.execution.messages import RunEnded, RunStarted, TrialEnded
+    from tuner.execution.events import RunEnded, RunStarted, TrialEnded
 
     guarded = Guarded("the files for TensorBoard are not complete")
 

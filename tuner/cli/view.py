@@ -10,7 +10,7 @@ import click
 
 from tuner.cli.progress import RunProgress
 from tuner.errors import unexpected
-from tuner.execution.messages import (
+from tuner.execution.events import (
     EpochEnded,
     Event,
     Notice,

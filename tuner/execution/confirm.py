@@ -10,7 +10,6 @@ from typing import Any
 
 from tuner.data.config import final_data
 from tuner.errors import InputError, Problem
-from tuner.execution.membership import trial_of
 from tuner.execution.queue import name_of
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.schema import SearchConfig
@@ -45,18 +44,16 @@ def leaders(
 ) -> list[Leader]:
     """The best configurations of a search by their mean scores; ties go to the earlier one.
 
-    Trials that are not of the experiment as it stands have no part in it. Where all are to be
-    confirmed with the same number of `epochs`, of those that differ in it alone the best counts.
+    Where all are to be confirmed with the same number of `epochs`, of those that differ in it alone
+    the best counts.
     """
-    fingerprint = (ledger.data_record or {}).get(experiment.data.dataset, "")
     scores: dict[str, list[float]] = defaultdict(list)
     trials: dict[str, list[int]] = defaultdict(list)
     configurations: dict[str, Configuration] = {}
     for row in ledger.rows(RANKED_STATES):
-        trial = trial_of(experiment, row, fingerprint)
-        if trial is None or row.score is None:
+        configuration = experiment.space.find(row.configuration)
+        if configuration is None or row.score is None:
             continue
-        configuration = trial.configuration
         name = name_of(configuration)
         configurations.setdefault(name, configuration)
         scores[name].append(row.score)

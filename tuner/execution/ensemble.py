@@ -14,7 +14,6 @@ from tuner.errors import InputError, Problem
 from tuner.execution.checks import check_same_data
 from tuner.execution.export import restored
 from tuner.execution.framework import load_framework
-from tuner.execution.membership import trial_of
 from tuner.experiment.experiment import Experiment
 from tuner.ledger.checkpoint import best_checkpoints, model_section, read_checkpoint
 from tuner.ledger.folder import RunFolder
@@ -59,8 +58,6 @@ def predictions(
 ) -> Predictions:
     """Of the `top` best trials whose network is kept, on the images that the search validated on.
 
-    Members are trials of the experiment as it stands: others may have trained on these very images.
-
     Raises:
         InputError: fewer than two networks are kept, or the data set has changed.
         TunerError: a checkpoint is damaged, or does not fit the network any more.
@@ -72,7 +69,7 @@ def predictions(
     with Ledger.open_read_only(folder.ledger) as ledger:
         where = experiment.where("data.dataset")
         check_same_data(ledger.data_record, experiment.data, info, where)
-        found = _members(experiment, ledger, info.fingerprint)
+        found = _members(experiment, ledger)
     if len(found) < 2:
         raise InputError(_too_few(folder, len(found)))
     fetch(experiment.data, data_dir)
@@ -86,15 +83,11 @@ def predictions(
     return Predictions(members, tuple(probabilities), images.y_validation)
 
 
-def _members(experiment: Experiment, ledger: Ledger, fingerprint: str) -> list[Member]:
-    """Best first; ties go to the earlier trial."""
+def _members(experiment: Experiment, ledger: Ledger) -> list[Member]:
+    """Best first; ties go to the earlier trial. Superseded ones may have seen these very images."""
     rows = [row for row in ledger.rows(RANKED_STATES) if row.score is not None]
     kept = best_checkpoints(ledger, rows)
-    own = [
-        Member(row, kept[row.number])
-        for row in rows
-        if row.number in kept and trial_of(experiment, row, fingerprint) is not None
-    ]
+    own = [Member(row, kept[row.number]) for row in rows if row.number in kept]
     rank_key = experiment.objective.rank_key
     return sorted(own, key=lambda member: rank_key(member.row.score or 0.0, member.row.number))
 

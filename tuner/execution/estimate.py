@@ -20,8 +20,8 @@ from tuner.data.dataset import DatasetInfo
 from tuner.data.splits import train_size, validation_size
 from tuner.errors import InputError
 from tuner.execution.checks import cost_of
-from tuner.execution.membership import count_planned
-from tuner.execution.messages import (
+from tuner.execution.current import count_current
+from tuner.execution.events import (
     EpochEnded,
     Event,
     TrialCompiled,
@@ -221,7 +221,7 @@ def work_in(results_dir: Path, search: Search, workers: int) -> tuple[Work, int]
     if not path.is_file():
         return remaining_work(search, workers=workers), 0
     with Ledger.open_read_only(path) as ledger:
-        outcomes = count_planned(search.experiment, search.fingerprint, ledger)
+        outcomes = count_current(search, ledger)
         done = sum(outcomes[state] for state in FINISHED_STATES)
         return remaining_work(search, ledger, done=done, workers=workers), done
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from tuner.execution.messages import Lost, Report, Shutdown, Task, WorkerSetup
+from tuner.execution.protocol import Lost, Report, Shutdown, Task, WorkerSetup
 
 
 class Pool(ABC):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from tuner.experiment.trial import Configuration, Trial, canonical
+from tuner.execution.current import trial_of
+from tuner.execution.protocol import not_finite
+from tuner.experiment.trial import Configuration, Trial, TrialState, canonical
+from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, KnownTrial
 from tuner.search.method import Proposal, Result
 from tuner.search.racing import Racing
 from tuner.search.search import LOOK_AHEAD, Search
+
+_UNFINISHED = (TrialState.WAITING, TrialState.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -291,3 +296,50 @@ def name_of(configuration: Configuration) -> str:
 
 def _assignment(trial: Trial, proposal: Proposal) -> Assignment:
     return Assignment(trial, proposal.until, proposal.place)
+
+
+# ---------------------------------------------------------------------- from the ledger
+
+
+def read_history(search: Search, ledger: Ledger) -> History:
+    """Where the search stands; call it once the ledger knows what is current (`mark_current`).
+
+    A plan that was begun before goes on behind what it has recorded, without looking at it.
+    """
+    known = ledger.by_key()
+    if search.is_adaptive or search.experiment.search.racing:
+        return _learnt(search, ledger, known)
+    if not ledger.position:
+        return History(known, {})
+    unfinished = (trial_of(search, row) for row in ledger.rows(_UNFINISHED))
+    interrupted = tuple(trial for trial in unfinished if trial is not None)
+    return History(known, {}, ledger.position, interrupted)
+
+
+def _learnt(search: Search, ledger: Ledger, known: Mapping[str, KnownTrial]) -> History:
+    """For a search that learns. What a person continues is none of its business any more."""
+    curves = _learning_curves(search, ledger)
+    exempt = ledger.exempt
+    interrupted = []
+    for key, (trial, curve) in curves.items():
+        if known[key].number in exempt:
+            curves[key] = (trial, replace(curve, has_ended=True))
+            interrupted += [] if curve.has_ended else [trial]
+    return History(known, curves, interrupted=tuple(interrupted))
+
+
+def _learning_curves(search: Search, ledger: Ledger) -> dict[str, tuple[Trial, LearningCurve]]:
+    """Of every trial, by its key, in the order of their numbers."""
+    objective = search.experiment.objective
+    values: dict[int, list[float]] = defaultdict(list)
+    for epoch in ledger.epochs():
+        if objective.metric in epoch.metrics and not not_finite(epoch.metrics):
+            values[epoch.number].append(epoch.metrics[objective.metric])
+    curves = {}
+    for row in ledger.rows():
+        trial = trial_of(search, row)
+        if trial is not None:
+            curve, has_ended = tuple(values[row.number]), row.state in FINISHED_STATES
+            score = row.score if has_ended else objective.best(curve)
+            curves[row.key] = (trial, LearningCurve(score, curve, has_ended))
+    return curves

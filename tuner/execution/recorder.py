@@ -8,18 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuner.execution.messages import (
-    Epoch,
+from tuner.execution.events import (
     EpochEnded,
     Listener,
     Notice,
-    Resumed,
     TrialEnded,
     TrialStarted,
     TrialWaits,
-    Watched,
-    not_finite,
 )
+from tuner.execution.protocol import Epoch, Resumed, Watched, not_finite
 from tuner.execution.queue import Assignment
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import Trial, TrialState
@@ -111,18 +108,8 @@ class Recorder:
         if known:
             return known
         cost = self._cost(trial)
-        new = NewTrial(
-            key=trial.key,
-            configuration=trial.configuration.flat(),
-            values=trial.configuration.values,
-            replicate=trial.replicate,
-            seed=trial.seed,
-            structure=trial.structure.key,
-            parameters=cost.parameters if cost else None,
-            macs=cost.macs if cost else None,
-            context=trial.context,
-        )
-        return self.ledger.add([new], position)[0]
+        parameters, macs = (cost.parameters, cost.macs) if cost else (None, None)
+        return self.ledger.add([new_trial(trial, parameters, macs)], position)[0]
 
     def resume_state(self, number: int, assignment: Assignment, attempt: int) -> RunningTrial:
         """The trial with the epochs that it has."""
@@ -256,6 +243,21 @@ class Recorder:
         if cost and batch_size != 1 and (batch_size == "full" or _fits_smaller(cost, batch_size)):
             told += " (a smaller batch_size may fit)"
         return told
+
+
+def new_trial(trial: Trial, parameters: int | None, macs: int | None) -> NewTrial:
+    """A trial as the ledger takes it."""
+    return NewTrial(
+        key=trial.key,
+        configuration=trial.configuration.flat(),
+        values=trial.configuration.values,
+        replicate=trial.replicate,
+        seed=trial.seed,
+        structure=trial.structure.key,
+        parameters=parameters,
+        macs=macs,
+        context=trial.context,
+    )
 
 
 def _fits_smaller(cost: Cost, batch_size: int) -> bool:

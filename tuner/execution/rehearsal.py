@@ -16,7 +16,8 @@ from tuner.data.images import check, fetch
 from tuner.errors import InputError, TunerError
 from tuner.execution.checks import check_backend, check_networks, check_sizes
 from tuner.execution.estimate import Here, NetworkCost, networks_of, work_in
-from tuner.execution.messages import (
+from tuner.execution.pools import LocalPool, Pool
+from tuner.execution.protocol import (
     Compiled,
     Finished,
     Lost,
@@ -26,7 +27,6 @@ from tuner.execution.messages import (
     SetupFailed,
     WorkerSetup,
 )
-from tuner.execution.pools import LocalPool, Pool
 from tuner.execution.speeds import SpeedRecord
 from tuner.experiment.experiment import Experiment
 from tuner.search.search import Search

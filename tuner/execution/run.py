@@ -12,7 +12,6 @@ from pathlib import Path
 
 from tuner.data.dataset import DatasetInfo, Progress
 from tuner.data.images import check, fetch
-from tuner.execution.assembly import make_scheduler
 from tuner.execution.checks import (
     TrialCosts,
     check_backend,
@@ -21,6 +20,7 @@ from tuner.execution.checks import (
     check_sizes,
     check_worker_data,
 )
+from tuner.execution.current import mark_current
 from tuner.execution.devices import chosen_gpus, visible_gpus
 from tuner.execution.estimate import (
     Here,
@@ -29,22 +29,16 @@ from tuner.execution.estimate import (
     estimate_text,
     keep_speeds,
 )
-from tuner.execution.membership import mark_current
-from tuner.execution.messages import (
-    Event,
-    Listener,
-    Notice,
-    Ready,
-    RunEnded,
-    RunStarted,
-    WorkerSetup,
-)
+from tuner.execution.events import Event, Listener, Notice, RunEnded, RunStarted
 from tuner.execution.plan import notes
 from tuner.execution.pools import LocalPool, Pool
+from tuner.execution.protocol import Ready, WorkerSetup, not_finite
+from tuner.execution.queue import TrialQueue, read_history
+from tuner.execution.recorder import Recorder
 from tuner.execution.reuse import take_over
-from tuner.execution.scheduler import SILENCE_SECONDS
+from tuner.execution.scheduler import SILENCE_SECONDS, Scheduler
 from tuner.experiment.experiment import Experiment
-from tuner.experiment.trial import TrialState
+from tuner.experiment.trial import Trial, TrialState
 from tuner.ledger import checkpoint
 from tuner.ledger.backup import keep_copy
 from tuner.ledger.environment import environment_record
@@ -53,7 +47,9 @@ from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES
 from tuner.ledger.table import TrialsCsv
+from tuner.models import Cost
 from tuner.search import Search
+from tuner.search.stopping import StoppingRule, make_rule
 
 
 def _unheard(event: Event) -> None:
@@ -164,7 +160,7 @@ def _keep_what_it_is(place: _Place) -> None:
 
 def _take_over(place: _Place, others: Sequence[RunFolder]) -> None:
     for other in others:
-        count = take_over(place.experiment, place.info.fingerprint, place.ledger, other)
+        count = take_over(place.search, place.ledger, other)
         place.listener(Notice(f"{count} finished trials taken over from {other.path}"))
 
 
@@ -207,12 +203,12 @@ def _train(
 
 def _begin(place: _Place, workers: int, *, retry: Sequence[TrialState]) -> RunStarted:
     """Put all in order after whatever ended the last run, and count what there is to do."""
-    experiment, info, folder, ledger = place.experiment, place.info, place.folder, place.ledger
+    experiment, folder, ledger = place.experiment, place.folder, place.ledger
     ledger.set_objective(experiment.objective)
     ledger.interrupted()
     named = {row.file for row in ledger.checkpoints()}
     checkpoint.remove(folder.checkpoints, checkpoint.rubbish(folder.checkpoints, named))
-    mark_current(experiment, info.fingerprint, ledger)
+    mark_current(place.search, ledger)
     if retry:
         ledger.retry(retry)
     outcomes = ledger.counts()
@@ -337,3 +333,58 @@ def _environment_writer(
         write_atomically(folder.environment, json.dumps(record, indent=2) + "\n")
 
     return write
+
+
+# ---------------------------------------------------------------------- a scheduler, put together
+
+
+def make_scheduler(
+    search: Search,
+    ledger: Ledger,
+    pool: Pool,
+    *,
+    csv: TrialsCsv,
+    checkpoints: Path,
+    cost: Callable[[Trial], Cost | None],
+    listener: Listener,
+    on_ready: Callable[[Ready], None],
+    silence_seconds: float = SILENCE_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+) -> Scheduler:
+    """A scheduler for what is missing of an experiment; `mark_current` comes before.
+
+    `checkpoints` is their folder; see `Recorder` and `Scheduler`.
+    """
+    experiment = search.experiment
+    queue = TrialQueue(search, read_history(search, ledger))
+    recorder = Recorder(
+        ledger,
+        objective=experiment.objective,
+        csv=csv,
+        cost=cost,
+        checkpoints=checkpoints,
+        listener=listener,
+    )
+    return Scheduler(
+        queue,
+        pool,
+        recorder,
+        on_ready=on_ready,
+        rule=_restored(make_rule(experiment), ledger),
+        exempt=ledger.exempt,
+        silence_seconds=silence_seconds,
+        clock=clock,
+    )
+
+
+def _restored(rule: StoppingRule | None, ledger: Ledger) -> StoppingRule | None:
+    """A rule that knows every epoch of the ledger."""
+    if rule is None:
+        return None
+    for row in ledger.epochs():
+        if not not_finite(row.metrics):
+            rule.note(row.number, row.epoch, row.metrics)
+    for known in ledger.by_key().values():
+        if known.state in FINISHED_STATES:
+            rule.end(known.number)
+    return rule

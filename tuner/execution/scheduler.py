@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from threading import Event as StopEvent
 
 from tuner.errors import InputError, TunerError
-from tuner.execution.messages import (
+from tuner.execution.events import TrialCompiled, TrialProgress, WorkerLost, WorkerReady
+from tuner.execution.pools import Pool
+from tuner.execution.programs import Programs
+from tuner.execution.protocol import (
     Compiled,
     Epoch,
     Finished,
@@ -22,14 +25,8 @@ from tuner.execution.messages import (
     SetupFailed,
     StopTrial,
     TrainTrial,
-    TrialCompiled,
-    TrialProgress,
     Watched,
-    WorkerLost,
-    WorkerReady,
 )
-from tuner.execution.pools import Pool
-from tuner.execution.programs import Programs
 from tuner.execution.queue import Assignment, LearningCurve, TrialQueue
 from tuner.execution.recorder import Recorder, RunningTrial
 from tuner.experiment.trial import Trial, TrialState

@@ -7,20 +7,23 @@ the worker.
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import queue
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.data.config import FinalDataConfig
 from tuner.errors import InputError, TunerError
-from tuner.execution.memory import is_out_of_memory, telling_line
-from tuner.execution.messages import (
+from tuner.execution.programs import Programs
+from tuner.execution.protocol import (
     Compiled,
     Epoch,
     Finished,
@@ -38,15 +41,23 @@ from tuner.execution.messages import (
     WorkerSetup,
     not_finite,
 )
-from tuner.execution.programs import Programs
-from tuner.execution.saver import Saver
 from tuner.ledger import checkpoint
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tuner.training.program import Blueprint, DeviceImages, Hyperparameters, Program
     from tuner.training.steps import State
 
 PROGRESS_SECONDS = 0.5
+# TensorFlow's ResourceExhaustedError, JAX' JaxRuntimeError, CUDA's and the allocators' own words.
+_MEMORY_WORDS = (
+    "resource_exhausted",
+    "out of memory",
+    "oom when allocating",
+    "cannot allocate memory",
+)
+_MEMORY_ERRORS = ("ResourceExhaustedError", "MemoryError", "_ArrayMemoryError")
 
 
 class Mailbox:
@@ -83,6 +94,62 @@ class Mailbox:
         with self._arrived:
             self._arrived.wait_for(lambda: self._tasks)
             return self._tasks.pop(0)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Saving:
+    report: Epoch
+    arrays: Mapping[str, NDArray[Any]]
+    notes: Mapping[str, Any]
+
+
+class Saver:
+    """One thread that saves and then reports; at most one checkpoint waits for another."""
+
+    def __init__(self, folder: Path, report: Callable[[Epoch], None]) -> None:
+        self._folder = folder
+        self._report = report
+        self._tasks: queue.Queue[_Saving] = queue.Queue(maxsize=1)
+        self._error: BaseException | None = None
+        threading.Thread(target=self._work, daemon=True, name="saver").start()
+
+    def put(
+        self, report: Epoch, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, Any]
+    ) -> None:
+        """Report this epoch with a checkpoint; waits while an earlier one is not yet begun."""
+        self._raise()
+        self._tasks.put(_Saving(report, arrays, notes))
+
+    def flush(self) -> None:
+        """Everything that was put is on the disk and reported."""
+        self._tasks.join()
+        self._raise()
+
+    def _work(self) -> None:
+        while True:
+            task = self._tasks.get()
+            try:
+                self._report(self._saved(task))
+            except BaseException as error:  # told to whoever puts or flushes next
+                self._error = error
+            finally:
+                self._tasks.task_done()
+
+    def _saved(self, task: _Saving) -> Epoch:
+        report = task.report
+        # Another attempt never writes the file that the ledger names, so that it stays whole.
+        name = f"{report.number}-{report.epoch}-{task.notes['attempt']}.npz"
+        try:
+            saved = checkpoint.save(self._folder, name, task.arrays, task.notes)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            return dataclasses.replace(report, not_saved=f"{self._folder / name}: {reason}")
+        return dataclasses.replace(report, checkpoint=saved)
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
 
 
 class Worker:
@@ -291,6 +358,27 @@ def _device_name(backend: str) -> str:
     if not gpus:
         return "CPU"
     return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether the error, or one that it came from, is about memory."""
+    while error is not None:
+        text = str(error).lower()
+        if type(error).__name__ in _MEMORY_ERRORS or any(word in text for word in _MEMORY_WORDS):
+            return True
+        error = error.__cause__
+    return False
+
+
+def telling_line(error: BaseException) -> str:
+    """The line of an error's text that says most: about memory, or else the first.
+
+    TensorFlow begins with "Graph execution error:" and says what it was at the end.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    about = [line for line in lines if any(word in line.lower() for word in _MEMORY_WORDS)]
+    first = next((line for line in lines if not line.endswith("error:")), "")
+    return about[0] if about else first or "".join(lines[:1])
 
 
 def _one_line(error: BaseException) -> str:

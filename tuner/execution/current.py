@@ -1,0 +1,96 @@
+"""Which trials of a ledger are of an experiment as it stands: an edit supersedes others.
+
+A run works it out once and writes it into the ledger (`mark_current`), where everybody reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+import tuner
+from tuner.experiment.trial import OUTCOME_VERSION, Trial, TrialState, canonical
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.reader import LedgerReader
+from tuner.ledger.records import TrialRow
+from tuner.models import family_of
+from tuner.search import Search
+
+# Up to so many trials are looked at one by one where a shortcut would not be exact.
+FEW = 20_000
+
+
+def mark_current(search: Search, ledger: Ledger) -> None:
+    """Which trials of the ledger are of the experiment as it stands: said once, when a run begins.
+
+    What the run adds from then on is its own. Where nothing was edited since, nothing is looked at.
+    """
+    key = plan_key(search)
+    if ledger.plan != key:
+        planned = planned_among(search, ledger.rows(all_versions=True))
+        ledger.mark_current(key, [row.number for row in planned])
+
+
+def count_current(search: Search, ledger: LedgerReader) -> dict[TrialState, int]:
+    """The experiment's trials in the ledger by state, also after an edit that was not run yet.
+
+    Nothing is written.
+    """
+    if ledger.plan == plan_key(search):
+        return ledger.counts()
+    planned = planned_among(search, ledger.rows(all_versions=True))
+    return dict.fromkeys(TrialState, 0) | Counter(row.state for row in planned)
+
+
+def plan_key(search: Search) -> str:
+    """A hash of all that decides which trials a search proposes; the same in every process."""
+    experiment = search.experiment
+    families = sorted({branch.model["family"] for branch in experiment.space.branches})
+    content: dict[str, Any] = {
+        "version": (OUTCOME_VERSION, tuner.__version__),
+        "experiment": experiment.document,
+        "data": search.fingerprint,
+        "code": [family_of(name).fingerprint for name in families],
+    }
+    if experiment.search.method == "sobol":  # its points depend on how scipy scrambles them
+        content["scipy"] = metadata.version("scipy")
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def planned_among(search: Search, rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """Those that the search would propose; of one that learns, that it could.
+
+    A grid is asked where each row lies in it; other plans are listed.
+    """
+    if not rows:
+        return []
+    if search.is_adaptive:
+        return [row for row in rows if trial_of(search, row)]
+    total = search.total_trials or 0
+    method = search.experiment.search.method
+    if method not in ("grid", "list") or total <= max(FEW, 2 * len(rows)):
+        by_key = {row.key: row for row in rows}
+        return [by_key[trial.key] for trial in search.trials() if trial.key in by_key]
+    limit = total // search.experiment.search.replicates
+    return [row for row in rows if _is_in_grid(search, row, limit)]
+
+
+def trial_of(search: Search, row: TrialRow) -> Trial | None:
+    """The experiment's trial that a row of a ledger is, whatever search would propose it."""
+    experiment = search.experiment
+    replicate = row.seed - experiment.search.seed
+    if not 0 <= replicate < experiment.search.replicates:
+        return None
+    configuration = experiment.space.find(row.configuration)
+    if configuration is None:
+        return None
+    trial = experiment.trial(configuration, replicate, search.fingerprint)
+    return trial if trial.key == row.key else None
+
+
+def _is_in_grid(search: Search, row: TrialRow, limit: int) -> bool:
+    index = search.experiment.space.index(row.configuration)
+    return index is not None and index < limit and trial_of(search, row) is not None
