@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import environment, table
-from tuner.execution.plan import planned_trials
+from tuner.actions.plan import planned_trials
 from tuner.experiment.experiment import load_experiment
 from tuner.ledger import connection as files
 from tuner.ledger.codec import encode

@@ -13,6 +13,7 @@ import pytest
 
 from tests.execution.conftest import GRID, ScriptedPool, good, raising
 from tests.execution.tiny import write_experiment
+from tuner.actions.plan import make_plan
 from tuner.data.images import check
 from tuner.errors import TunerError
 from tuner.execution.estimate import (
@@ -26,7 +27,6 @@ from tuner.execution.estimate import (
     rough_text,
 )
 from tuner.execution.events import EpochEnded, RunStarted, TrialCompiled, TrialEnded, TrialStarted
-from tuner.execution.plan import make_plan
 from tuner.execution.protocol import Compiled, Finished, Lost, Rehearse, SetupFailed
 from tuner.execution.rehearsal import Rehearsals, choose, measure
 from tuner.execution.run import run_experiment

@@ -1,19 +1,161 @@
-"""The leaders of a search trained again: which ones, by which experiment, and what it found."""
+"""The leaders of a search trained again: which ones, by which experiment, and what it found.
+
+Fresh seeds, all training images, and the test set.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tuner.execution.confirm import Leader, confirming, leaders, test_scores
+from tuner.data.config import final_data
+from tuner.errors import InputError, Problem
+from tuner.execution.queue import name_of
 from tuner.experiment.experiment import Experiment, load_experiment
+from tuner.experiment.schema import SearchConfig
+from tuner.experiment.space import Branch, SearchSpace
+from tuner.experiment.trial import Configuration
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import RANKED_STATES
 from tuner.report.confirmation import Confirmation, SearchedLeader, confirmation
 from tuner.report.page.confirmed import CONFIRMED
 from tuner.report.render import finite
+
+NAME = "confirm"
+"""Name of the confirming experiment, and of its folder in that of the search."""
+
+SEEDS_APART = 1_000_000
+"""Added to the seed of the search: no replicate of it ever has one of these seeds."""
+
+
+@dataclass(frozen=True)
+class Leader:
+    """A configuration that the search found good: its scores there, and under which numbers."""
+
+    configuration: Configuration
+    scores: tuple[float, ...]
+    trials: tuple[int, ...]
+
+    @property
+    def mean(self) -> float:
+        """Over its replicates."""
+        return math.fsum(self.scores) / len(self.scores)
+
+
+def leaders(
+    experiment: Experiment, ledger: Ledger, top: int, epochs: int | None = None
+) -> list[Leader]:
+    """The best configurations of a search by their mean scores; ties go to the earlier one.
+
+    Where all are to be confirmed with the same number of `epochs`, of those that differ in it alone
+    the best counts.
+    """
+    scores: dict[str, list[float]] = defaultdict(list)
+    trials: dict[str, list[int]] = defaultdict(list)
+    configurations: dict[str, Configuration] = {}
+    for row in ledger.rows(RANKED_STATES):
+        configuration = experiment.space.find(row.configuration)
+        if configuration is None or row.score is None:
+            continue
+        name = name_of(configuration)
+        configurations.setdefault(name, configuration)
+        scores[name].append(row.score)
+        trials[name].append(row.number)
+    found = [Leader(c, tuple(scores[n]), tuple(trials[n])) for n, c in configurations.items()]
+    unique: dict[str, Leader] = {}
+    for leader in sorted(found, key=lambda leader: -experiment.objective.gain(leader.mean)):
+        unique.setdefault(name_of(_with_epochs(leader.configuration, epochs)), leader)
+    return list(unique.values())[:top]
+
+
+def confirming(
+    experiment: Experiment,
+    chosen: Sequence[Leader],
+    *,
+    seeds: int,
+    epochs: int | None = None,
+    train_images: int | None = None,
+) -> Experiment:
+    """An experiment over the leaders alone, each under so many fresh seeds.
+
+    It trains on all training images (or `train_images` of them) without holding any out, for
+    `epochs` or as long as the search did, and its objective is that of the search on the test set.
+
+    Raises:
+        InputError: there is no leader.
+    """
+    if not chosen:
+        what = f"{experiment.name}: no trial has a score, so there is nothing to confirm"
+        raise InputError(Problem(what, mend="tuner run EXPERIMENT"))
+    configurations = [_with_epochs(leader.configuration, epochs) for leader in chosen]
+    data = final_data(experiment.data, train_images)
+    search = SearchConfig.model_construct(
+        method="list", seed=experiment.search.seed + SEEDS_APART, replicates=seeds
+    )
+    metric = f"test_{experiment.objective.metric.removeprefix('val_')}"
+    objective = replace(experiment.objective, metric=metric)
+    return replace(
+        experiment,
+        name=NAME,
+        data=data,
+        objective=objective,
+        search=search,
+        space=SearchSpace(tuple(map(_closed_branch, configurations))),
+        document=experiment.document
+        | {
+            "name": NAME,
+            "data": data.model_dump(mode="json"),
+            "objective": {"metric": objective.metric, "direction": objective.direction},
+            "search": {
+                "method": "list",
+                "configurations": [configuration.flat() for configuration in configurations],
+                "seed": search.seed,
+                "replicates": seeds,
+            },
+        },
+    )
+
+
+def test_scores(experiment: Experiment, ledger: Ledger) -> list[dict[int, float]]:
+    """Score on the test set by seed, for each configuration of a confirming experiment."""
+    fingerprints = (ledger.data_record or {}).get(experiment.data.dataset, "")
+    by_key = {row.key: row.score for row in ledger.rows(RANKED_STATES)}
+    found = []
+    for configuration in experiment.space:
+        trials = [
+            experiment.trial(configuration, replicate, fingerprints)
+            for replicate in range(experiment.search.replicates)
+        ]
+        scores = {trial.seed: by_key.get(trial.key) for trial in trials}
+        found.append({seed: score for seed, score in scores.items() if score is not None})
+    return found
+
+
+def _with_epochs(configuration: Configuration, epochs: int | None) -> Configuration:
+    if epochs is None:
+        return configuration
+    changed: dict[str, Any] = {"training.epochs": epochs}
+    values = {n: changed.get(n, value) for n, value in configuration.values.items()}
+    training = configuration.training | {"epochs": epochs}
+    return replace(configuration, training=training, values=values)
+
+
+def _closed_branch(configuration: Configuration) -> Branch:
+    return Branch(
+        model=configuration.model,
+        training=configuration.training,
+        axes=(),
+        names=tuple(configuration.values),
+        switches=configuration.switches,
+    )
+
+
+# ---------------------------------------------------------------------- the use case
 
 
 @dataclass(frozen=True)

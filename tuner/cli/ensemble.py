@@ -41,7 +41,7 @@ def command(
     Averages the probabilities that the --top best trials give, and compares the ensemble with each
     of them, image by image. Nothing is trained, and the test images are not read.
     """
-    from tuner.execution.ensemble import predictions
+    from tuner.actions.ensemble import predictions
     from tuner.experiment.experiment import load_experiment
 
     folder = RunFolder.open(name, results_dir)

@@ -14,7 +14,7 @@ from tuner.ledger.ledger import Ledger
 from tuner.report import format
 
 if TYPE_CHECKING:
-    from tuner.execution.export import Exported
+    from tuner.actions.export import Exported
 
 
 @click.command("export")
@@ -56,7 +56,7 @@ def command(
     Wherever that is exact, and it is compared before anything is written, layers of tuner become
     layers of Keras, and the file loads where tuner is not installed.
     """
-    from tuner.execution.export import ENDING, check_target, export
+    from tuner.actions.export import ENDING, check_target, export
 
     folder = RunFolder.open(name, results_dir)
     path = output or Path(f"{folder.name}-{trial}{ENDING}")

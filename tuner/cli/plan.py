@@ -25,8 +25,8 @@ from tuner.report.render import Style, grid_lines
 from tuner.report.table import Column, Table
 
 if TYPE_CHECKING:
+    from tuner.actions.plan import Plan
     from tuner.execution.estimate import Here
-    from tuner.execution.plan import Plan
     from tuner.execution.rehearsal import Measured
     from tuner.experiment.experiment import Experiment
 
@@ -91,7 +91,7 @@ def print_plan(
     data_dir: Path | None,
 ) -> None:
     """Loads, plans and prints: for `plan` and `run --dry-run`."""
-    from tuner.execution.plan import make_plan
+    from tuner.actions.plan import make_plan
     from tuner.experiment.experiment import load_experiment
 
     experiment = load_experiment(path, overrides)
@@ -203,7 +203,7 @@ def _value_text(values: Mapping[str, Any], name: str) -> str:
 
 
 def _trial_lines(experiment: Experiment, results_dir: Path, data_dir: Path | None) -> Iterator[str]:
-    from tuner.execution.plan import planned_trials
+    from tuner.actions.plan import planned_trials
 
     known = {}
     path = RunFolder(results_dir, experiment.name).ledger

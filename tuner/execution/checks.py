@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 
 from tuner.data.config import DataConfig
@@ -14,6 +14,7 @@ from tuner.errors import InputError, Problem, TunerError
 from tuner.experiment.experiment import Experiment, check_batch_size
 from tuner.experiment.trial import Configuration, Trial, canonical
 from tuner.models import Cost, family_of, is_own
+from tuner.models.own import own_family
 
 # Networks of a branch whose costs are worked out before anything starts; a person's own is built.
 MAX_NETWORKS = 200
@@ -80,6 +81,23 @@ def check_sizes(experiment: Experiment, info: DatasetInfo) -> None:
     """
     data = experiment.data
     check_batch_size(experiment, train_size(data.validation, data.train_images, info.num_train))
+
+
+def notes(experiment: Experiment, total: int | None) -> Iterator[str]:
+    """What a person should know of the experiment before it runs."""
+    own = {b.model["family"] for b in experiment.space.branches if is_own(b.model["family"])}
+    for name in sorted(own):
+        yield from (f"{name}: {note}" for note in own_family(name).declaration.notes)
+    if experiment.search.stop is not None:
+        yield f"{experiment.search.stop.rule} stops losing trials: fewer epochs than stand here"
+    if experiment.search.racing:
+        yield "racing spares replicates of losing configurations: fewer trials than stand here"
+    asked = experiment.search.max_trials
+    if asked is None or total is None:
+        return
+    configurations = total // experiment.search.replicates
+    if configurations < asked:
+        yield f"the space has {configurations:,} configurations, fewer than max_trials {asked:,}"
 
 
 # ---------------------------------------------------------------------- the same images for all

@@ -19,6 +19,7 @@ from tuner.execution.checks import (
     check_same_data,
     check_sizes,
     check_worker_data,
+    notes,
 )
 from tuner.execution.current import mark_current
 from tuner.execution.devices import chosen_gpus, visible_gpus
@@ -30,7 +31,6 @@ from tuner.execution.estimate import (
     keep_speeds,
 )
 from tuner.execution.events import Event, Listener, Notice, RunEnded, RunStarted
-from tuner.execution.plan import notes
 from tuner.execution.pools import LocalPool, Pool
 from tuner.execution.protocol import Ready, WorkerSetup, not_finite
 from tuner.execution.queue import TrialQueue, read_history

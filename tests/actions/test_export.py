@@ -220,9 +220,9 @@ def test_an_ensemble_needs_two_networks_and_the_same_images(copied, tuner, resul
     assert status == 2 and "the data set has changed" in err
 
 
-def test_trials_that_an_edit_has_left_behind_are_no_members(copied, tuner):
-    path = RunFolder(copied, "tiny").experiment
-    path.write_text(path.read_text().replace("learning_rate: 0.01", "learning_rate: 0.02"))
+def test_superseded_trials_are_no_members(copied, tuner):
+    with Ledger.create_or_open(RunFolder(copied, "tiny").ledger, "tiny") as ledger:
+        ledger.mark_current("after an edit", [])
     status, _, err = tuner("ensemble", "tiny", where=copied)
     assert status == 2 and "0 with a checkpoint" in err
 

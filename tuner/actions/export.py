@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import InputError, Problem, TunerError
-from tuner.execution.framework import load_framework
 from tuner.experiment.experiment import Experiment, key_of, load_experiment
 from tuner.ledger.checkpoint import best_checkpoint, model_section, read_checkpoint
 from tuner.ledger.folder import RunFolder
@@ -158,3 +161,36 @@ def _put_in_place(draft: Path, path: Path) -> None:
 
 def _refused(what: str, path: Path, mend: str) -> Problem:
     return Problem(what, "--output", received=str(path), mend=mend)
+
+
+# ---------------------------------------------------------------------- the framework
+
+
+def load_framework(backend: str) -> None:
+    """Import Keras on the backend of an experiment, unless the person or program has chosen.
+
+    TensorFlow greets on stderr, past Python, and warns of every model that is not the first: what
+    a command says would be lost among it.
+    """
+    if "keras" in sys.modules:
+        return
+    os.environ.setdefault("KERAS_BACKEND", backend)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    with _silent_stderr():
+        import keras  # noqa: F401
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """What is written to the file descriptor is lost; exceptions are not."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

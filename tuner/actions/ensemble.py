@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.actions.export import load_framework, restored
 from tuner.data.config import FinalDataConfig
 from tuner.data.images import check, fetch, load_images
 from tuner.errors import InputError, Problem
 from tuner.execution.checks import check_same_data
-from tuner.execution.export import restored
-from tuner.execution.framework import load_framework
 from tuner.experiment.experiment import Experiment
 from tuner.ledger.checkpoint import best_checkpoints, model_section, read_checkpoint
 from tuner.ledger.folder import RunFolder

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from tests.execution.conftest import GRID, diverging, good
+from tuner.actions.plan import make_plan, planned_trials
 from tuner.execution.current import count_current
-from tuner.execution.plan import make_plan, planned_trials
 from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.trial import TrialState
 from tuner.ledger.ledger import Ledger
@@ -91,7 +91,7 @@ def test_a_million_points_are_planned_in_two_seconds_and_200_mb(tmp_path):
     code = (
         "import re, sys, pathlib\n"
         "from tuner.experiment.experiment import load_experiment\n"
-        "from tuner.execution.plan import make_plan\n"
+        "from tuner.actions.plan import make_plan\n"
         f"e = load_experiment({str(tmp_path / 'x.yaml')!r})\n"
         f"p = make_plan(e, results_dir=pathlib.Path({str(tmp_path)!r}), data_dir=None)\n"
         "assert p.total == 1_000_000\n"

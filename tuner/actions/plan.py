@@ -12,7 +12,7 @@ from typing import Any
 from tuner.data.dataset import DatasetInfo
 from tuner.data.images import check
 from tuner.errors import InputError, Problem
-from tuner.execution.checks import check_networks, check_sizes
+from tuner.execution.checks import check_networks, check_sizes, notes
 from tuner.execution.estimate import (
     MAX_COSTED,
     MAX_OWN_COSTED,
@@ -209,20 +209,3 @@ def _optimizer(configuration: Configuration) -> str:
     if optimizer != COMPILED:
         return optimizer
     return own_family(configuration.model["family"]).declaration.optimizer or "adam"
-
-
-def notes(experiment: Experiment, total: int | None) -> Iterator[str]:
-    """What a person should know of the experiment before it runs."""
-    own = {b.model["family"] for b in experiment.space.branches if is_own(b.model["family"])}
-    for name in sorted(own):
-        yield from (f"{name}: {note}" for note in own_family(name).declaration.notes)
-    if experiment.search.stop is not None:
-        yield f"{experiment.search.stop.rule} stops losing trials: fewer epochs than stand here"
-    if experiment.search.racing:
-        yield "racing spares replicates of losing configurations: fewer trials than stand here"
-    asked = experiment.search.max_trials
-    if asked is None or total is None:
-        return
-    configurations = total // experiment.search.replicates
-    if configurations < asked:
-        yield f"the space has {configurations:,} configurations, fewer than max_trials {asked:,}"

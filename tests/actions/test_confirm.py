@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests.execution.conftest import GRID, Bench
+from tuner.actions.confirm import SEEDS_APART, confirming, leaders
 from tuner.cli.main import run as run_command
 from tuner.data.config import DataConfig, FinalDataConfig, final_data
 from tuner.data.images import load_images
 from tuner.errors import InputError
-from tuner.execution.confirm import SEEDS_APART, confirming, leaders
 from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.objective import Objective
 from tuner.ledger.folder import RunFolder
