@@ -175,6 +175,15 @@ def json_option() -> Decorator:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
+def all_versions_option() -> Decorator:
+    """--all-versions."""
+    return click.option(
+        "--all-versions",
+        is_flag=True,
+        help="Show trials of earlier versions of the experiment, too, apart from the others.",
+    )
+
+
 def output_option() -> Decorator:
     """-o FILE."""
     return click.option(

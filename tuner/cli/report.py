@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import json_option, output_option, results_option
+from tuner.cli.options import all_versions_option, json_option, output_option, results_option
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder
 from tuner.report import format, render, summary, trials_table
@@ -63,6 +63,7 @@ _TOP_OF_A_SCREEN = 20
     metavar="NAME=VALUE",
     help="Only trials with at most so much, as --max parameters=1e6. May be given often.",
 )
+@all_versions_option()
 @json_option()
 @results_option()
 def command(
@@ -75,6 +76,7 @@ def command(
     group_by: tuple[str, ...],
     lower: tuple[str, ...],
     upper: tuple[str, ...],
+    all_versions: bool,
     as_json: bool,
     results_dir: Path,
 ) -> None:
@@ -86,7 +88,10 @@ def command(
     folders = [RunFolder.open(name, results_dir) for name in names]
     if form in ("html", "optuna") and not as_json:
         _refuse_for(form, top, sort, columns, group_by, lower, upper)
-        (_write_page if form == "html" else _write_studies)(folders, output)
+        if form == "html":
+            _write_page(folders, output, all_versions=all_versions)
+        else:
+            _write_studies(folders, output, all_versions=all_versions)
         return
     form = _checked_format("json" if as_json else form)
     if top is None:
@@ -98,7 +103,8 @@ def command(
     ]
     style = terminal.style_for() if output is None else render.plain
     with many_objects():
-        records = [narrowed(read_record(folder), bounds) for folder in folders]
+        records = [read_record(folder, all_versions=all_versions) for folder in folders]
+        records = [narrowed(record, bounds) for record in records]
         text = _rendered(form, records, options, style)
     terminal.emit(text, output)
 
@@ -109,7 +115,10 @@ def table_text(record: RunRecord, options: TableOptions, style: Style) -> str:
     with many_objects():
         table = trials_table.trials_table(record, options)
         below = summary.to_text(summary.summarize(record), wide)
-    return f"{render.to_text(table, width=wide, style=style)}\n{below}"
+    text = f"{render.to_text(table, width=wide, style=style)}\n{below}"
+    if apart := trials_table.superseded_table(record):
+        text += f"\n{render.to_text(apart, width=wide, style=style)}"
+    return text
 
 
 def document(records: list[RunRecord], options: TableOptions) -> dict[str, object]:
@@ -134,13 +143,19 @@ def _rendered(form: str, records: list[RunRecord], options: TableOptions, style:
         return render.to_csv(*(trials_table.every_trial(record, options) for record in records))
     if form == "json":
         return json.dumps(document(records, options), indent=2, allow_nan=False) + "\n"
-    for_paper = form == "latex"
-    tables = [trials_table.trials_table(r, options, for_paper=for_paper) for r in records]
-    if for_paper:
-        return render.to_latex(*tables)
-    summaries = [summary.to_markdown(summary.summarize(record)) for record in records]
-    texts = zip(map(render.to_markdown, tables), summaries, strict=True)
-    return "\n".join(f"{table}\n{below}" for table, below in texts)
+    if form == "latex":
+        tables = [trials_table.trials_table(r, options, for_paper=True) for r in records]
+        apart = filter(None, map(trials_table.superseded_table, records))
+        return render.to_latex(*tables, *apart)
+    return "\n".join(_markdown(record, options) for record in records)
+
+
+def _markdown(record: RunRecord, options: TableOptions) -> str:
+    table = trials_table.trials_table(record, options)
+    parts = [render.to_markdown(table), summary.to_markdown(summary.summarize(record))]
+    if apart := trials_table.superseded_table(record):
+        parts.append(render.to_markdown(apart))
+    return "\n".join(parts)
 
 
 def _checked_format(form: str) -> str:
@@ -177,7 +192,7 @@ def _refuse_for(
         raise InputError(problems)
 
 
-def _write_page(folders: Sequence[RunFolder], output: Path | None) -> None:
+def _write_page(folders: Sequence[RunFolder], output: Path | None, *, all_versions: bool) -> None:
     """The HTML report of all folders in one file; of a single one, by default, in its folder."""
     from tuner.report.page import write_page
 
@@ -185,14 +200,19 @@ def _write_page(folders: Sequence[RunFolder], output: Path | None) -> None:
         raise InputError(Problem("needs a file", "-f html", expected="-o FILE"))
     path = output or folders[0].report
     with terminal.writing(path):
-        write_page(folders, path)
+        write_page(folders, path, all_versions=all_versions)
     click.echo(f"wrote {path}", err=True)
 
 
-def _write_studies(folders: Sequence[RunFolder], output: Path | None) -> None:
+def _write_studies(
+    folders: Sequence[RunFolder], output: Path | None, *, all_versions: bool
+) -> None:
     """A study of Optuna's for each experiment, in one file."""
     from tuner.report.optuna_study import write_studies
 
+    if all_versions:
+        what = "a study has one ranking, and earlier versions have no place in it"
+        raise InputError(Problem(what, "--all-versions -f optuna", mend="leave one of them out"))
     if output is None:
         raise InputError(Problem("needs a file", "-f optuna", expected="-o study.db"))
     with terminal.writing(output):

@@ -114,6 +114,8 @@ def _head(row: TrialRow, metric: str, style: Style) -> list[str]:
     score = f", {metric} {format.score_text(row.score)}" if row.score is not None else ""
     at = f" in epoch {row.best_epoch}" if row.score is not None and row.best_epoch else ""
     lines = [style(f"Trial {row.number}: {format.state_word(row.state)}{score}{at}", "title")]
+    if not row.is_current:
+        lines.append(style("of an earlier version of the experiment: it counts no more", "dim"))
     if row.reason:
         lines += [style(format.printable(line), "bad") for line in row.reason.strip().splitlines()]
     return lines

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import json_option, results_option
+from tuner.cli.options import all_versions_option, json_option, results_option
 from tuner.ledger.folder import RunFolder, run_folders
 from tuner.report import format
 from tuner.report.render import grid_lines
@@ -19,9 +19,10 @@ from tuner.report.table import Column, Table
 
 @click.command("status")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
+@all_versions_option()
 @json_option()
 @results_option()
-def command(names: tuple[str, ...], as_json: bool, results_dir: Path) -> None:
+def command(names: tuple[str, ...], all_versions: bool, as_json: bool, results_dir: Path) -> None:
     """How far experiments are: state, trials done, best score, failures, time left.
 
     Without NAME, all experiments under --results.
@@ -31,14 +32,14 @@ def command(names: tuple[str, ...], as_json: bool, results_dir: Path) -> None:
     if as_json:
         terminal.echo_json({"experiments": [asdict(status) for status in found]})
     elif found:
-        table = status_table(found)
+        table = status_table(found, all_versions=all_versions)
         style = terminal.style_for()
         click.echo("\n".join(grid_lines(table, width=terminal.width(), style=style)))
     else:
         click.echo(f"No results in {results_dir} yet: tuner run EXPERIMENT", err=True)
 
 
-def status_table(statuses: Sequence[Status]) -> Table:
+def status_table(statuses: Sequence[Status], *, all_versions: bool = False) -> Table:
     """Name, state, how far, and the rest in words."""
     roles = {"running": "good", "unreadable": "bad", "incomplete": "head"}
     columns = (
@@ -47,7 +48,9 @@ def status_table(statuses: Sequence[Status]) -> Table:
         Column("progress", ""),
         Column("details", "", numeric=False, shrinks=True),
     )
-    rows = [(s.name, s.state, f"{s.done}/{_total_text(s)}", _details(s)) for s in statuses]
+    rows = [
+        (s.name, s.state, f"{s.done}/{_total_text(s)}", _details(s, all_versions)) for s in statuses
+    ]
     return Table("status", columns, tuple(rows))
 
 
@@ -55,7 +58,7 @@ def _total_text(status: Status) -> str:
     return "?" if status.total is None else str(status.total)
 
 
-def _details(status: Status) -> str:
+def _details(status: Status, all_versions: bool) -> str:
     if status.problem:
         return format.first_line(status.problem)
     parts = []
@@ -73,4 +76,6 @@ def _details(status: Status) -> str:
         parts.append(f"{status.running} running")
     if status.waiting:
         parts.append(f"{status.waiting} waiting")
+    if all_versions and status.superseded:
+        parts.append(f"{status.superseded} of earlier versions")
     return ", ".join(parts)

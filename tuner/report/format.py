@@ -87,12 +87,20 @@ def _scaled(value: float, units: Sequence[tuple[str, float]]) -> str:
     return f"{scaled:.0f}{unit}" if scaled >= 99.95 or size == 1 else f"{scaled:.3g}{unit}"
 
 
+# What every trial has beside its values, in tables.
+_FACTS = {"trial", "state", "score", "epochs", "replicate", "seed", "reason", "n", "train"}
+
+
 def short_names(names: Iterable[str]) -> dict[str, str]:
-    """Each dotted name's last part where no other name ends so, else the whole name."""
+    """Each dotted name's last part where no other name or fact of a trial is called so.
+
+    Elsewhere the whole name: `training.epochs` are those planned, `epochs` those trained.
+    """
     listed = list(names)
     endings = Counter(name.rpartition(".")[2] for name in listed)
     return {
-        name: ending if endings[ending := name.rpartition(".")[2]] == 1 else name for name in listed
+        name: name if endings[ending] > 1 or ending in _FACTS else ending
+        for name, ending in ((name, name.rpartition(".")[2]) for name in listed)
     }
 
 

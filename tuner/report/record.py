@@ -56,7 +56,8 @@ class RunRecord:
 
     `missing` counts planned trials that neither run nor have an outcome; `num_classes` is None
     where the environment does not record it. `outside` counts trials that `filtered_by`, in
-    words, has left out of everything else here.
+    words, has left out of everything else here. `superseded` are the trials of earlier versions of
+    the experiment, where they were asked for: in no ranking, no mean and no count.
     """
 
     name: str
@@ -70,6 +71,7 @@ class RunRecord:
     environment: Mapping[str, Any] = field(default_factory=dict)
     outside: int = 0
     filtered_by: str = ""
+    superseded: Sequence[TrialRow] | None = None
 
     @property
     def metric(self) -> str:
@@ -87,16 +89,20 @@ class RunRecord:
         return rank(self.rows, self.objective)
 
 
-def read_record(folder: RunFolder) -> RunRecord:
+def read_record(folder: RunFolder, *, all_versions: bool = False) -> RunRecord:
     """Everything that tables and summaries need, in a few short queries.
 
-    Every trial is compared with its digest; records of those that are looked at are made then.
+    Current trials; with `all_versions` the superseded ones, too, apart from them.
 
     Raises:
         InputError: the ledger is missing, damaged, foreign or of a newer version.
     """
     with Ledger.open_read_only(folder.ledger) as ledger, many_objects():
         rows, counts = ledger.rows(), ledger.counts()
+        superseded = None
+        if all_versions:
+            rows_of_all = ledger.rows(all_versions=True)
+            superseded = [row for row in rows_of_all if not row.is_current]
         total = ledger.last_run.get("total")
         environment = ledger.environment or read_environment(folder.environment)
         return RunRecord(
@@ -109,6 +115,7 @@ def read_record(folder: RunFolder) -> RunRecord:
             missing=_missing(counts, total) if isinstance(total, int) else 0,
             num_classes=_num_classes(environment),
             environment=environment,
+            superseded=superseded,
         )
 
 

@@ -102,23 +102,31 @@ class Results:
     def _result(self, row: TrialRow) -> TrialResult:
         return TrialResult(**vars(row), folder=self.folder, build_model=self._build_model)
 
-    def trials(self) -> pandas.DataFrame:
-        """One row a trial in the order of their numbers, with the columns of trials.csv."""
+    def trials(self, *, all_versions: bool = False) -> pandas.DataFrame:
+        """One row a trial in the order of their numbers, with the columns of trials.csv.
+
+        Trials of the experiment as it stands. With `all_versions` those of earlier versions, too;
+        a column `is_current` keeps them apart, for their scores may be of other data.
+        """
         import pandas as pd
 
         with Ledger.open_read_only(self.folder.ledger) as ledger:
             names, metrics = ledger.value_names, ledger.metric_names
-            rows = [csv_row(row, names, metrics) for row in ledger.rows()]
-            return pd.DataFrame(rows, columns=csv_columns(ledger))
+            rows = ledger.rows(all_versions=all_versions)
+            cells = [csv_row(row, names, metrics) for row in rows]
+            frame = pd.DataFrame(cells, columns=csv_columns(ledger))
+        if all_versions:
+            frame["is_current"] = [row.is_current for row in rows]
+        return frame
 
-    def epochs(self) -> pandas.DataFrame:
-        """One row a trial and epoch: `trial, epoch, <metrics>, seconds`."""
+    def epochs(self, *, all_versions: bool = False) -> pandas.DataFrame:
+        """One row a trial and epoch: `trial, epoch, <metrics>, seconds`; as `trials` says."""
         import pandas as pd
 
         with Ledger.open_read_only(self.folder.ledger) as ledger:
             rows = [
                 {"trial": row.number, "epoch": row.epoch, **row.metrics, "seconds": row.seconds}
-                for row in ledger.epochs()
+                for row in ledger.epochs(all_versions=all_versions)
             ]
         frame = pd.DataFrame(rows)
         return frame if rows else pd.DataFrame(columns=["trial", "epoch", "seconds"])

@@ -31,6 +31,7 @@ class Status:
     seconds_left: float | None = None
     process: int | None = None
     problem: str = ""
+    superseded: int = 0
 
 
 def status_of(folder: RunFolder) -> Status:
@@ -64,6 +65,7 @@ def _status(folder: RunFolder, ledger: Ledger) -> Status:
         stopped=counts[TrialState.STOPPED],
         waiting=counts[TrialState.WAITING] if holder is not None else 0,
         process=holder or None,
+        superseded=ledger.num_superseded(),
     )
 
 

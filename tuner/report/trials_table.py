@@ -20,12 +20,13 @@ from tuner.report.groups import (
 )
 from tuner.report.record import RunRecord
 from tuner.report.render import finite
-from tuner.report.table import TIED, MeanScore, Table, is_missing, is_number
+from tuner.report.table import TIED, Column, MeanScore, Table, is_missing, is_number
 from tuner.report.trial_fields import Field, field_named, fields_named, telling_fields, trial_fields
 
 SINGLE = ("trial",)  # what to group by for one line a trial
 _OF_ONE_TRIAL = {"trial", "state", "seed", "replicate", "reason"}  # groups lack them
 _MAX_LISTED = 10
+_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,57 @@ def every_trial(record: RunRecord, options: TableOptions) -> Table:
         known, rows = _groups(record, known, by, apart=True)
     fields = fields_named(known, options.columns, "--columns") if options.columns else known
     columns = tuple(field.column for field in fields)
-    cells = _cells(fields, _in_order(rows, known, options, record))
-    return Table("", columns, cells, name=record.name)
+    shown = list(_in_order(rows, known, options, record))
+    if record.superseded is not None and not options.group_by:
+        telling = [] if options.columns else _telling_apart(record, record.superseded)
+        fields = [*fields, *(f for f in telling if f.name not in record.value_names), _IS_CURRENT]
+        columns, shown = tuple(field.column for field in fields), [*shown, *record.superseded]
+    return Table("", columns, _cells(fields, shown), name=record.name)
+
+
+_IS_CURRENT = Field(Column("is_current", "current", numeric=False), attrgetter("is_current"))
+
+
+def superseded_table(record: RunRecord) -> Table | None:
+    """Trials of earlier versions of the experiment, in a section of their own; None for none.
+
+    They are not ranked, not even among themselves: other data, splits or lengths give scores that
+    mean something else. What differs between them, or from the current ones, has a column.
+    """
+    rows = record.superseded
+    if not rows:
+        return None
+    known = {field.name: field for field in trial_fields(record)}
+    fields = [known["trial"], known["state"], known["score"], known["epochs"]]
+    fields += _telling_apart(record, rows)
+    return Table(
+        title=f"{format.printable(record.name)}: {format.counted(len(rows), 'trial')} of earlier "
+        "versions of this experiment, not ranked",
+        about="They count nowhere else. Scores of other data, splits or settings do not compare.",
+        columns=tuple(field.column for field in fields),
+        rows=_cells(fields, rows),
+        name=record.name,
+    )
+
+
+def _telling_apart(record: RunRecord, rows: Sequence[TrialRow]) -> list[Field]:
+    """A field for each value, or part of what else decides an outcome, that is not everywhere one.
+
+    A current trial counts as one of them.
+    """
+    sample = [*rows, *record.rows[:1]]
+    parts = [{**row.context, **row.configuration, **row.values} for row in sample]
+    names = dict.fromkeys(name for part in parts for name in part)
+    telling = [n for n in names if len({repr(part.get(n, _ABSENT)) for part in parts}) > 1]
+    short = format.short_names(telling)
+    return [_part_field(name, format.printable(short[name])) for name in telling]
+
+
+def _part_field(name: str, title: str) -> Field:
+    def value(row: TrialRow) -> Any:
+        return row.context.get(name, row.value(name))
+
+    return Field(Column(name, title, format.value_text, numeric=False, rank=1), value)
 
 
 def to_json(record: RunRecord, options: TableOptions) -> dict[str, Any]:
@@ -114,7 +164,7 @@ def to_json(record: RunRecord, options: TableOptions) -> dict[str, Any]:
         shown = _in_order(rows, known, options, record)
     fields_named(known, options.columns, "--columns")  # each has all values, but a typo is told
     places = {row.number: place for place, row in enumerate(record.ranking.ranked, start=1)}
-    return {
+    document = {
         "experiment": record.name,
         "objective": {"metric": record.metric, "direction": record.direction},
         "counts": {state.value: count for state, count in record.counts.items()},
@@ -124,6 +174,13 @@ def to_json(record: RunRecord, options: TableOptions) -> dict[str, Any]:
         "trials": [_trial_json(row, places.get(row.number), record) for row in shown],
         "groups": [_group_json(group) for group in groups],
     }
+    if record.superseded is not None:
+        document["superseded"] = [
+            _trial_json(row, None, record)
+            | {"values": finite(dict(row.configuration)), "context": dict(row.context)}
+            for row in record.superseded
+        ]
+    return document
 
 
 def is_replicated(record: RunRecord) -> bool:

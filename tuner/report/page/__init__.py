@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tuner.report.sides import ComparedExperiment
 
 
-def write_page(folders: Sequence[RunFolder], path: Path) -> None:
+def write_page(folders: Sequence[RunFolder], path: Path, *, all_versions: bool = False) -> None:
     """Writes the page of one or several experiments; replaces the file at once or not at all.
 
     What renders is imported here, because most commands need no page.
@@ -26,7 +26,8 @@ def write_page(folders: Sequence[RunFolder], path: Path) -> None:
     from tuner.report.page.page import render_page
     from tuner.report.page.source import read_source
 
-    write_atomically(path, render_page([read_source(folder) for folder in folders]))
+    sources = [read_source(folder, all_versions=all_versions) for folder in folders]
+    write_atomically(path, render_page(sources))
 
 
 def comparison_page(sources: Sequence[ComparedExperiment], comparison: Comparison) -> str:

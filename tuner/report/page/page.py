@@ -17,6 +17,7 @@ from tuner.report.page.drawing import Figure
 from tuner.report.page.html import clean, embedded, render_file
 from tuner.report.page.source import PageSource
 from tuner.report.page.trials import TrialColumn, trial_columns
+from tuner.report.trials_table import superseded_table
 
 MAX_SLICES = 12
 
@@ -99,6 +100,7 @@ def _view(source: PageSource, id: str) -> dict[str, Any]:
         "confirmed": confirmed,
         "sections": sections,
         "failures": overview.failures(source),
+        "superseded": superseded_table(record),
         "num_trials": len(source.rows),
         "yaml": clean(source.yaml),
         "environment": overview.environment_rows(dict(record.environment)),

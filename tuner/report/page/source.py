@@ -95,13 +95,13 @@ class Stretch:
     end: float
 
 
-def read_source(folder: RunFolder) -> PageSource:
+def read_source(folder: RunFolder, *, all_versions: bool = False) -> PageSource:
     """Everything about an experiment, read once.
 
     Raises:
         InputError: the ledger is missing, damaged, foreign or of a newer version.
     """
-    record = read_record(folder)
+    record = read_record(folder, all_versions=all_versions)
     epochs: dict[int, list[EpochRow]] = defaultdict(list)
     with Ledger.open_read_only(folder.ledger) as ledger:
         for epoch in ledger.epochs():
