@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["actions"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
+
+EVERYWHERE = {"errors", "version"}
 
 FRAMEWORKS = {"keras", "keras_tuner", "tensorflow", "jax", "pandas", "scipy", "ray", "torch"}
 TRAINS = {"layers", "training"}  # may import a framework when they are imported
@@ -64,15 +67,63 @@ def top_level(tree: ast.Module) -> Iterator[ast.AST]:
 def test_imports_point_down_only():
     wrong = []
     for room, path, tree in modules():
-        if room in ("__init__", "__main__"):
+        if room in ("__init__", "__main__", "version"):
             continue
         for name in imported(ast.walk(tree)):
             parts = name.split(".")
             if parts[0] == "tuner" and len(parts) > 1:
-                allowed = MAY_IMPORT[room] | {room, "errors"}
+                allowed = MAY_IMPORT[room] | {room, *EVERYWHERE}
                 if parts[1] not in allowed:
                     wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_imports_go_in_circles_not_even_late_ones():
+    """What is imported for types alone does not count."""
+    paths = {name_of(path): tree for _, path, tree in modules()}
+    needs = {name: set(needed(tree, paths)) - {name} for name, tree in paths.items()}
+    while free := {name for name, others in needs.items() if not others & needs.keys()}:
+        for name in free:
+            del needs[name]
+    in_circles = {name for name in needs if name in reachable(needs, name)}
+    assert not in_circles
+
+
+def name_of(path: Path) -> str:
+    dotted = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    return dotted.removesuffix(".__init__")
+
+
+def needed(tree: ast.Module, known: Iterable[str]) -> Iterator[str]:
+    """The modules of the package that a module imports, at its top or later."""
+    typing = [n for n in ast.walk(tree) if isinstance(n, ast.If) and is_for_types(n)]
+    skipped = {id(inner) for node in typing for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and id(node) not in skipped:
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names} & set(known)
+            yield from submodules or {node.module or ""} & set(known)
+
+
+def is_for_types(node: ast.If) -> bool:
+    return "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def reachable(needs: Mapping[str, set[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    front = {start}
+    while front := {other for name in front for other in needs.get(name, ())} - seen:
+        seen |= front
+    return seen
+
+
+def test_a_class_name_exists_once():
+    names = Counter(
+        node.name
+        for _, _, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_frameworks_are_imported_at_the_top_only_where_something_trains():
@@ -87,7 +138,7 @@ def test_frameworks_are_imported_at_the_top_only_where_something_trains():
 
 
 def test_every_room_is_known():
-    rooms = {room for room, _, _ in modules()} - {"__init__", "__main__"}
+    rooms = {room for room, _, _ in modules()} - {"__init__", "__main__", "version"}
     assert rooms == set(MAY_IMPORT)
 
 

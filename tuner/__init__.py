@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.version import __version__
+
 if TYPE_CHECKING:
     from tuner.experiment.experiment import Experiment
     from tuner.report.results import Results
 
 __all__ = ["__version__", "layers", "load_experiment", "models", "open_results", "run"]
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-import tuner
 from tuner.experiment.trial import OUTCOME_VERSION, Trial, TrialState, canonical
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.reader import LedgerReader
 from tuner.ledger.records import TrialRow
 from tuner.models import family_of
 from tuner.search import Search
+from tuner.version import __version__
 
 # Up to so many trials are looked at one by one where a shortcut would not be exact.
 FEW = 20_000
@@ -50,7 +50,7 @@ def plan_key(search: Search) -> str:
     experiment = search.experiment
     families = sorted({branch.model["family"] for branch in experiment.space.branches})
     content: dict[str, Any] = {
-        "version": (OUTCOME_VERSION, tuner.__version__),
+        "version": (OUTCOME_VERSION, __version__),
         "experiment": experiment.document,
         "data": search.fingerprint,
         "code": [family_of(name).fingerprint for name in families],
