@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tuner.execution.events import (
     EpochEnded,
@@ -17,6 +18,7 @@ from tuner.execution.events import (
     WorkerReady,
 )
 from tuner.experiment.trial import TrialState
+from tuner.ledger.estimate import Estimate, StructureTime
 
 
 class Clock:
@@ -29,13 +31,21 @@ class Clock:
         return self.now
 
 
+def run_started(name: str, to_run: int, epochs: int, workers: int = 1, **changes) -> RunStarted:
+    """Trials of a structure `s`, of as many epochs each; nothing was measured before."""
+    estimate = Estimate(workers, {"s": StructureTime(to_run, to_run * epochs)})
+    begun = RunStarted(name, to_run, 0, to_run, workers, "r", estimate=estimate)
+    return replace(begun, **changes)
+
+
 def values(depth: int, rate: float) -> dict[str, float]:
     return {"model.depth": depth, "training.learning_rate": rate}
 
 
 def events(clock: Clock) -> Iterator[Event]:
     """Every event with the clock moved to its time."""
-    yield RunStarted("grid", 5, 1, 4, 1, "results/grid", 3)
+    halves = {"s20": StructureTime(2, 6), "s32": StructureTime(2, 6)}
+    yield RunStarted("grid", 5, 1, 4, 1, "results/grid", estimate=Estimate(1, halves))
     clock.now += 2
     yield WorkerReady(1, "CPU", 2.0)
     yield from trial(clock, 2, values(20, 0.1), [0.1, 0.2, 0.3], first=True)

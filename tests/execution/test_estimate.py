@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import subprocess
 import sys
@@ -17,23 +16,26 @@ from tuner.actions.plan import make_plan
 from tuner.data.images import check
 from tuner.errors import TunerError
 from tuner.execution.estimate import (
+    MAX_SPEEDS,
     Here,
     NetworkCost,
-    Stopwatch,
+    Remaining,
+    Speed,
+    SpeedRecord,
     estimate_text,
     networks_of,
-    predicted,
     remaining_work,
     rough_text,
+    structure_time,
 )
-from tuner.execution.events import EpochEnded, RunStarted, TrialCompiled, TrialEnded, TrialStarted
+from tuner.execution.events import EpochEnded, RunStarted
 from tuner.execution.protocol import Compiled, Finished, Lost, Rehearse, SetupFailed
 from tuner.execution.rehearsal import Rehearsals, choose, measure
 from tuner.execution.run import run_experiment
-from tuner.execution.speeds import Speed, SpeedRecord, cache_folder
 from tuner.experiment.experiment import load_experiment, parse_experiment
 from tuner.experiment.trial import TrialState
-from tuner.ledger.estimate import EVENT, Estimate, StructureTime, Trained
+from tuner.ledger.environment import Gpu
+from tuner.ledger.estimate import EVENT, Estimate, StructureTime, Trained, last_estimate
 from tuner.ledger.ledger import Ledger
 from tuner.search import Search
 
@@ -62,20 +64,10 @@ def each(work, name):
     return [getattr(remaining, name) for remaining in work.structures.values()]
 
 
-def test_every_trial_of_a_small_grid_counts_and_each_program_is_compiled_once():
+def test_every_trial_of_a_small_grid_counts():
     work = work_of(GRID)
     assert each(work, "trials") == each(work, "configurations") == [3, 3]
     assert each(work, "epochs") == [6, 6]
-    assert each(work, "compilations") == [1, 1]
-    assert each(work_of(GRID, workers=2), "compilations") == [2, 2]
-
-
-def test_more_structures_than_a_worker_keeps_are_compiled_again():
-    text = EXPERIMENT.replace("[8, 14]", "[8, 14, 20, 26, 32, 38, 44, 50, 56, 62, 68, 74]")
-    many = work_of(text + OPEN + "search: {method: random, max_trials: 640}")
-    assert sum(each(many, "compilations")) > 12 * 5
-    few = work_of(EXPERIMENT + OPEN + "search: {method: random, max_trials: 640}")
-    assert sum(each(few, "compilations")) == 2
 
 
 def test_only_what_is_left_counts(bench):
@@ -107,12 +99,6 @@ def test_what_has_failed_is_not_left(bench):
         (EXPERIMENT + "training: {epochs: {choice: [2, 6]}}", {}, 16, [2, 2]),
         (EXPERIMENT + RATES, {}, 30_000, [5_000, 5_000]),
         (EXPERIMENT + RATES, {"done": 2_500}, 22_500, [3_750, 3_750]),
-        (
-            EXPERIMENT + RATES + "\nsearch: {max_trials: 6000, replicates: 2}",
-            {},
-            36_000,
-            [10_000, 2_000],
-        ),
         (EXPERIMENT + OPEN + "search: {method: bayesian, max_trials: 40}", {}, 360, [20, 20]),
         # Bracket of 9: 9 configurations for 1 epoch, 3 for 3, 1 for 9: 9 + 3·2 + 1·6 epochs.
         (EXPERIMENT + OPEN + "search: {method: hyperband, max_trials: 9}", {}, 21, [4.5, 4.5]),
@@ -135,62 +121,51 @@ def test_of_thousands_of_structures_some_are_looked_at():
 # ---------------------------------------------------------------------- what follows
 
 
-def network(**changed):
-    return dataclasses.replace(NetworkCost("aa", "resnet", 50, 100, 1_000, 10, 3_100), **changed)
+NETWORK = NetworkCost("aa", "resnet", 50, 100, 1_000, 10, 3e6)
+PLACE = "cpu, 2 cores"
 
 
 def speed(**changed):
-    values = {"machine": "cpu, 2 cores", "device": "CPU", "sharing": 1, "backend": "tensorflow"}
-    values |= {"precision": "float32", "family": "resnet", "structure": "aa", "macs": 1_000}
-    values |= {"images": 3_100, "epoch_seconds": 10.0, "compile_seconds": 4.0}
-    return Speed(**values | {"start_seconds": 5.0, "measured_at": "2026"} | changed)
+    return dataclasses.replace(Speed(PLACE, "resnet", "aa", 3e6, 10.0, 4.0), **changed)
 
 
-def told(network, *speeds, sharing=1):
-    found = predicted(network, speeds, sharing)
-    return found["epoch_seconds"], found["compile_seconds"], found["is_measured"]
+def told(network, *speeds):
+    time = structure_time(Remaining(None, 1, 1, 1), network, speeds)
+    return time.epoch_seconds, time.compile_seconds, time.is_measured
 
 
-def test_what_was_measured_is_taken_as_it_was_for_as_many_images():
-    others = [speed(structure="bb", epoch_seconds=99.0), speed()]
-    assert told(network(), *others) == (10.0, 4.0, True)
-    assert told(network(images=6_200), *others) == (20.0, 4.0, True)
+def test_what_was_measured_is_taken_as_it_was():
+    others = [speed(structure="bb", epoch_seconds=99.0), speed(multiply_adds=1e6), speed()]
+    assert told(NETWORK, *others) == (10.0, 4.0, True)
 
 
-def test_what_was_not_is_scaled_by_multiply_adds_in_its_family():
-    other = speed(family="densenet", structure="dd", macs=4_000, epoch_seconds=400.0)
-    large = network(structure="cc", macs=4_000)
-    assert told(large, speed(), other) == (40.0, 8.0, False)  # compiling grows with the root
-    assert told(network(family="mlp", structure="m", macs=4_000), other)[0] == 400.0
-
-
-def test_between_two_sizes_it_is_between_their_times():
-    speeds = [speed(), speed(structure="bb", macs=16_000, epoch_seconds=40.0)]
-    assert told(network(structure="cc", macs=4_000), *speeds)[0] == pytest.approx(20.0)
-    assert told(network(structure="cc", macs=250), *speeds)[0] == pytest.approx(5.0)
-    assert told(network(structure="cc", macs=32_000), *speeds)[0] == pytest.approx(80.0)
-
-
-def test_with_other_workers_on_the_device_it_is_no_measurement():
-    seconds, _, is_measured = told(network(), speed(), sharing=2)
-    assert 10.0 < seconds < 20.0
-    assert not is_measured
+def test_what_was_not_is_scaled_from_its_own_other_data_then_its_family_then_the_nearest():
+    large = dataclasses.replace(NETWORK, multiply_adds=12e6)
+    near = speed(structure="cc", multiply_adds=12e6, epoch_seconds=99.0)
+    assert told(large, near, speed()) == (40.0, 4.0, False)
+    other = dataclasses.replace(large, structure="dd")
+    assert told(other, near, speed(compile_seconds=0.0)) == (99.0, 4.0, False)
+    mlp = dataclasses.replace(other, family="mlp")
+    assert told(mlp, speed(), speed(family="mlp", multiply_adds=1e6))[0] == 120.0
+    assert told(mlp, speed(compile_seconds=0.0)) == (40.0, 0.0, False)
 
 
 def test_an_estimate_is_shared_out_to_workers_but_one_trial_is_not():
-    fast = StructureTime(4, 8, 1, epoch_seconds=2.0, compile_seconds=3.0, is_measured=True)
-    slow = StructureTime(1, 10, 1, epoch_seconds=5.0)
-    assert Estimate(1, {"f": fast}, start_seconds=1.0).seconds == 1 + 16 + 3
-    assert Estimate(2, {"f": fast}).seconds == (16 + 3) / 2
-    both = Estimate(4, {"f": fast, "s": slow})
-    assert both.seconds == 50
+    fast = StructureTime(4, 8, epoch_seconds=2.0, compile_seconds=3.0, is_measured=True)
+    slow = StructureTime(1, 10, epoch_seconds=5.0)
+    assert Estimate(1, {"f": fast}).seconds == 16 + 3
+    assert Estimate(2, {"f": fast}).seconds == (16 + 2 * 3) / 2  # both workers compile it
+    assert Estimate(4, {"s": slow}).seconds == 50
+    both = Estimate(1, {"f": fast, "s": slow})
     assert both.basis == "measured: 1 of 2 structures; 1 scaled by multiply-adds"
+    assert both.summary()["seconds"] == 16 + 50 + 2 * 3
 
 
-def test_an_estimate_is_unknown_where_nothing_was_measured():
+def test_an_estimate_is_unknown_where_nothing_was_measured_and_nothing_is_0():
     estimate = Estimate(1, {"s": StructureTime(1, 10, multiply_adds=5.0)})
-    assert (estimate.seconds, estimate.summary()) == (None, None)
+    assert (estimate.seconds, estimate.summary(), estimate.basis) == (None, None, "")
     assert estimate.seconds_left({}, [], 1) is None
+    assert Estimate().seconds is None
 
 
 def test_what_is_left_follows_what_the_run_measures():
@@ -199,36 +174,18 @@ def test_what_is_left_follows_what_the_run_measures():
         "a": StructureTime(2, 20, epoch_seconds=1.0),
         "b": StructureTime(1, 10, epoch_seconds=10.0, compile_seconds=7.0),
     }
-    trained = {"a": Trained(epochs=4, seconds=8.0, begun=1)}
+    trained = {"a": Trained(epochs=4, seconds=8.0)}
     left = Estimate(1, structures).seconds_left(trained, [("a", 6)], 2)
     assert left == pytest.approx(6 * 2 + 10 * 2 + 10 * 20 + 7)
-    # Two workers; the longest trial takes its time.
-    two = Estimate(2, structures).seconds_left(trained, [("a", 6)], 2)
-    assert two == pytest.approx(left / 2)
+    assert Estimate(2, structures).seconds_left(trained, [("a", 6)], 2) == pytest.approx(left / 2)
+    # The longest running trial takes its time.
+    assert Estimate(2, structures).seconds_left(trained, [("a", 6), ("a", 1)], 0) == 12
 
 
 def test_times_are_said_with_two_digits_at_most():
     seconds = (0.42, 29.6, 52, 754, 7_900, 187_000, 1e7)
-    said = ["0.4s", "30s", "50s", "13m", "2h 10m", "2d 4h", "116 days"]
+    said = ["0.4s", "30s", "50s", "13m", "2h 10m", "2d 4h", "116d"]
     assert [rough_text(each) for each in seconds] == said
-
-
-# ---------------------------------------------------------------------- what a run shows
-
-
-def test_all_that_a_trial_takes_is_its_epochs_but_for_compiling():
-    now = 0.0
-    watch = Stopwatch(lambda: now)
-    for later, event in [
-        (0.0, TrialStarted(1, 1, {}, 0, 2, "aa", True)),
-        (4.0, TrialCompiled(1, 1, 3.0)),
-        (14.0, EpochEnded(1, 1, 1, 2, {}, 9.0)),
-        (24.0, EpochEnded(1, 1, 2, 2, {}, 9.0)),
-        (25.0, TrialEnded(1, 1, TrialState.COMPLETED, 0.5, "", {}, 2)),
-    ]:
-        now = later
-        watch(event)
-    assert watch.trained == {"aa": Trained(2, 22.0, 3.0, begun=1, ended=1, epochs_of_ended=2)}
 
 
 # ---------------------------------------------------------------------- the record
@@ -239,46 +196,32 @@ def record(tmp_path: Path) -> SpeedRecord:
     return SpeedRecord(tmp_path / "cache" / "speeds.json")
 
 
-def test_a_newer_measurement_replaces_an_older_one_and_knows_its_compile_time(record):
+def test_a_newer_measurement_replaces_the_same_one_and_knows_its_compile_time(record):
+    others = [speed(place="gpu"), speed(structure="bb"), speed(multiply_adds=1.0)]
     assert record.read() == []
-    assert record.add([speed(), speed(structure="bb")])
-    assert record.add([speed(epoch_seconds=20.0, compile_seconds=None)])
-    assert record.read() == [speed(structure="bb"), speed(epoch_seconds=20.0)]
+    assert record.add([speed(), *others])
+    assert record.add([speed(epoch_seconds=20.0, compile_seconds=0.0)])
+    assert record.read() == [*others, speed(epoch_seconds=20.0)]
 
 
 @pytest.mark.parametrize(
-    "changed", [{"sharing": 2}, {"device": "GPU"}, {"precision": "mixed_bfloat16"}, {"macs": 1}]
+    "content", ["", "{", '{"version": 2, "speeds": []}', "[" * 10_000, "\xff", "[3]", "-10.0"]
 )
-def test_other_circumstances_are_another_measurement(record, changed):
-    record.add([speed(**changed), speed()])
-    assert len(record.read()) == 2
-    known = record.of("cpu, 2 cores", "tensorflow", "float32")
-    assert (speed(**changed) in known) == ("sharing" in changed or "macs" in changed)
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 1, "speeds": [3]}', "[" * 10_000])
 def test_a_damaged_file_is_ignored_and_written_again(record, content):
-    record.path.parent.mkdir()
-    record.path.write_text(content)
+    record.add([speed()])
+    sound = record.path.read_text()
+    wrong = sound.replace("10.0", content) if content == "-10.0" else content
+    record.path.write_text(wrong, "latin-1")
     assert record.read() == []
     assert record.add([speed()])
     assert record.read() == [speed()]
 
 
-@pytest.mark.parametrize("wrong", [{"epoch_seconds": -1}, {"macs": "x"}, {"images": 0}])
-def test_a_damaged_entry_costs_itself_alone(record, wrong):
-    record.add([speed(), speed(structure="bb")])
-    content = json.loads(record.path.read_text())
-    content["speeds"][0] |= wrong
-    content["speeds"].append(3)
-    record.path.write_text(json.dumps(content))
-    assert [s.structure for s in record.read()] == ["bb"]
-
-
 def test_the_oldest_are_forgotten(record):
-    record.add([speed(structure=f"{n}") for n in range(1_000)])
+    record.add([speed(structure=f"{n}") for n in range(MAX_SPEEDS)])
     record.add([speed(structure="newest")])
-    assert [s.structure for s in record.read()] == [*(f"{n}" for n in range(1, 1_000)), "newest"]
+    names = [s.structure for s in record.read()]
+    assert names == [*(f"{n}" for n in range(1, MAX_SPEEDS)), "newest"]
 
 
 def test_a_folder_that_cannot_be_written_harms_nothing(tmp_path):
@@ -302,24 +245,31 @@ def test_writers_at_the_same_time_lose_nothing(record):
     assert len(record.read()) == 19  # both write "" once
 
 
-def test_the_cache_folder_is_the_persons_or_the_one_that_is_named():
-    assert cache_folder({"TUNER_CACHE_DIR": "/a", "XDG_CACHE_HOME": "/b"}) == Path("/a")
-    assert cache_folder({"XDG_CACHE_HOME": "/b"}) == Path("/b/tuner")
-    assert cache_folder({"XDG_CACHE_HOME": "relative"}) == Path.home() / ".cache" / "tuner"
+def test_the_record_is_in_the_persons_cache_or_in_the_folder_that_is_named():
+    places = {
+        "/a/speeds.json": {"TUNER_CACHE_DIR": "/a", "XDG_CACHE_HOME": "/b"},
+        "/b/tuner/speeds.json": {"XDG_CACHE_HOME": "/b"},
+        f"{Path.home()}/.cache/tuner/speeds.json": {"XDG_CACHE_HOME": "relative"},
+    }
+    for path, environment in places.items():
+        assert SpeedRecord.at_home(environment).path == Path(path)
 
 
-def test_hidden_gpus_make_another_machine():
-    machines = [Here(1, 0, e).machine for e in ({"CUDA_VISIBLE_DEVICES": ""}, {})]
-    assert machines[0] != machines[1] == Here(1, 1, {"CUDA_VISIBLE_DEVICES": "1"}).machine
+def test_gpus_and_who_shares_them_make_another_machine(monkeypatch):
+    monkeypatch.setattr("tuner.execution.estimate.installed_gpus", lambda: [Gpu(0, "H100", 1, "5")])
+    hidden = {"CUDA_VISIBLE_DEVICES": ""}
+    here = [Here(1, "", {}), Here(2, "0", {}), Here(2, "01", {}), Here(1, "", hidden)]
+    alone, shared, apart, without = [h.machine for h in here]
+    assert alone == apart
+    assert len({alone, shared, without}) == 3
 
 
 # ---------------------------------------------------------------------- plan --measure
 
 
 def test_structures_are_chosen_from_the_smallest_to_the_largest():
-    networks = [network(structure=f"{n}", macs=n) for n in (50, 10, 40, 20, 30)]
+    networks = [dataclasses.replace(NETWORK, macs=n) for n in (50, 10, 40, 20, 30)]
     assert [each.macs for each in choose(networks, 3)] == [10, 30, 50]
-    assert [each.macs for each in choose(networks, 1)] == [30]
     assert len(choose(networks, 9)) == 5
 
 
@@ -344,16 +294,10 @@ def rehearse(pool, times=1):
     return [rehearsals.run(task) for _ in range(times)]
 
 
-def test_a_worker_that_dies_costs_its_structure_alone():
-    pool = Rehearsing([Lost("killed")], [Compiled(1, 2.0), WELL])
-    assert rehearse(pool, times=2) == [([], [Finished(1, "killed")]), ([2.0], [WELL])]
-
-
-def test_a_worker_that_leaves_after_an_error_is_replaced():
-    raised = Finished(1, "ValueError: no", leaves=True)
-    gone = [Lost("exit status 0")]  # only now, so that what it was sent is sent again
-    pool = Rehearsing([raised], gone, [WELL])
-    assert [ended for _, ended in rehearse(pool, times=2)] == [[raised], [WELL]]
+@pytest.mark.parametrize("report", [Lost("killed"), Finished(1, "killed", leaves=True)])
+def test_a_worker_that_fails_costs_its_structure_alone(report):
+    pool = Rehearsing([report], [Compiled(1, 2.0), WELL])
+    assert rehearse(pool, times=2) == [(0.0, 0.0, "killed"), (2.0, 0.1, "")]
     assert pool.starts == [1, 1]
 
 
@@ -378,7 +322,7 @@ def test_measured_planned_run_and_planned_again(tmp_path, monkeypatch):
     """On real workers, with a record of its own."""
     monkeypatch.setenv("TUNER_CACHE_DIR", str(tmp_path / "cache"))
     experiment = load_experiment(write_experiment(tmp_path, TINY))
-    here, record = Here(1, 0, dict(os.environ)), SpeedRecord.at_home(os.environ)
+    here, record = Here(1, (), dict(os.environ)), SpeedRecord.at_home(os.environ)
     where = {"results_dir": tmp_path / "results", "data_dir": None}
 
     measured = []
@@ -398,9 +342,9 @@ def test_measured_planned_run_and_planned_again(tmp_path, monkeypatch):
     assert begun.notes[-1] == f"it takes {estimate_text(estimate)}; {estimate.basis}"
     with Ledger.open_read_only(tmp_path / "results" / "tiny" / "ledger.sqlite") as ledger:
         assert len(ledger.events_of(EVENT)) == 1
-        assert Estimate.of_run(ledger) == ended.estimate
-    # Compiling and starting are most of it; the machine may do anything else meanwhile.
-    assert 1 / 5 < ended.estimate.seconds / ended.seconds < 5
+        assert last_estimate(ledger) == ended.estimate
+    # Starting is most of it; the machine may do anything else meanwhile.
+    assert 1 / 10 < ended.estimate.seconds / ended.seconds < 5
 
     assert {s.epoch_seconds for s in record.read()}.isdisjoint(m.epoch_seconds for m in measured)
     assert make_plan(experiment, **where, here=here).time.seconds is None

@@ -11,8 +11,7 @@ import pytest
 from tests.execution.conftest import GRID, diverging, dying, good, raising, silent
 from tuner.errors import InputError, Problem, TunerError
 from tuner.execution.events import EpochEnded, TrialEnded, TrialStarted, WorkerLost
-from tuner.execution.programs import MAX_PROGRAMS, Programs
-from tuner.execution.protocol import Lost, SetupFailed
+from tuner.execution.protocol import MAX_PROGRAMS, Lost, Programs, SetupFailed
 from tuner.experiment.trial import TrialState
 
 

@@ -91,12 +91,12 @@ def make_plan(
     Raises:
         InputError: sizes that do not fit the data set, or images that a network cannot take.
     """
-    here = here or Here(1, 0, os.environ)
+    here = here or Here(1, (), os.environ)
     info = check(experiment.data, data_dir)
     check_sizes(experiment, info)
     check_networks(experiment, info)
     search = Search(experiment, info.fingerprint)
-    work, done = work_in(results_dir, search, here.workers)
+    work, done = work_in(results_dir, search)
     total = search.total_trials
     to_run = None if total is None else total - done
     networks = networks_of(search, work, info)

@@ -95,8 +95,7 @@ def print_plan(
     from tuner.experiment.experiment import load_experiment
 
     experiment = load_experiment(path, overrides)
-    here, _ = _here(workers)
-    plan = make_plan(experiment, results_dir=results_dir, data_dir=data_dir, here=here)
+    plan = make_plan(experiment, results_dir=results_dir, data_dir=data_dir, here=_here(workers))
     if as_json:
         terminal.echo_json({**asdict(plan), "time": plan.time.summary()})
         return
@@ -232,14 +231,12 @@ def _measure_first(
     from tuner.execution.rehearsal import measure
     from tuner.experiment.experiment import load_experiment
 
-    here, gpus = _here(workers)
     click.echo("measuring; starting a worker", err=True)
     measure(
         load_experiment(path, overrides),
         results_dir=results_dir,
         data_dir=data_dir,
-        here=here,
-        gpus=gpus,
+        here=_here(workers),
         tell=lambda measured: click.echo(measured_text(measured), err=True),
     )
 
@@ -257,10 +254,9 @@ def measured_text(measured: Measured) -> str:
     return f"{place}: compiled in {compiling}, {epoch} an epoch"
 
 
-def _here(workers: int) -> tuple[Here, list[str]]:
+def _here(workers: int) -> Here:
     """This machine with so many workers, and the GPUs that they share out, as in a run."""
     from tuner.execution.devices import visible_gpus
     from tuner.execution.estimate import Here
 
-    gpus = visible_gpus(os.environ) if workers > 1 else []
-    return Here(workers, len(gpus), os.environ), gpus
+    return Here(workers, visible_gpus(os.environ) if workers > 1 else [], os.environ)

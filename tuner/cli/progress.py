@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tuner.execution.estimate import Stopwatch
 from tuner.execution.events import (
     EpochEnded,
     Event,
@@ -23,13 +22,16 @@ from tuner.execution.events import (
 )
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
-from tuner.ledger.estimate import Estimate
+from tuner.ledger.estimate import Estimate, Trained
 from tuner.ledger.records import RANKED_STATES, UNRANKED_STATES
 
 
 @dataclass
 class RunningTrial:
-    """One trial on its worker. `epoch` is the running one, from 1; `curve` the objective's."""
+    """One trial on its worker. `epoch` is the running one, from 1; `curve` the objective's.
+
+    `heard_at` is when it began what it does now: compiling, or an epoch.
+    """
 
     number: int
     worker: int
@@ -38,6 +40,8 @@ class RunningTrial:
     epochs: int
     is_compiling: bool
     started_at: float
+    structure: str = ""
+    heard_at: float = 0.0
     epoch: int = 1
     step: int = 0
     steps: int = 0
@@ -81,9 +85,9 @@ class RunProgress:
         self.failures: list[TrialEnded] = []  # diverged ones, too
         self.stopped: list[TrialEnded] = []
         self._best_ended: Best | None = None
-        self._stopwatch = Stopwatch(clock)
         self._estimate = Estimate()
-        self._longest = 1  # epochs of a trial
+        self._trained: dict[str, Trained] = {}  # by structure
+        self._epochs = 0  # that have ended
         self._planned: int | None = None  # epochs, of a search that shares them out itself
         self._trained_before = 0
         self.started_at = clock()
@@ -92,7 +96,6 @@ class RunProgress:
 
     def take(self, event: Event) -> None:
         """Takes one event into account."""
-        self._stopwatch(event)
         match event:
             case RunStarted():
                 self._start_run(event)
@@ -127,7 +130,7 @@ class RunProgress:
             return None
         if self._planned is not None:
             whole = self._trained_before + self._planned
-            done = self._trained_before + self._stopwatch.epochs_begun
+            done = self._trained_before + self._epochs_begun
             return min(1.0, done / whole) if whole else 1.0
         under_way = sum(trial.share for trial in self.running.values())
         return min(1.0, (self.done + self.ended + under_way) / self.total)
@@ -138,13 +141,30 @@ class RunProgress:
         if self.total is None:
             return None
         open_trials = len(self.running) + len(self.waiting)
-        planned, begun = self._planned, self._stopwatch.epochs_begun
-        return self._stopwatch.seconds_left(
-            self._estimate,
+        running = [
+            (trial.structure, trial.epochs + 1 - trial.epoch - trial.part)
+            for trial in self.running.values()
+        ]
+        planned = self._planned
+        return self._estimate.seconds_left(
+            self._with_first_epochs(),
+            running,
             not_begun=max(0, self.total - self.done - self.ended - open_trials),
-            epochs_each=self._longest,
-            epochs_left=None if planned is None else max(0.0, planned - begun),
+            epochs_left=None if planned is None else max(0.0, planned - self._epochs_begun),
         )
+
+    @property
+    def _epochs_begun(self) -> float:
+        return self._epochs + sum(trial.part for trial in self.running.values())
+
+    def _with_first_epochs(self) -> dict[str, Trained]:
+        """Where no epoch of a structure has ended, what the begun part of one shows."""
+        trained = dict(self._trained)
+        for trial in self.running.values():
+            mine, seconds = trained[trial.structure], self.clock() - trial.heard_at
+            if not mine.epochs and trial.part and seconds >= 1.0:
+                trained[trial.structure] = replace(mine, epochs=trial.part, seconds=seconds)
+        return trained
 
     @property
     def best(self) -> Best | None:
@@ -157,7 +177,6 @@ class RunProgress:
     def _start_run(self, event: RunStarted) -> None:
         self.downloaded = None
         self.name, self.total, self.done = event.name, event.total, event.done
-        self._longest = event.epochs
         self._planned, self._trained_before = event.epochs_to_run, event.epochs_trained
         self._estimate = event.estimate or Estimate(event.workers)
         if event.best is not None and event.best.score is not None:
@@ -166,6 +185,7 @@ class RunProgress:
     def _start_trial(self, event: TrialStarted) -> None:
         now = self.clock()
         before = self.waiting.pop(event.number, None)
+        self._trained.setdefault(event.structure, Trained())
         self.running[event.worker] = RunningTrial(
             event.number,
             event.worker,
@@ -174,6 +194,8 @@ class RunProgress:
             event.epochs,
             event.first_of_structure,
             now,
+            event.structure,
+            now,
             epoch=event.epochs_done + 1,
             curve=before.curve[: event.epochs_done] if before else [],
         )
@@ -181,7 +203,8 @@ class RunProgress:
     def _compiled(self, event: TrialCompiled) -> None:
         trial = self._trial(event.worker, event.number)
         if trial:
-            trial.is_compiling = False
+            trial.is_compiling, trial.heard_at = False, self.clock()
+            self._trained[trial.structure].compile_seconds = event.seconds
 
     def _progressed(self, event: TrialProgress) -> None:
         trial = self._trial(event.worker, event.number)
@@ -193,7 +216,10 @@ class RunProgress:
     def _end_epoch(self, event: EpochEnded) -> None:
         trial = self._trial(event.worker, event.number)
         if trial:
-            trial.is_compiling = False
+            trial.is_compiling, trial.heard_at = False, self.clock()
+            mine = self._trained[trial.structure]
+            mine.epochs, mine.seconds = mine.epochs + 1, mine.seconds + event.seconds
+            self._epochs += 1
             trial.epoch, trial.step = event.epoch + 1, 0
             trial.loss = event.metrics.get("loss", trial.loss)
             trial.curve.append(event.metrics.get(self.metric, math.nan))
@@ -206,9 +232,13 @@ class RunProgress:
         self.waiting[event.number] = trial
 
     def _end_trial(self, event: TrialEnded) -> None:
+        trial = self.waiting.pop(event.number, None)
         if event.worker is not None:
-            self.running.pop(event.worker, None)
-        self.waiting.pop(event.number, None)
+            trial = self.running.pop(event.worker, trial)
+        if trial:
+            mine = self._trained.setdefault(trial.structure, Trained())
+            mine.ended += 1
+            mine.epochs_of_ended += event.epochs
         if event.state in UNRANKED_STATES:
             self.failures.append(event)
         if event.state is TrialState.STOPPED:

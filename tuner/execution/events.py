@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class RunStarted:
     """Totals are None while the search cannot know them.
 
-    `epochs` is the longest training; `epochs_to_run` is given by a search that shares epochs out
-    itself, beside those that its trials have had before. `best` is the best trial of earlier runs,
+    `epochs_to_run` is given by a search that shares epochs out itself, beside those that its
+    trials have had before. `best` is the best trial of earlier runs,
     `estimate` how long each structure takes, as far as that is known.
     """
 
@@ -28,7 +28,6 @@ class RunStarted:
     to_run: int | None
     workers: int
     folder: str
-    epochs: int
     notes: tuple[str, ...] = ()
     epochs_to_run: int | None = None
     epochs_trained: int = 0

@@ -1,12 +1,16 @@
-"""What a scheduler and its workers say to each other: tasks one way, reports the other."""
+"""What a scheduler and its workers say to each other: tasks one way, reports the other.
+
+And what both know of a worker: the programs that it has compiled.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tuner.errors import Problem
 
@@ -182,3 +186,36 @@ Report = SetupFailed | Ready | Compiled | Resumed | Progress | Watched | Epoch |
 def not_finite(metrics: Mapping[str, float]) -> str | None:
     """The first metric that is NaN or infinite: the trial has diverged."""
     return next((name for name, value in metrics.items() if not math.isfinite(value)), None)
+
+
+# ---------------------------------------------------------------- on both sides
+
+MAX_PROGRAMS = 8
+"""How many a worker keeps; one of TensorFlow takes 100 to 450 MB."""
+
+_Program = TypeVar("_Program")
+
+
+class Programs(Generic[_Program]):
+    """The programs that a worker keeps, and need not compile again: those that it used last.
+
+    The scheduler, which needs to know no more than what a worker holds, keeps the keys alone.
+    """
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[Hashable, _Program] = OrderedDict()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._held
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def use(self, key: Hashable, make: Callable[[], _Program]) -> _Program:
+        """The program of a structure, made now if it must be; the oldest makes room before."""
+        if key not in self._held:
+            if len(self._held) >= MAX_PROGRAMS:
+                self._held.popitem(last=False)
+            self._held[key] = make()
+        self._held.move_to_end(key)
+        return self._held[key]

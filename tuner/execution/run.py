@@ -25,7 +25,6 @@ from tuner.execution.current import mark_current
 from tuner.execution.devices import chosen_gpus, visible_gpus
 from tuner.execution.estimate import (
     Here,
-    Stopwatch,
     estimate_begun,
     estimate_text,
     keep_speeds,
@@ -98,22 +97,19 @@ def run_experiment(
         _take_over(place, reuse)
         begun = _begin(place, workers, retry=retry)
         gpus = gpus or (visible_gpus(os.environ) if workers > 1 else [])
-        here = Here(workers, len(gpus), os.environ)
+        here = Here(workers, gpus, os.environ)
         estimate, networks = estimate_begun(search, info, ledger, done=begun.done, here=here)
         listener(_with_estimate(begun, estimate))
-        stopwatch = Stopwatch(clock)
-        try:
-            ending = _train(
-                replace(place, listener=_both(stopwatch, listener)),
-                _pool(experiment, folder, data_dir, workers, gpus),
-                workers,
-                stop,
-                budget_seconds=_least(budget_seconds, experiment.search.budget_seconds),
-                fail_fast=fail_fast,
-                silence_seconds=silence_seconds,
-            )
-        finally:
-            keep_speeds(stopwatch, search, networks, here)
+        ending = _train(
+            place,
+            _pool(experiment, folder, data_dir, workers, gpus),
+            workers,
+            stop,
+            budget_seconds=_least(budget_seconds, experiment.search.budget_seconds),
+            fail_fast=fail_fast,
+            silence_seconds=silence_seconds,
+        )
+        keep_speeds(ledger, networks, experiment, here)
         ended = RunEnded(
             ending=ending,
             counts=ledger.counts(),
@@ -223,7 +219,6 @@ def _begin(place: _Place, workers: int, *, retry: Sequence[TrialState]) -> RunSt
         to_run=None if total is None else total - done,
         workers=workers,
         folder=str(folder.path),
-        epochs=_epochs(experiment),
         notes=(*notes(experiment, total), *_superseded(ledger)),
         epochs_to_run=epochs_to_run,
         epochs_trained=ledger.trained_epochs(),
@@ -244,14 +239,6 @@ def _with_estimate(begun: RunStarted, estimate: Estimate) -> RunStarted:
         return replace(begun, estimate=estimate)
     note = f"it takes {estimate_text(estimate)}; {estimate.basis}"
     return replace(begun, estimate=estimate, notes=(*begun.notes, note))
-
-
-def _both(first: Listener, second: Listener) -> Listener:
-    def tell(event: Event) -> None:
-        first(event)
-        second(event)
-
-    return tell
 
 
 def _write_csv(csv: TrialsCsv, listener: Listener) -> None:
@@ -285,16 +272,6 @@ def _pool(
     setup = WorkerSetup(experiment.backend, experiment.data, data_dir, folder.checkpoints)
     environment = dict(os.environ)
     return LocalPool(setup, workers=workers, logs=folder.logs, environment=environment, gpus=gpus)
-
-
-def _epochs(experiment: Experiment) -> int:
-    """The longest training in the space, for a front end's first guess."""
-    branches = experiment.space.branches
-    closed = [int(branch.training["epochs"]) for branch in branches]
-    opened = [
-        max(axis.support) for b in branches for axis in b.axes if axis.name == "training.epochs"
-    ]
-    return int(max(closed + opened))
 
 
 def _epochs_left(experiment: Experiment, ledger: Ledger) -> int | None:

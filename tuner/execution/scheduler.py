@@ -12,12 +12,12 @@ from threading import Event as StopEvent
 from tuner.errors import InputError, TunerError
 from tuner.execution.events import TrialCompiled, TrialProgress, WorkerLost, WorkerReady
 from tuner.execution.pools import Pool
-from tuner.execution.programs import Programs
 from tuner.execution.protocol import (
     Compiled,
     Epoch,
     Finished,
     Lost,
+    Programs,
     Progress,
     Ready,
     Report,

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.data.config import FinalDataConfig
 from tuner.errors import InputError, TunerError
-from tuner.execution.programs import Programs
 from tuner.execution.protocol import (
     Compiled,
     Epoch,
     Finished,
+    Programs,
     Progress,
     Ready,
     Rehearse,

@@ -192,10 +192,10 @@ class LedgerReader:
     def trained_since(self, started_at: str) -> list[tuple[Any, ...]]:
         """By structure, of trials that were begun since then.
 
-        Structure, trials, trials with an outcome, their epochs and seconds, seconds of compiling.
+        Structure, trials with an outcome, their epochs and seconds, seconds of compiling.
         """
         query = (
-            "SELECT structure, count(*), count(finished_at), "
+            "SELECT structure, count(finished_at), "
             "coalesce(sum(CASE WHEN finished_at IS NOT NULL THEN epochs END), 0), "
             "coalesce(sum(train_seconds), 0.0), coalesce(max(compile_seconds), 0.0) "
             "FROM trials WHERE is_current = 1 AND started_at >= ? GROUP BY structure"

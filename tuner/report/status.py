@@ -7,7 +7,7 @@ from typing import Any
 
 from tuner.errors import TunerError
 from tuner.experiment.trial import TrialState
-from tuner.ledger.estimate import Estimate, Trained
+from tuner.ledger.estimate import last_estimate, trained_in_run
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, UNRANKED_STATES, TrialRow
@@ -85,26 +85,15 @@ def _seconds_left(
     """By what the run has measured so far, and by what was expected when it began."""
     if run.get("total") is None or "epochs_before" not in run:
         return None
-    trained = {
-        structure: Trained(epochs, seconds, compiling, begun, ended, epochs)
-        for structure, begun, ended, epochs, seconds, compiling in ledger.trained_since(
-            run["started_at"]
-        )
-    }
-    for row in running:
-        mine = trained.setdefault(row.structure, Trained())
-        seconds = [epoch.seconds for epoch in ledger.epochs(row.number)]
-        mine.epochs, mine.seconds = mine.epochs + len(seconds), mine.seconds + sum(seconds)
     epochs_left = None
     if run.get("epochs_to_run") is not None:
         begun = ledger.trained_epochs() - int(run["epochs_before"])
         epochs_left = max(0, int(run["epochs_to_run"]) - begun)
-    return Estimate.of_run(ledger).seconds_left(
-        trained,
+    return last_estimate(ledger).seconds_left(
+        trained_in_run(ledger, running),
         [(row.structure, max(0, _epochs(row) - row.epochs)) for row in running],
         max(0, run["total"] - done - len(running)),
-        epochs_each=max(map(_epochs, running), default=None),
-        epochs_left=epochs_left,
+        epochs_left,
     )
 
 

@@ -126,13 +126,6 @@ class Search:
         for configuration in self._plan():
             yield from self.replicates(configuration)
 
-    def trials_as_given(self) -> Iterator[Trial]:
-        """Every trial in the order in which workers get them: blocks, sorted by structure."""
-        proposals = map(Proposal, self._plan())
-        while block := self._by_structure(itertools.islice(proposals, LOOK_AHEAD)):
-            for proposal in block:
-                yield from self.replicates(proposal.configuration)
-
     def _plan(self) -> Iterator[Configuration]:
         return iter(self.method) if isinstance(self.method, Planned) else iter(())
 
