@@ -18,10 +18,9 @@ from tuner.ledger.folder import RunFolder
 from tuner.ledger.records import TrialRow
 from tuner.report import sides
 from tuner.report.comparison import CompareOptions, compare
-from tuner.report.page import comparison_page
-from tuner.report.page.compare_page import compare_columns
-from tuner.report.page.contest import Contest, compare_findings, contest_of
-from tuner.report.page.contest_figures import (
+from tuner.report.page.compare_page import compare_columns, compare_findings, comparison_page
+from tuner.report.page.contest import (
+    Contest,
     forest_figure,
     median_steps,
     ratios_figure,
@@ -52,7 +51,7 @@ def seeds(name: str, scores: list[float], parameters: int = 1000) -> sides.Compa
 
 
 def contest(*sources: sides.ComparedExperiment, **options: object) -> Contest:
-    return contest_of(sources, compare(sources, CompareOptions(**options)))  # type: ignore[arg-type]
+    return Contest(sources, compare(sources, CompareOptions(**options)))  # type: ignore[arg-type]
 
 
 @pytest.fixture

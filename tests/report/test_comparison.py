@@ -283,7 +283,7 @@ def test_another_baseline_turns_the_difference_round():
 def test_groups_of_two_experiments_share_trials_once():
     rows = seeds("a", [0.1, 0.2]) + seeds("b", [0.3, 0.3])
     found = compare(pair(rows, rows), CompareOptions(by="family"))
-    assert [side.num_trials for side in found.sides] == [2, 2]
+    assert [len(side.entries) for side in found.sides] == [2, 2]
 
 
 def test_left_out_trials_are_said_where_they_belong():
@@ -343,7 +343,7 @@ def test_scores_of_other_images_are_shown_but_nothing_is_claimed(data):
     first, scores = comparison.sections(found)[:2]
     assert first.title.startswith("other and one do not compare: their scores are of different")
     assert all(f"data.{name}" in first.title for name in data)
-    assert found.notes[0] == first.title
+    assert found.incomparable[0] == first.title
     assert scores.marked == frozenset()
     ratios = [s.ratios["parameters"] for s in compare(sources, CompareOptions(target=0.5)).sides]
     assert ratios == [1, None, 1]

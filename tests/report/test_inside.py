@@ -14,7 +14,6 @@ from tuner.models.dense_kernels import DenseBlockKernels, Reader, dense_kernels
 from tuner.report.inside import (
     BlockReuse,
     Gradients,
-    LayerNorm,
     block_reuse,
     gradient_chart,
     gradients_json,
@@ -37,14 +36,10 @@ def detail(epoch: int, *norms: float, layers=(), trial: int = 1):
     return {"trial": trial, "epoch": epoch, "norms": list(norms), "layers": layers}
 
 
-def test_rows_are_ordered_by_epoch_and_depth() -> None:
-    rows = Gradients(LAYERS, {1: (1.0, 2.0, 3.0), 0: (4.0, 5.0, 6.0)}).rows()
-    assert [(row.epoch, row.depth, row.norm) for row in rows] == [
-        *((0, 1, 4.0), (0, 2, 5.0), (0, 3, 6.0)),
-        *((1, 1, 1.0), (1, 2, 2.0), (1, 3, 3.0)),
-    ]
-    assert rows[1] == LayerNorm(0, 2, "block", 400, 5.0)
-    assert rows[1].root_mean_square == pytest.approx(5.0 / 20)
+def test_a_gradient_per_weight_is_its_root_mean_square() -> None:
+    gradients = Gradients(LAYERS, {1: (1.0, 2.0, 3.0), 0: (4.0, 5.0, 6.0)})
+    assert gradients.epochs == (0, 1)
+    assert gradients.per_weight(0)[1] == pytest.approx(5.0 / 20)
 
 
 def test_the_first_layer_is_compared_with_the_last_hidden_one() -> None:

@@ -14,7 +14,8 @@ from tuner.cli import main
 from tuner.errors import InputError
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.report.optuna_study import Extent, Spread, spreads_in, write_studies
+from tuner.report.open_values import Extent, Spread, experiment_tree, spreads_of
+from tuner.report.optuna_study import write_studies
 
 EXPERIMENT = """
 model: {family: resnet, depth: {choice: [20, 32, 44]}}
@@ -143,9 +144,9 @@ def test_spreads_are_read_from_every_branch() -> None:
         - {family: densenet, depth: {min: 40, max: 100, step: 6}}
     training: {optimizer: {choice: [adam, sgd]}, learning_rate: {min: 1e-4, max: 1, scale: log}}
     """
-    found = spreads_in(text)
+    found = spreads_of(experiment_tree(text))
     assert found["model.depth"] == Spread([Extent(40, 100)], [20, 56])
     assert found["training.learning_rate"] == Spread([Extent(1e-4, 1, "log")])
     assert found["training.optimizer"].options == ["adam", "sgd"]
-    assert spreads_in("") == spreads_in("a: [") == {}
+    assert experiment_tree("") == experiment_tree("a: [") == {}
     assert math.isclose(found["training.learning_rate"].ranges[0].minimum, 1e-4)

@@ -16,7 +16,7 @@ from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.report.confirmation import sentences, to_json
 from tuner.report.inside import BlockReuse
-from tuner.report.page.axes import axes_of, weights_of
+from tuner.report.page.axes import axes_of, importance_of
 from tuner.report.page.confirmed import confirmed_figure, confirmed_rows, read_confirmed
 from tuner.report.page.html import embedded
 from tuner.report.page.networks import gradients_figure, reuse_figure
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> RunFolder:
 def panels(source: PageSource) -> list[Panel]:
     """Of the section about the inside; none where there is no such section."""
     axes = axes_of(source)
-    sections = sections_of(source, axes, weights_of(source, axes))
+    sections = sections_of(source, axes, importance_of(source, axes))
     return [panel for section in sections if section.id == "inside" for panel in section.panels]
 
 
@@ -151,7 +151,7 @@ def test_what_confirm_has_found_stands_above_the_trials(folder):
 def test_the_test_set_answers_whether_it_is_real_and_is_advised_no_more(folder):
     inside_ledger.confirm(folder)
     source = read_source(folder)
-    said = {f.question: " ".join(f.sentences) for f in findings(source, weights_of(source, []))}
+    said = {f.question: " ".join(f.sentences) for f in findings(source, importance_of(source, []))}
     assert "on the test set it reaches 0.3850" in said["Is it real?"]
     assert "tuner confirm" not in said["What next?"]
     assert "Trial 1 was best in its last epoch" in said["What next?"]

@@ -70,7 +70,7 @@ def command(
     sources = read_sources(names, results_dir)
     found = compare(sources, CompareOptions(by, baseline, target))
     if form == "html":
-        from tuner.report.page import comparison_page
+        from tuner.report.page.compare_page import comparison_page
 
         text = comparison_page(sources, found)
     else:

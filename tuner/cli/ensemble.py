@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,8 +9,6 @@ import click
 from tuner.cli import terminal
 from tuner.cli.options import data_option, json_option, results_option
 from tuner.ledger.folder import RunFolder
-from tuner.report import format
-from tuner.report.render import Style
 
 
 @click.command("ensemble")
@@ -65,21 +61,4 @@ def command(
     if as_json:
         terminal.echo_json(ensembling.to_json(found))
         return
-    style, wide = terminal.style_for(), terminal.width()
-    count = format.counted(len(found.members), "network")
-    images = format.counted(found.num_images, "validation image")
-    lines = [style(f"{folder.name}: {count} averaged, on {images}", "title"), ""]
-    lines += [*_aligned(ensembling.table(found), style), ""]
-    lines += [*textwrap.wrap(ensembling.growth(found), wide), ""]
-    lines += textwrap.wrap(ensembling.conclusion(found), wide)
-    lines += [style(line, "dim") for line in textwrap.wrap(ensembling.CAUTION, wide)]
-    click.echo("\n".join(lines))
-
-
-def _aligned(rows: Sequence[Sequence[str]], style: Style) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return [style(lines[0], "head"), *lines[1:-1], style(lines[-1], "best")]
+    click.echo(ensembling.to_text(found, terminal.width(), terminal.style_for()), nl=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -37,7 +37,7 @@ from tuner.report.sides import (
     value_name,
     whole_experiments,
 )
-from tuner.report.statistics import ALPHA, Interval, Verdict, judged, mean_interval
+from tuner.report.statistics import ALPHA, Interval, Verdict, judged_known, mean_interval
 from tuner.report.table import Table, text_table
 
 
@@ -60,20 +60,30 @@ class FrontPoint:
 
 
 @dataclass(frozen=True)
-class SideSummary:
+class SideSummary(Side):
     """One side in numbers. `costs` are at the target, `ratios` those to the baseline's."""
 
-    name: str
-    num_trials: int
-    num_configurations: int
-    mean: Interval | None
+    tried: tuple[SeededConfiguration, ...]
     best: ScoredTrial | None
     reached: TrialsAtScore | None
     costs: Costs
     ratios: Costs
     front: tuple[FrontPoint, ...]
-    stopped: int
-    left_out: Mapping[str, int]
+
+    @property
+    def mean(self) -> Interval | None:
+        """The mean score with its interval; None without a trial."""
+        return mean_interval([e.score for e in self.entries]) if self.entries else None
+
+    @property
+    def mean_text(self) -> str:
+        """`0.9012 ± 0.0034`, or `–`."""
+        return str(self.mean or format.NOTHING)
+
+    @property
+    def stopped(self) -> int:
+        """How many of its trials a rule has stopped."""
+        return sum(entry.row.state is TrialState.STOPPED for entry in self.entries)
 
 
 @dataclass(frozen=True)
@@ -81,8 +91,8 @@ class Comparison:
     """Everything that `tuner compare` says.
 
     `target` is the score at which costs are compared; None where no side has a score. `left_out`
-    counts trials that are on no side. `incomparable`, the first of the notes, says why scores of
-    some sides are not of the same images; then nothing is claimed of those, and no side is best.
+    counts trials that are on no side. `incomparable` says why scores of some sides are not of the
+    same images; then nothing is claimed of those, and no side is best.
     """
 
     objective: Objective
@@ -93,18 +103,33 @@ class Comparison:
     sides: tuple[SideSummary, ...]
     differences: tuple[SideDifference, ...]
     left_out: Mapping[str, int]
+    incomparable: tuple[str, ...]
     notes: tuple[str, ...]
-    incomparable: tuple[str, ...] = ()
 
     @property
     def metric(self) -> str:
-        """The objective's metric."""
-        return self.objective.metric
+        """The objective's metric, safe to print."""
+        return format.printable(self.objective.metric)
 
     @property
-    def direction(self) -> str:
-        """The objective's direction, max or min."""
-        return self.objective.direction
+    def head(self) -> str:
+        """What sides are called: the value that sets them apart."""
+        return format.printable(self.by.rpartition(".")[2]) if self.by else "side"
+
+    @property
+    def others(self) -> list[SideSummary]:
+        """The sides that are compared with the baseline."""
+        return [side for side in self.sides if side.name != self.baseline]
+
+    @property
+    def top_score(self) -> float | None:
+        """The best score of all; None where sides do not compare."""
+        scores = [side.best.score for side in self.sides if side.best]
+        return None if self.incomparable else self.objective.best(scores)
+
+    def named(self, side: str) -> str:
+        """A side in a sentence: `resnet-grid`, or `depth 20`."""
+        return f"{self.head} {side}" if self.by else side
 
 
 def compare(compared: Sequence[ComparedExperiment], options: CompareOptions) -> Comparison:
@@ -124,15 +149,23 @@ def compare(compared: Sequence[ComparedExperiment], options: CompareOptions) -> 
     baseline = _baseline(made.sides, options.baseline)
     others = {} if by else _other_data(records, baseline)
     tried = [configurations(side.entries, objective) for side in made.sides]
-    incomparable = tuple(_incomparable_text(made.sides, baseline, others))
     level = None if others else common_level(tried)
     if options.target is not None:
         level = objective.gain(options.target)
-    costs = [costs_at(side, level) for side in tried]
-    relative = [
-        ratios(dict.fromkeys(COSTS) if place in others else cost, costs[baseline])
-        for place, cost in enumerate(costs)
-    ]
+    costs = [costs_at(configurations, level) for configurations in tried]
+    summaries = (
+        SideSummary(
+            **vars(side),
+            tried=tuple(tried[place]),
+            # The earlier of equal ones.
+            best=max(side.entries, key=lambda entry: objective.gain(entry.score), default=None),
+            reached=None if level is None else trials_at(side.entries, level, objective),
+            costs=costs[place],
+            ratios=ratios({} if place in others else costs[place], costs[baseline]),
+            front=_front(tried[place], objective),
+        )
+        for place, side in enumerate(made.sides)
+    )
     names = dict.fromkeys(name for record in records for name in record.value_names if name != by)
     return Comparison(
         objective=objective,
@@ -140,14 +173,15 @@ def compare(compared: Sequence[ComparedExperiment], options: CompareOptions) -> 
         baseline=made.sides[baseline].name,
         target=None if level is None else objective.gain(level),
         target_is_given=options.target is not None,
-        sides=tuple(
-            _summary(*parts, level, objective)
-            for parts in zip(made.sides, tried, costs, relative, strict=True)
-        ),
+        sides=tuple(summaries),
         differences=_differences(made.sides, baseline, others, list(names), objective),
         left_out=made.left_out,
-        notes=(*incomparable, *_notes(records, made.sides)),
-        incomparable=incomparable,
+        incomparable=tuple(
+            f"{made.sides[place].name} and {made.sides[baseline].name} do not compare: their "
+            f"scores are of different data ({why})."
+            for place, why in others.items()
+        ),
+        notes=tuple(_notes(records, made.sides)),
     )
 
 
@@ -173,52 +207,18 @@ def _other_data(records: Sequence[RunRecord], baseline: int) -> dict[int, str]:
     return {place: format.joined(some) for place, some in enumerate(differences) if some}
 
 
-def _incomparable_text(
-    sides: Sequence[Side], baseline: int, others: Mapping[int, str]
-) -> Iterator[str]:
-    for place, why in others.items():
-        names = f"{sides[place].name} and {sides[baseline].name}"
-        yield f"{names} do not compare: their scores are of different data ({why})."
-
-
-def _summary(
-    side: Side,
-    tried: Sequence[SeededConfiguration],
-    costs: Costs,
-    relative: Costs,
-    level: float | None,
-    objective: Objective,
-) -> SideSummary:
-    entries = side.entries
-    return SideSummary(
-        name=side.name,
-        num_trials=len(entries),
-        num_configurations=len(tried),
-        mean=mean_interval([entry.score for entry in entries]) if entries else None,
-        # The earlier of equal ones.
-        best=max(entries, key=lambda entry: objective.gain(entry.score), default=None),
-        reached=None if level is None else trials_at(entries, level, objective),
-        costs=costs,
-        ratios=relative,
-        front=_front(tried, objective),
-        stopped=sum(entry.row.state is TrialState.STOPPED for entry in entries),
-        left_out=side.left_out,
-    )
-
-
 def _front(tried: Sequence[SeededConfiguration], objective: Objective) -> tuple[FrontPoint, ...]:
     by_point: dict[tuple[float, float], SeededConfiguration] = {}
     for configuration in tried:
-        parameters = configuration.entries[0].row.parameters
-        if parameters is not None:
+        if (parameters := configuration.row.parameters) is not None:
             by_point.setdefault((parameters, configuration.score), configuration)
     return tuple(
         FrontPoint(
-            int(point[0]),
-            objective.gain(point[1]),
-            tuple(f"{e.experiment}/{e.row.number}" for e in by_point[point].entries),
+            int(parameters),
+            objective.gain(score),
+            tuple(f"{e.experiment}/{e.row.number}" for e in by_point[parameters, score].entries),
         )
-        for point in pareto(by_point)
+        for parameters, score in pareto(by_point)
     )
 
 
@@ -236,10 +236,8 @@ def _differences(
         for place, side in enumerate(sides)
         if place != baseline
     ]
-    together = iter(judged([d.difference for d in differences if d.difference is not None]))
-    return tuple(
-        d if d.difference is None else replace(d, difference=next(together)) for d in differences
-    )
+    known = judged_known([row.difference for row in differences])
+    return tuple(replace(row, difference=d) for row, d in zip(differences, known, strict=True))
 
 
 def _notes(records: Sequence[RunRecord], sides: Sequence[Side]) -> list[str]:
@@ -280,43 +278,42 @@ def sections(comparison: Comparison) -> list[Table]:
 
 
 def _scores(comparison: Comparison) -> Table:
-    objective = comparison.objective
     by = f" by {format.printable(comparison.by)}" if comparison.by else ""
-    scores = {i: s.best.score for i, s in enumerate(comparison.sides) if s.best}
-    top = None if comparison.incomparable else objective.best(scores.values())
-    winners = [place for place, score in scores.items() if score == top]
+    top, sides = comparison.top_score, comparison.sides
+    winners = [i for i, side in enumerate(sides) if side.best and side.best.score == top]
     return text_table(
-        f"Comparison{by}: {format.printable(objective.metric)} in a trial's best epoch; "
-        f"{objective.better} is better; baseline {_named(comparison, comparison.baseline)}",
-        (_head(comparison), *_SCORE_HEADS),
-        tuple(map(_score_row, comparison.sides)),
-        tuple(_score_notes(comparison)),
+        f"Comparison{by}: {comparison.metric} in a trial's best epoch; "
+        f"{comparison.objective.better} is better; "
+        f"baseline {comparison.named(comparison.baseline)}",
+        (comparison.head, *_SCORE_HEADS),
+        map(_score_row, sides),
+        _score_notes(comparison),
         frozenset(winners[:1]),
     )
 
 
 def _score_row(side: SideSummary) -> tuple[str, ...]:
-    counts = (side.name, f"{side.num_trials:,}", f"{side.num_configurations:,}")
+    counts = (side.name, f"{len(side.entries):,}", f"{len(side.tried):,}")
     if side.best is None:
         return (*counts, *[format.NOTHING] * 5)
     row = side.best.row
     sizes = (format.count_text(row.parameters), format.count_text(row.macs))
-    return (*counts, str(side.mean), format.score_text(side.best.score), str(row.number), *sizes)
+    return (*counts, side.mean_text, format.score_text(side.best.score), str(row.number), *sizes)
 
 
 def _score_notes(comparison: Comparison) -> list[str]:
     notes = ["The best of many trials is optimistic; means are over all of a side's trials."]
     for side in comparison.sides:
-        name = _named(comparison, side.name)
+        name = comparison.named(side.name)
         if side.left_out:
-            notes.append(f"Left out of {name}: {_left_out(side.left_out)}.")
+            notes.append(f"Left out of {name}: {counts_text(side.left_out)}.")
         if side.stopped:
             was = "was" if side.stopped == 1 else "were"
             stopped = format.counted(side.stopped, "trial")
             notes.append(f"{stopped} of {name} {was} stopped early by a rule.")
     if comparison.left_out:
-        notes.append(f"On no side: {_left_out(comparison.left_out)}.")
-    return [*notes, *comparison.notes[len(comparison.incomparable) :]]
+        notes.append(f"On no side: {counts_text(comparison.left_out)}.")
+    return [*notes, *comparison.notes]
 
 
 def _target(comparison: Comparison) -> list[Table]:
@@ -339,9 +336,9 @@ def _target(comparison: Comparison) -> list[Table]:
     ]
     return [
         text_table(
-            f"To {format.printable(comparison.metric)} {format.score_text(comparison.target)}{why}",
-            (_head(comparison), *_TARGET_HEADS),
-            tuple(rows),
+            f"To {comparison.metric} {format.score_text(comparison.target)}{why}",
+            (comparison.head, *_TARGET_HEADS),
+            rows,
             (
                 "Epochs and seconds: medians over the trials that reach it. The rest: what the "
                 "side's best configurations need for it, interpolated along their front.",
@@ -352,14 +349,13 @@ def _target(comparison: Comparison) -> list[Table]:
 
 def _ratios(comparison: Comparison) -> list[Table]:
     """Costs at equal score as multiples; nothing where no side reaches the target."""
-    others = [side for side in comparison.sides if side.name != comparison.baseline]
-    if not any(any(side.ratios.values()) for side in others):
+    if not any(any(side.ratios.values()) for side in comparison.others):
         return []
     return [
         text_table(
-            f"At that score, relative to {_named(comparison, comparison.baseline)}",
-            (_head(comparison), "params", "MACs", "epochs", "steps", "seconds"),
-            tuple((s.name, *(_times(s.ratios[name]) for name in COSTS)) for s in others),
+            f"At that score, relative to {comparison.named(comparison.baseline)}",
+            (comparison.head, "params", "MACs", "epochs", "steps", "seconds"),
+            [(s.name, *(_times(s.ratios[name]) for name in COSTS)) for s in comparison.others],
             ("Steps are epochs over batch size: the same number of training images is assumed.",),
         )
     ]
@@ -367,7 +363,10 @@ def _ratios(comparison: Comparison) -> list[Table]:
 
 def _difference_table(comparison: Comparison) -> Table:
     differences = comparison.differences
-    notes = [f"{_named(comparison, row.side)}: {_how(row)}." for row in differences]
+    notes = [
+        f"{comparison.named(row.side)}: {'; '.join(filter(None, (row.how, row.alone_text)))}."
+        for row in differences
+    ]
     notes.append(
         "A difference is claimed only where interval and permutation test agree at 0.05"
         + ("; p is Holm's over all rows." if len(differences) > 1 else ".")
@@ -377,10 +376,10 @@ def _difference_table(comparison: Comparison) -> Table:
         notes.append(_needed_text(len(tested)))
     claims = (i for i, row in enumerate(differences) if row.difference and row.difference.is_claim)
     return text_table(
-        f"Difference in mean score from {_named(comparison, comparison.baseline)}",
-        (_head(comparison), "difference [95 %]", "n", "p", "verdict"),
-        tuple(map(_difference_row, differences)),
-        tuple(notes),
+        f"Difference in mean score from {comparison.named(comparison.baseline)}",
+        (comparison.head, "difference [95 %]", "n", "p", "verdict"),
+        map(_difference_row, differences),
+        notes,
         frozenset(claims),
         num_numeric=3,
     )
@@ -391,14 +390,7 @@ def _difference_row(row: SideDifference) -> tuple[str, ...]:
     if d is None:
         return (row.side, *[format.NOTHING] * 4)
     p = f"{d.p_adjusted:.3f}" if d.p_adjusted >= 0.001 else f"{d.p_adjusted:.1e}"
-    return (row.side, d.interval.signed_text, str(d.n), p, d.told(row.unit))
-
-
-def _how(row: SideDifference) -> str:
-    if not row.without_partner:
-        return row.how
-    alone = format.counted(row.without_partner, "trial")
-    return f"{row.how}; {alone} without a partner left out"
+    return (row.side, row.difference_text, str(d.n), p, d.told(row.unit))
 
 
 def _needed_text(comparisons: int) -> str:
@@ -420,19 +412,9 @@ def _fronts(comparison: Comparison) -> list[Table]:
         for side in comparison.sides
         for place, point in enumerate(side.front)
     ]
-    if not rows:
-        return []
-    heads = (_head(comparison), "params", "score", "n", "trials")
+    heads = (comparison.head, "params", "score", "n", "trials")
     title = "Pareto front of each side: mean score over seeds against parameters"
-    return [text_table(title, heads, tuple(rows), num_numeric=3)]
-
-
-def _head(comparison: Comparison) -> str:
-    return format.printable(comparison.by.rpartition(".")[2]) if comparison.by else "side"
-
-
-def _named(comparison: Comparison, side: str) -> str:
-    return f"{_head(comparison)} {side}" if comparison.by else side
+    return [text_table(title, heads, rows, num_numeric=3)] if rows else []
 
 
 def _number(value: float | None) -> str:
@@ -443,7 +425,8 @@ def _times(value: float | None) -> str:
     return format.NOTHING if value is None else f"{value:.3g}×"
 
 
-def _left_out(counts: Mapping[str, int]) -> str:
+def counts_text(counts: Mapping[str, int]) -> str:
+    """How many trials for each reason: `2 diverged and 1 still to run`."""
     return format.joined([f"{count:,} {reason}" for reason, count in counts.items()])
 
 
@@ -460,7 +443,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     differences = {row.side: _difference_json(row) for row in comparison.differences}
     document: dict[str, Any] = finite(
         {
-            "objective": {"metric": comparison.metric, "direction": comparison.direction},
+            "objective": asdict(comparison.objective),
             "by": comparison.by or None,
             "baseline": comparison.baseline,
             "target": comparison.target,
@@ -470,7 +453,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
                 for side in comparison.sides
             ],
             "left_out": dict(comparison.left_out),
-            "notes": list(comparison.notes),
+            "notes": [*comparison.incomparable, *comparison.notes],
         }
     )
     return document
@@ -480,8 +463,8 @@ def _side_json(side: SideSummary) -> dict[str, Any]:
     best, at = side.best, side.reached
     return {
         "side": side.name,
-        "trials": side.num_trials,
-        "configurations": side.num_configurations,
+        "trials": len(side.entries),
+        "configurations": len(side.tried),
         "mean": asdict(side.mean) if side.mean else None,
         "best": best
         and {
@@ -550,7 +533,7 @@ def to_csv(comparison: Comparison) -> str:
     rows = []
     for side in document["sides"]:
         about = {"baseline": comparison.baseline, "target": document["target"]}
-        values = {**side, **about, "left_out": _left_out(side["left_out"])}
+        values = {**side, **about, "left_out": counts_text(side["left_out"])}
         rows.append([_value_at(values, path) for path in _CSV.values()])
     return render.to_csv(text_table("", tuple(_CSV), rows))
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuner.experiment.objective import Objective
 from tuner.report import format
-from tuner.report.render import Style, plain
+from tuner.report.render import Style, grid_lines, laid_out, plain, wrapped
 from tuner.report.statistics import (
     ALPHA,
     Difference,
     Interval,
     Verdict,
-    judged,
+    judged_known,
     mean_interval,
     paired_by_key,
 )
+from tuner.report.table import Column, Table
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,13 @@ def confirmation(
     p-values are Holm-corrected over all comparisons. `metric` is of the test set, `objective` the
     search's.
     """
-    differences = [None] + [
+    against_first = (
         paired_by_key(dict(sorted(figures.items())), test[0], objective=objective)
         for figures in test[1:]
-    ]
-    together = iter(judged([d for d in differences if d is not None]))
+    )
+    differences = judged_known([None, *against_first])
     confirmed = tuple(
-        LeaderFigures(
-            leader, figures, seeds - len(figures), None if difference is None else next(together)
-        )
+        LeaderFigures(leader, figures, seeds - len(figures), difference)
         for leader, figures, difference in zip(leaders, test, differences, strict=True)
     )
     return Confirmation(name, metric, objective, trials, confirmed)
@@ -149,34 +147,26 @@ def to_text(confirmation: Confirmation, width: int, style: Style = plain) -> str
     searched = dict.fromkeys(name for leader in leaders for name in leader.searched.values)
     short = format.short_names(searched)
     names = [n for n in short if len({leader.value_text(n) for leader in leaders}) > 1]
-    shown = names
-    while len(shown) > 1 and max(map(len, _rows(confirmation, shown, short))) > width:
-        shown = shown[:-1]
-    head, *rows = _rows(confirmation, shown, short)
+    # Where there is no room for all values, the last ones go first, and one stays.
+    columns = (
+        Column("place", ""),
+        *(Column(name, short[name], rank=min(i, 1)) for i, name in enumerate(names)),
+        *(Column(head, head) for head in ("search", "n", confirmation.metric, "n")),
+        Column("against", "against the best", numeric=False),
+    )
+    rows = (tuple(_cells(i, leader, names)) for i, leader in enumerate(leaders, start=1))
+    table = Table("", columns, tuple(rows))
+    shown = laid_out(table, width)
     title = f"{format.printable(confirmation.name)}: the search's best on the test set"
-    lines = [style(title, "title"), "", style(head[:width], "head"), *(row[:width] for row in rows)]
+    lines = [style(title, "title"), "", *grid_lines(table, width=width, style=style, rule=False)]
     below = sentences(confirmation)
     if same := [f"{short[n]} {leaders[0].value_text(n)}" for n in short if n not in names]:
         below.insert(0, f"The same in all: {', '.join(same)}")
-    if hidden := [short[name] for name in names[len(shown) :]]:
+    if hidden := [short[n] for place, n in enumerate(names, start=1) if place not in shown]:
         below.insert(0, f"Not shown at this width: {', '.join(hidden)} (see --json).")
     for sentence in below:
-        lines += ["", *textwrap.wrap(sentence, width)]
+        lines += ["", *wrapped(sentence, width)]
     return "\n".join(lines) + "\n"
-
-
-def _rows(confirmation: Confirmation, names: Sequence[str], short: Mapping[str, str]) -> list[str]:
-    """The head and a line per leader, aligned, however wide."""
-    head = ["", *(short[n] for n in names), "search", "n", confirmation.metric, "n"]
-    cells = [
-        [*head, "against the best"],
-        *(_cells(i, leader, names) for i, leader in enumerate(confirmation.leaders, start=1)),
-    ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    widths[-1] = 0  # to the left
-    return [
-        "  ".join(cell.rjust(wide) for cell, wide in zip(row, widths, strict=True)) for row in cells
-    ]
 
 
 def _cells(place: int, leader: LeaderFigures, names: Sequence[str]) -> list[str]:

@@ -10,11 +10,13 @@ from itertools import accumulate
 from statistics import median
 
 from tuner.experiment.objective import Objective
+from tuner.ledger.records import TrialRow
 from tuner.report.sides import ScoredTrial, by_configuration, mean
 
 _TIED = 1e-12  # scores that differ by less, relative to their size, are equal
 # Steps are counted per training image: their ratio needs no knowledge of the data.
-COSTS = ("parameters", "macs", "epochs", "steps", "seconds")
+SIZES = ("parameters", "macs")
+COSTS = (*SIZES, "epochs", "steps", "seconds")
 
 Front = tuple[tuple[float, float], ...]
 Costs = Mapping[str, float | None]
@@ -33,6 +35,11 @@ class SeededConfiguration:
     score: float
     curve: tuple[float, ...]
     seconds: tuple[float, ...]
+
+    @property
+    def row(self) -> TrialRow:
+        """The first trial, which has what all share."""
+        return self.entries[0].row
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ def trials_at(entries: Sequence[ScoredTrial], level: float, objective: Objective
     """Epochs and seconds until each trial's best gain so far is at the level."""
     epochs, seconds = [], []
     for entry in entries:
-        curve, times = _best_so_far(entry, objective)
+        curve, times = best_so_far(entry, objective)
         place = next((i for i, value in enumerate(curve) if _is_at(value, level)), None)
         if place is not None:
             epochs.append(place + 1)
@@ -86,9 +93,10 @@ def pareto(points: Iterable[tuple[float, float]]) -> Front:
 
 def costs_at(side: Sequence[SeededConfiguration], level: float | None) -> Costs:
     """Each cost of a level; None where it is unknown or never reached."""
-    if level is None:
-        return dict.fromkeys(COSTS)
-    return {name: cost_at(front, level) for name, front in fronts(side).items()}
+    return {
+        name: None if level is None else cost_at(front, level)
+        for name, front in fronts(side).items()
+    }
 
 
 def cost_at(front: Front, level: float) -> float | None:
@@ -111,7 +119,7 @@ def cost_at(front: Front, level: float) -> float | None:
 
 def ratios(costs: Costs, baseline: Costs) -> Costs:
     """Each cost as a multiple of the baseline's; None where either is unknown."""
-    pairs = {name: (costs[name], baseline[name]) for name in COSTS}
+    pairs = {name: (costs.get(name), baseline[name]) for name in COSTS}
     return {
         name: cost / least if cost is not None and least else None
         for name, (cost, least) in pairs.items()
@@ -120,22 +128,20 @@ def ratios(costs: Costs, baseline: Costs) -> Costs:
 
 def _points(side: Sequence[SeededConfiguration], cost: str) -> Iterable[tuple[float, float]]:
     for configuration in side:
-        row = configuration.entries[0].row
-        if cost in ("parameters", "macs"):
-            size = row.parameters if cost == "parameters" else row.macs
-            if size is not None:
+        if cost in SIZES:
+            if (size := getattr(configuration.row, cost)) is not None:
                 yield size, configuration.score
         elif cost == "seconds":
             yield from zip(configuration.seconds, configuration.curve, strict=True)
         else:
-            batch = row.value("training.batch_size") if cost == "steps" else 1
+            batch = configuration.row.value("training.batch_size") if cost == "steps" else 1
             if isinstance(batch, int) and batch > 0:
                 for epoch, score in enumerate(configuration.curve, start=1):
                     yield epoch / batch, score
 
 
 def _configuration(entries: Sequence[ScoredTrial], objective: Objective) -> SeededConfiguration:
-    curves = [_best_so_far(entry, objective) for entry in entries if entry.curve]
+    curves = [best_so_far(entry, objective) for entry in entries if entry.curve]
     return SeededConfiguration(
         tuple(entries),
         mean([objective.gain(entry.score) for entry in entries]),
@@ -153,7 +159,8 @@ def _means(series: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(map(mean, zip(*padded, strict=True)))
 
 
-def _best_so_far(entry: ScoredTrial, objective: Objective) -> tuple[list[float], list[float]]:
+def best_so_far(entry: ScoredTrial, objective: Objective) -> tuple[list[float], list[float]]:
+    """Of each epoch the best gain until then, and the seconds until its end."""
     gains = (-math.inf if math.isnan(value) else objective.gain(value) for value, _ in entry.curve)
     return list(accumulate(gains, max)), list(accumulate(seconds for _, seconds in entry.curve))
 

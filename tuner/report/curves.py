@@ -49,7 +49,7 @@ def panel(
 ) -> list[str]:
     """A chart under its title, with the ends of its axis written on the left."""
     low, high = bounds or bounds_of(values)
-    labels = [_label(high), *[""] * (height - 2), _label(low)]
+    labels = [f"{high:.3g}", *[""] * (height - 2), f"{low:.3g}"]
     margin = max(len(label) for label in labels)
     lines = chart(values, width=width - margin - 2, height=height, low=low, high=high)
     body = [
@@ -95,7 +95,3 @@ def _line(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]
         )
         for step in range(steps + 1)
     ]
-
-
-def _label(value: float) -> str:
-    return f"{value:.3g}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,12 @@ from tuner.report.record import read_environment
 from tuner.report.render import clipped, finite
 from tuner.report.table import Table, is_number, text_table
 
+_TITLES = {
+    "configuration": "Configuration",
+    "context": "Data and surroundings",
+    "environment": "Environment of the last run",
+    "result": "Result",
+}
 _NO_DIFFERENCE = {"created_at"}  # differs always, and says nothing
 _ABSENT = object()
 _WIDEST = 26  # of a value in a table; --json has it whole
@@ -47,27 +53,14 @@ class ComparedTrial:
         return f"{format.printable(self.experiment)}/{self.row.number}"
 
     @property
-    def configuration(self) -> dict[str, Any]:
-        """All values, and the seed."""
-        row = self.row
-        return {**row.configuration, **row.values, "seed": row.seed, "replicate": row.replicate}
+    def parts(self) -> dict[str, Mapping[str, Any]]:
+        """What was asked for, what else decides the outcome, where it ran, and the result.
 
-    @property
-    def context(self) -> Mapping[str, Any]:
-        """What else decides the outcome: data, backend, precision, code. Empty in older ledgers."""
-        return self.row.context
-
-    @property
-    def environment_values(self) -> dict[str, Any]:
-        """The leaves of what is recorded of machine and packages."""
-        return _flat({n: v for n, v in self.environment.items() if n not in _NO_DIFFERENCE})
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """What is known of the outcome."""
+        The context (data, backend, precision, code) is empty in older ledgers.
+        """
         row = self.row
         per_epoch = row.train_seconds / row.epochs if row.train_seconds and row.epochs else None
-        values: dict[str, Any] = {
+        result: dict[str, Any] = {
             "objective": f"{self.objective.metric} ({self.objective.direction})",
             "state": row.state.value,
             "score": row.score,
@@ -82,7 +75,14 @@ class ComparedTrial:
             "structure": row.structure,
             "reason": row.reason,
         }
-        return {name: value for name, value in values.items() if value not in (None, "")}
+        own = {"seed": row.seed, "replicate": row.replicate}
+        where = {n: v for n, v in self.environment.items() if n not in _NO_DIFFERENCE}
+        return {
+            "configuration": {**row.configuration, **row.values, **own},
+            "context": row.context,
+            "environment": _flat(where),
+            "result": {name: value for name, value in result.items() if value not in (None, "")},
+        }
 
 
 @dataclass(frozen=True)
@@ -145,14 +145,9 @@ def read_trial(reference: str, results_dir: Path) -> ComparedTrial:
 
 def diff(one: ComparedTrial, other: ComparedTrial) -> Diff:
     """Compares two trials. They are the same where their keys are: one outcome, recorded twice."""
-    values = {
-        "configuration": (one.configuration, other.configuration),
-        "context": (one.context, other.context),
-        "environment": (one.environment_values, other.environment_values),
-        "result": (one.result, other.result),
-    }
-    changes = {part: _changes(*pair) for part, pair in values.items()}
-    equal = {part: len({**a, **b}) - len(changes[part]) for part, (a, b) in values.items()}
+    parts = {part: (one.parts[part], other.parts[part]) for part in _TITLES}
+    changes = {part: _changes(*pair) for part, pair in parts.items()}
+    equal = {part: len({**a, **b}) - len(changes[part]) for part, (a, b) in parts.items()}
     is_same = one.row.key == other.row.key
     return Diff(one, other, is_same, **changes, curves=_best_epochs(one, other), equal=equal)
 
@@ -162,8 +157,7 @@ def _row(ledger: Ledger, folder: RunFolder, trial: str) -> TrialRow:
         best = ledger.top(1)
         if best:
             return best[0]
-        what = "no trial has a score"
-        raise InputError(Problem(what, folder.name, mend="name a trial's number"))
+        raise InputError(Problem("no trial has a score", folder.name, mend="name a trial's number"))
     # SQLite's integers end at 2^63; no ledger has that many trials.
     row = ledger.row(int(trial)) if len(trial) < 18 else None
     if row is None:
@@ -226,38 +220,33 @@ def sections(diff: Diff) -> list[Table]:
     """Configuration, data, environment, result and curves; what is equal is counted."""
     names = f"{diff.one.label} and {diff.other.label}"
     is_same = "the same trial: everything that decides their outcome is equal."
-    parts = [
-        text_table(f"{names} are {is_same if diff.is_same_trial else 'different trials.'}"),
-        _part("Configuration", diff, "configuration"),
-    ]
-    if diff.one.context or diff.other.context:
-        section = _part("Data and surroundings", diff, "context")
-        older = [t.label for t in (diff.one, diff.other) if not t.context]
-        notes = (f"{label}: not recorded; an older tuner trained it." for label in older)
-        parts.append(replace(section, notes=(*section.notes, *notes)))
-    parts.append(_part("Environment of the last run", diff, "environment"))
-    parts.append(_part("Result", diff, "result", is_numeric=True))
+    tables = [text_table(f"{names} are {is_same if diff.is_same_trial else 'different trials.'}")]
+    older = [trial.label for trial in (diff.one, diff.other) if not trial.row.context]
+    for part in _TITLES:
+        if part != "context":
+            tables.append(_part(part, diff))
+        elif len(older) < 2:
+            notes = [f"{label}: not recorded; an older tuner trained it." for label in older]
+            tables.append(_part(part, diff, notes))
     if diff.curves:
         heads = ("best of", diff.one.label, diff.other.label)
-        rows = tuple((c.metric, _best_text(c.one), _best_text(c.other)) for c in diff.curves)
-        parts.append(text_table("Curves: best value and the epoch that has it", heads, rows))
-    return parts
+        rows = [(c.metric, _best_text(c.one), _best_text(c.other)) for c in diff.curves]
+        tables.append(text_table("Curves: best value and the epoch that has it", heads, rows))
+    return tables
 
 
-def _part(title: str, diff: Diff, part: str, *, is_numeric: bool = False) -> Table:
+def _part(part: str, diff: Diff, more_notes: Sequence[str] = ()) -> Table:
+    title, is_result = _TITLES[part], part == "result"
     changes: tuple[Change, ...] = getattr(diff, part)
     equal = diff.equal[part]
     noun = "other value" if changes else "value"
     same = f"{format.counted(equal, noun)} {'is' if equal == 1 else 'are'} equal."
     if not changes:
-        return text_table(title, notes=(same if equal else "Not recorded.",))
-    heads: tuple[str, ...] = ("value", diff.one.label, diff.other.label)
-    rows = [_cells(change) for change in changes]
-    if is_numeric:
-        heads = (*heads, "difference")
-        rows = [(*row, _moved(change)) for row, change in zip(rows, changes, strict=True)]
-    notes = (same,) if equal else ()
-    return text_table(title, heads, tuple(rows), notes, num_numeric=3 if is_numeric else 0)
+        return text_table(title, notes=[same if equal else "Not recorded.", *more_notes])
+    heads = ["value", diff.one.label, diff.other.label, *(["difference"] if is_result else [])]
+    rows = [(*_cells(c), *([_moved(c)] if is_result else [])) for c in changes]
+    notes = [*([same] if equal else []), *more_notes]
+    return text_table(title, heads, rows, notes, num_numeric=3 if is_result else 0)
 
 
 def _cells(change: Change) -> tuple[str, ...]:
@@ -299,10 +288,7 @@ def to_json(diff: Diff) -> dict[str, Any]:
         {
             "trials": [_trial_json(trial) for trial in (diff.one, diff.other)],
             "same_trial": diff.is_same_trial,
-            "configuration": list(map(_change_json, diff.configuration)),
-            "context": list(map(_change_json, diff.context)),
-            "environment": list(map(_change_json, diff.environment)),
-            "result": list(map(_change_json, diff.result)),
+            **{part: list(map(_change_json, getattr(diff, part))) for part in _TITLES},
             "curves": [
                 {"metric": c.metric, "one": _best_json(c.one), "other": _best_json(c.other)}
                 for c in diff.curves

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.report import format
+from tuner.report.render import Style, grid_lines, plain, wrapped
 from tuner.report.statistics import ALPHA, RESAMPLES, Difference, Interval, Verdict, judged
+from tuner.report.table import Column, Table
 
 Floats = NDArray[np.float64]
 _LEAST_PROBABILITY = 1e-7  # where Keras' cross-entropy cuts off, too
@@ -21,8 +22,8 @@ _LEAST_PROBABILITY = 1e-7  # where Keras' cross-entropy cuts off, too
 class MemberFigures:
     """A member alone, and the ensemble's accuracy minus its own.
 
-    `only_ensemble` and `only_member` count the images that one of both has right; `p` is that of
-    McNemar's exact test on them, `p_adjusted` Holm's over all members.
+    `only_ensemble` and `only_member` count the images that one of both has right; the
+    difference's p is that of McNemar's exact test on them, Holm's over all members.
     """
 
     trial: int
@@ -31,12 +32,12 @@ class MemberFigures:
     loss: float
     only_ensemble: int
     only_member: int
-    gain: float
-    gain_low: float
-    gain_high: float
-    p: float
-    p_adjusted: float
-    verdict: Verdict
+    difference: Difference
+
+    @property
+    def verdict(self) -> Verdict:
+        """What may be claimed of the ensemble against it."""
+        return self.difference.verdict
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def ensemble_figures(
     only = [(int(np.sum(correct & ~mine)), int(np.sum(mine & ~correct))) for mine in own]
     differences = judged([_difference(*counts, len(labels)) for counts in only])
     sums = np.cumsum(probabilities, axis=0)
+    parts = zip(members, own, only, differences, strict=True)
     return EnsembleFigures(
         experiment=experiment,
         num_images=len(labels),
@@ -76,23 +78,8 @@ def ensemble_figures(
         loss=_loss(averaged, labels),
         accuracies=tuple(float(np.mean(_correct(part, labels))) for part in sums),
         members=tuple(
-            MemberFigures(
-                trial=trial,
-                values=values,
-                accuracy=float(np.mean(mine)),
-                loss=_loss(alone, labels),
-                only_ensemble=only_ensemble,
-                only_member=only_member,
-                gain=difference.mean,
-                gain_low=difference.interval.low,
-                gain_high=difference.interval.high,
-                p=difference.p,
-                p_adjusted=difference.p_adjusted,
-                verdict=difference.verdict,
-            )
-            for (trial, values, alone), mine, (only_ensemble, only_member), difference in zip(
-                members, own, only, differences, strict=True
-            )
+            MemberFigures(trial, values, float(np.mean(mine)), _loss(p, labels), *counts, gain)
+            for (trial, values, p), mine, counts, gain in parts
         ),
     )
 
@@ -120,13 +107,10 @@ def mcnemar_p(only_one: int, only_other: int) -> float:
     The binomial tail of the images on which they differ; the sign-flip test over images is the
     same. Source: McNemar 1947; exact: Fay 2010.
     """
-    n, least = only_one + only_other, min(only_one, only_other)
-    log_half = n * math.log(2)
-    terms = (
-        math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - log_half)
-        for k in range(least + 1)
-    )
-    return min(1.0, 2 * math.fsum(terms))
+    from scipy import special  # late: importing it takes a second
+
+    n, fewer = only_one + only_other, min(only_one, only_other)
+    return min(1.0, 2 * float(special.bdtr(fewer, n, 0.5)))
 
 
 def paired_interval(only_one: int, only_other: int, num_images: int) -> Interval:
@@ -144,13 +128,21 @@ def paired_interval(only_one: int, only_other: int, num_images: int) -> Interval
 
 def to_json(figures: EnsembleFigures) -> dict[str, Any]:
     """What `--json` prints."""
+    best = figures.best
     return {
         **asdict(figures),
         "accuracies": list(figures.accuracies),
-        "members": [{**asdict(m), "verdict": m.verdict.value} for m in figures.members],
-        "best_member": figures.best.trial,
-        "verdict": figures.best.verdict.value,
+        "members": [_member_json(member) for member in figures.members],
+        "best_member": best.trial,
+        "verdict": best.verdict.value,
     }
+
+
+def _member_json(member: MemberFigures) -> dict[str, Any]:
+    d = member.difference
+    gains = {"gain": d.mean, "gain_low": d.interval.low, "gain_high": d.interval.high}
+    own = {name: value for name, value in vars(member).items() if name != "difference"}
+    return {**own, **gains, "p": d.p, "p_adjusted": d.p_adjusted, "verdict": d.verdict.value}
 
 
 def conclusion(figures: EnsembleFigures) -> str:
@@ -167,15 +159,9 @@ def conclusion(figures: EnsembleFigures) -> str:
     return (
         f"{told}; {_gain_text(best)} in accuracy on {format.counted(figures.num_images, 'image')} "
         f"(right where the other is wrong: {best.only_ensemble:,} against {best.only_member:,}; "
-        f"McNemar's exact p {_p_text(best.p_adjusted)}, Holm over "
+        f"McNemar's exact p {_p_text(best)}, Holm over "
         f"{format.counted(len(figures.members), 'member')})."
     )
-
-
-def growth(figures: EnsembleFigures) -> str:
-    """Accuracy of the first members together, as they are added one by one."""
-    listed = ", ".join(map(format.score_text, figures.accuracies))
-    return f"Accuracy of the best 1 to {len(figures.members)} together: {listed}."
 
 
 CAUTION = (
@@ -184,23 +170,40 @@ CAUTION = (
 )
 
 
-def table(figures: EnsembleFigures) -> list[tuple[str, ...]]:
-    """Heading, a row a member and the ensemble's, as text."""
+def to_text(figures: EnsembleFigures, width: int, style: Style = plain) -> str:
+    """A row a member and the ensemble's, and what they say."""
+    networks = format.counted(len(figures.members), "network")
+    images = format.counted(figures.num_images, "validation image")
+    growth = ", ".join(map(format.score_text, figures.accuracies))
+    said = f"Accuracy of the best 1 to {len(figures.members)} together: {growth}."
+    lines = [
+        style(f"{figures.experiment}: {networks} averaged, on {images}", "title"),
+        "",
+        *grid_lines(table(figures), style=style, rule=False),
+        *("", *wrapped(said, width), "", *wrapped(conclusion(figures), width)),
+        *(style(line, "dim") for line in wrapped(CAUTION, width)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def table(figures: EnsembleFigures) -> Table:
+    """A row a member, and the ensemble's."""
     score = format.score_text
-    return [
-        ("trial", "accuracy", "loss", "ensemble's gain (95 %)", "p", "ensemble is"),
-        *(
-            (str(m.trial), score(m.accuracy), score(m.loss), _gain_text(m), _p_text(m.p_adjusted),
-             m.verdict.value)
-            for m in figures.members
-        ),
-        ("all", score(figures.accuracy), score(figures.loss), "", "", ""),
-    ]  # fmt: skip
+    heads = ("trial", "accuracy", "loss", "ensemble's gain (95 %)", "p", "ensemble is")
+    rows = [
+        (str(m.trial), score(m.accuracy), score(m.loss), _gain_text(m), _p_text(m), m.verdict.value)
+        for m in figures.members
+    ]
+    rows.append(("all", score(figures.accuracy), score(figures.loss), "", "", ""))
+    columns = tuple(Column(head, head) for head in heads)
+    return Table("", columns, tuple(rows), marked=frozenset([len(figures.members)]))
 
 
 def _gain_text(member: MemberFigures) -> str:
-    return f"{member.gain:+.4f} [{member.gain_low:+.4f}, {member.gain_high:+.4f}]"
+    ends = member.difference.interval
+    return f"{ends.mean:+.4f} [{ends.low:+.4f}, {ends.high:+.4f}]"
 
 
-def _p_text(p: float) -> str:
+def _p_text(member: MemberFigures) -> str:
+    p = member.difference.p_adjusted
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -143,7 +143,7 @@ def width(text: str) -> int:
 
 def markdown_text(text: str) -> str:
     """Text that stays text in Markdown; an underscore inside a word is harmless there."""
-    return re.sub(r"[\\|*`<\[&~$]|\b_|_\b", lambda found: "\\" + found[0], printable(text))
+    return re.sub(r"[\\|*`<\[&~$]|\b_|_\b", lambda special: "\\" + special[0], printable(text))
 
 
 def command_text(command: str, name: str) -> str:

@@ -22,7 +22,7 @@ MOST_COMPARED = 20  # a screenful: every further comparison makes each one harde
 
 # What the comparison with the best says of a group, and its mark in a table.
 BEST, WORSE, NOISE, UNDECIDABLE = "best", "worse", "within noise", "not decidable"
-MARKS = {BEST: "best", NOISE: "≈", UNDECIDABLE: "?"}
+MARKS = {BEST: "best", NOISE: "≈", UNDECIDABLE: "?", WORSE: "", "": ""}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,11 @@ class TrialGroup:
         return self.verdict in (NOISE, UNDECIDABLE)
 
     @property
+    def num_stopped(self) -> int:
+        """How many of its trials a rule has stopped."""
+        return sum(row.state is TrialState.STOPPED for row in self.trials)
+
+    @property
     def numbers(self) -> list[int]:
         """The numbers of its trials, in order."""
         return sorted(row.number for row in self.trials)
@@ -57,7 +62,7 @@ def trial_groups(record: RunRecord, by: Sequence[Field]) -> list[TrialGroup]:
     """The ranked trials in groups, best mean first; ties go to the group of the better trial."""
     members: dict[tuple[Any, ...], list[TrialRow]] = defaultdict(list)
     for row in record.ranking.ranked:
-        members[tuple(_key(field.value(row)) for field in by)].append(row)
+        members[tuple(exact_key(field.value(row)) for field in by)].append(row)
     groups = [
         TrialGroup({field.name: field.value(rows[0]) for field in by}, rows, mean_score("", scores))
         for rows in members.values()
@@ -69,7 +74,7 @@ def trial_groups(record: RunRecord, by: Sequence[Field]) -> list[TrialGroup]:
     )
 
 
-def _key(value: Any) -> tuple[str, Any]:
+def exact_key(value: Any) -> tuple[str, Any]:
     """1, 1.0 and true are three values, and lists have no hash."""
     return (type(value).__name__, value if isinstance(value, str | int) else repr(value))
 
@@ -99,11 +104,11 @@ def group_fields(
         fields.append(Field(Column("score", "score", mean_text), lambda group: group.score))
     fields.append(Field(Column("n", "n"), lambda group: group.score.n))
     if apart or record.counts.get(TrialState.STOPPED):
-        fields.append(Field(Column("stopped", "stopped", rank=2), _num_stopped))
+        fields.append(Field(Column("stopped", "stopped", rank=2), lambda group: group.num_stopped))
     left = {field.name for field in by} | _NO_MEAN
     fields += [_mean_field(f) for f in rest if f.column.numeric and f.name not in left]
     if any(group.verdict for group in groups):
-        column = Column("against_best", "vs best", _mark, numeric=False, rank=2)
+        column = Column("against_best", "vs best", MARKS.__getitem__, numeric=False, rank=2)
         fields.append(Field(column, lambda group: group.verdict))
     column = Column("trials", "trials", _shortened, numeric=False, rank=3)
     return [*fields, Field(column, lambda group: ranges_text(group.numbers))]
@@ -145,14 +150,6 @@ def _mean_field(field: Field) -> Field:
     return replace(field, column=replace(field.column, text=text), value=mean)
 
 
-def _mark(verdict: str) -> str:
-    return MARKS.get(verdict, "")
-
-
-def _num_stopped(group: TrialGroup) -> int:
-    return sum(row.state is TrialState.STOPPED for row in group.trials)
-
-
 def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST].rpartition(",")[0] + ", …"
 
@@ -175,8 +172,8 @@ def against_best(groups: Sequence[TrialGroup], record: RunRecord) -> list[TrialG
     verdicts = {statistics.Verdict.BETTER: WORSE, statistics.Verdict.NOISE: NOISE}
     compared = statistics.judged([difference(finite[0], g, record) for g in finite[1:]])
     told = {groups[0]: BEST} | {
-        group: verdicts.get(found.verdict, UNDECIDABLE)
-        for group, found in zip(finite[1:], compared, strict=True)
+        group: verdicts.get(difference.verdict, UNDECIDABLE)
+        for group, difference in zip(finite[1:], compared, strict=True)
     }
     return [replace(group, verdict=told.get(group, "")) for group in groups]
 
@@ -200,19 +197,13 @@ def difference(one: TrialGroup, other: TrialGroup, record: RunRecord) -> Differe
     """What `one` is against `other`, both with finite scores only; see `against_best`."""
     from tuner.report import statistics
 
-    if pairs := _pairs(one, other, record.value_names):
-        return statistics.paired(*pairs, objective=record.objective)
+    pairs = [dict(_partners(group, record.value_names)) for group in (one, other)]
+    # Where both have the same partners, each once.
+    if pairs[0].keys() == pairs[1].keys() and len(pairs[0]) == one.score.n == other.score.n:
+        paired = statistics.paired_by_key(*pairs, objective=record.objective)
+        if paired is not None:
+            return paired
     return statistics.unpaired(one.scores, other.scores, objective=record.objective)
-
-
-def _pairs(
-    one: TrialGroup, other: TrialGroup, names: Sequence[str]
-) -> tuple[list[float], list[float]] | None:
-    """Scores side by side; None where the groups do not have the same partners, each once."""
-    first, second = (dict(_partners(group, names)) for group in (one, other))
-    if first.keys() != second.keys() or len(first) != one.score.n or len(second) != other.score.n:
-        return None
-    return [first[key] for key in first], [second[key] for key in first]
 
 
 def _partners(group: TrialGroup, names: Sequence[str]) -> Iterator[tuple[str, float]]:

@@ -38,8 +38,13 @@ class Effect:
 
     names: tuple[str, ...]
     share: float
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether its uncertainty is known."""
+        return self.low is not None and self.high is not None
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,11 @@ class Importance:
     n: int
     effects: tuple[Effect, ...]
     higher: float = 0.0
+
+    @property
+    def mains(self) -> tuple[Effect, ...]:
+        """Those of single hyperparameters."""
+        return tuple(effect for effect in self.effects if len(effect.names) == 1)
 
 
 def importance(

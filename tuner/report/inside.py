@@ -38,29 +38,12 @@ Paint = Callable[[str, float], str]
 
 
 @dataclass(frozen=True)
-class LayerNorm:
-    """The gradient of one kernel after one epoch; epoch 0 is before training.
-
-    `depth` counts kernels from the image, from 1. `norm` is the L2 norm of the mean gradient of
-    the loss (without L2 penalty) over one fixed batch; `root_mean_square` is norm / √weights,
-    which compares layers of different sizes.
-    """
-
-    epoch: int
-    depth: int
-    layer: str
-    weights: int
-    norm: float
-
-    @property
-    def root_mean_square(self) -> float:
-        """Of the gradient's components."""
-        return self.norm / math.sqrt(self.weights)
-
-
-@dataclass(frozen=True)
 class Gradients:
-    """All norms of a trial: `norms` by epoch, in the order of `layers` (name, weights)."""
+    """All norms of a trial: `norms` by epoch, in the order of `layers` (name, weights).
+
+    Epoch 0 is before training. A norm is the L2 norm of the mean gradient of the loss (without L2
+    penalty) over one fixed batch.
+    """
 
     layers: tuple[tuple[str, int], ...]
     norms: Mapping[int, tuple[float, ...]]
@@ -70,15 +53,10 @@ class Gradients:
         """What was watched, in order."""
         return tuple(sorted(self.norms))
 
-    def rows(self) -> list[LayerNorm]:
-        """One for each epoch and layer: what a figure draws, depth on x and log norm on y."""
-        return [
-            LayerNorm(epoch, depth, layer, weights, norm)
-            for epoch in self.epochs
-            for depth, ((layer, weights), norm) in enumerate(
-                zip(self.layers, self.norms[epoch], strict=True), start=1
-            )
-        ]
+    def per_weight(self, epoch: int) -> list[float]:
+        """Root mean square of each gradient: norm / √weights, which compares layers of any size."""
+        sizes = zip(self.norms[epoch], self.layers, strict=True)
+        return [norm / math.sqrt(weights) for norm, (_, weights) in sizes]
 
     def share_at_first(self, epoch: int) -> float:
         """The first layer's norm over the last hidden one's; far below 1, the gradient vanishes.
@@ -126,7 +104,10 @@ def gradients_json(gradients: Gradients) -> dict[str, Any]:
 def gradient_chart(gradients: Gradients, wide: int) -> list[str]:
     """First and last epoch side by side: layers from the image on x, log10 of the norm on y."""
     ends = list(dict.fromkeys((gradients.epochs[0], gradients.epochs[-1])))
-    series = [[_log10(norm) for norm in gradients.norms[epoch]] for epoch in ends]
+    series = [
+        [math.log10(norm) if 0 < norm < math.inf else math.nan for norm in gradients.norms[epoch]]
+        for epoch in ends
+    ]
     bounds = curves.bounds_of(*series)
     panels = [
         curves.panel(
@@ -161,10 +142,6 @@ def _norm_lines(gradients: Gradients, epochs: Sequence[int], wide: int) -> list[
 
 def _when(epoch: int) -> str:
     return "before training" if epoch == 0 else f"after epoch {epoch}"
-
-
-def _log10(norm: float) -> float:
-    return math.log10(norm) if norm > 0 and math.isfinite(norm) else math.nan
 
 
 # ---------------------------------------------------------------------- feature reuse
@@ -324,15 +301,11 @@ def _header(count: int, cell: int, step: int) -> str:
 
 def _pooled(rows: Sequence[Sequence[float | None]], step: int) -> list[list[float | None]]:
     """Means of step × step cells, of those that there are."""
-    return [
-        [
-            _known_mean([v for row in rows[top : top + step] for v in row[left : left + step]])
-            for left in range(0, len(rows[0]), step)
-        ]
-        for top in range(0, len(rows), step)
-    ]
 
+    def mean(top: int, left: int) -> float | None:
+        cells = [cell for row in rows[top : top + step] for cell in row[left : left + step]]
+        known = [cell for cell in cells if cell is not None]
+        return sum(known) / len(known) if known else None
 
-def _known_mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    lefts = range(0, len(rows[0]), step)
+    return [[mean(top, left) for left in lefts] for top in range(0, len(rows), step)]

@@ -11,7 +11,6 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import InputError, Problem
 from tuner.experiment.trial import TrialState
-from tuner.experiment.yaml import compose
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, EpochRow, TrialRow
+from tuner.report.open_values import Spread, experiment_tree, spreads_of
 from tuner.report.table import is_number
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def _write(folder: RunFolder, storage: Any, optuna: Any) -> int:
     with Ledger.open_read_only(folder.ledger) as ledger:
         metric, direction = ledger.objective.metric, ledger.objective.direction
         rows, left_out = ledger.rows(FINISHED_STATES), sum(ledger.counts().values())
-        distributions = distributions_of(rows, spreads_in(ledger.experiment_yaml))
+        distributions = distributions_of(rows, spreads_of(experiment_tree(ledger.experiment_yaml)))
         study = optuna.create_study(
             storage=storage,
             study_name=folder.name,
@@ -160,20 +159,18 @@ def distributions_of(
     for row in rows:
         for name, value in row.values.items():
             tried.setdefault(name, []).append(value)
-    return {name: _distribution(found, spreads.get(name)) for name, found in tried.items()}
+    return {name: _distribution(values, spreads.get(name)) for name, values in tried.items()}
 
 
 def _distribution(tried: Sequence[Any], spread: Spread | None) -> BaseDistribution:
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     numbers = [value for value in tried if is_number(value)]
     if spread is None or not spread.ranges or spread.options or len(numbers) < len(tried):
         options = [*(spread.options if spread else ()), *tried]
-        return CategoricalDistribution(list(_once(map(_value, options))))
+        # Each value once, where 1, 1.0 and true are three.
+        once = {(type(value), value): value for value in map(_value, options)}
+        return CategoricalDistribution(list(once.values()))
     # An experiment that was edited may have tried what its range does not hold any more.
     low = min(*numbers, *(range_.minimum for range_ in spread.ranges))
     high = max(*numbers, *(range_.maximum for range_ in spread.ranges))
@@ -185,7 +182,7 @@ def _distribution(tried: Sequence[Any], spread: Spread | None) -> BaseDistributi
 
 def _attributes(row: TrialRow) -> dict[str, Any]:
     """What Optuna has no place for, without what is not known."""
-    found = {
+    known = {
         "trial": row.number,
         "state": row.state.value,
         "reason": row.reason or None,
@@ -197,9 +194,9 @@ def _attributes(row: TrialRow) -> dict[str, Any]:
         "macs": row.macs,
         "train_seconds": row.train_seconds,
         "compile_seconds": row.compile_seconds,
-        **{name: _finite(value) for name, value in row.metrics.items()},
+        **{n: v if math.isfinite(v) else str(v) for n, v in row.metrics.items()},
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _value(value: Any) -> Any:
@@ -207,70 +204,6 @@ def _value(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list | tuple | dict) else value
 
 
-def _once(values: Iterable[Any]) -> list[Any]:
-    """Each value once, where 1, 1.0 and true are three."""
-    return list({(type(value), value): value for value in values}.values())
-
-
-def _finite(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)
-
-
 def _time(text: str | None) -> datetime | None:
     """Optuna keeps local times without a zone."""
     return datetime.fromisoformat(text).astimezone().replace(tzinfo=None) if text else None
-
-
-# ---------------------------------------------------------------------- what values were drawn from
-
-
-@dataclass(frozen=True)
-class Extent:
-    """`{min: …, max: …, scale: …}` as it was written."""
-
-    minimum: float
-    maximum: float
-    scale: str = "linear"
-
-
-@dataclass
-class Spread:
-    """All that is written for one name, in whichever branches."""
-
-    ranges: list[Extent] = field(default_factory=list)
-    options: list[Any] = field(default_factory=list)
-
-
-def spreads_in(text: str) -> dict[str, Spread]:
-    """From what the open values of an experiment's text were drawn, by dotted name.
-
-    Nothing where the text is missing or no experiment. No family is looked up for it, so that a
-    person's own code is not run to export results.
-    """
-    found: dict[str, Spread] = {}
-    try:
-        tree = compose(text, "experiment.yaml")[0].value
-    except InputError:
-        return found
-    if not isinstance(tree, Mapping):
-        return found
-    for section in ("model", "training"):
-        _note(tree.get(section), section, found)
-    return found
-
-
-def _note(node: Any, name: str, found: dict[str, Spread]) -> None:
-    if not isinstance(node, Mapping):
-        return
-    if isinstance(options := node.get("choice"), list):
-        plain = [option for option in options if not isinstance(option, Mapping)]
-        if plain:
-            found.setdefault(name, Spread()).options += plain
-        for option in options:
-            _note(option, name, found)
-    elif "min" in node and "max" in node:
-        extent = Extent(node["min"], node["max"], str(node.get("scale", "linear")))
-        found.setdefault(name, Spread()).ranges.append(extent)
-    else:
-        for key, value in node.items():
-            _note(value, f"{name}.{key}", found)

@@ -6,7 +6,6 @@ import math
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tuner.ledger.table import to_csv as csv_text
@@ -53,13 +52,13 @@ def grid_lines(
     rule: bool = True,
 ) -> list[str]:
     """Head and rows only, for a text that has its own words around them."""
-    layout = _laid_out(table, width - len(indent))
+    layout = laid_out(table, width - len(indent))
     return [indent + line for line in _grid(table, layout, width - len(indent), style, rule)]
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     """A paragraph in lines; tied words and commands between backticks stay in one piece."""
-    tied = re.sub("`[^`]*`", lambda found: found[0].replace(" ", TIED), text)
+    tied = re.sub("`[^`]*`", lambda command: command[0].replace(" ", TIED), text)
     lines = textwrap.wrap(
         format.printable(tied, keep=TIED), width, subsequent_indent=indent, break_on_hyphens=False
     )
@@ -76,7 +75,7 @@ def clipped(text: str, width: int) -> str:
 
 
 def _text_lines(table: Table, width: int, style: Style) -> list[str]:
-    layout = _laid_out(table, width)
+    layout = laid_out(table, width)
     space = [""] if table.stands_alone else []
     lines = [style(line, "title") for line in wrapped(table.title, width, "  ")]
     if table.rows:
@@ -84,12 +83,13 @@ def _text_lines(table: Table, width: int, style: Style) -> list[str]:
         lines += [*space, *_grid(table, layout, width, style), *space]
     else:
         lines += space
-    notes = list(table.notes)
+    notes = list(table.all_notes)
     if table.rows and len(layout) < len(table.columns):
         gone = ", ".join(c.title for i, c in enumerate(table.columns) if i not in layout)
-        notes.append(f"Not shown at this width: {gone} (see --columns, -f csv).")
+        hidden = f"Not shown at this width: {gone} (see --columns, -f csv)."
+        notes.insert(len(table.notes), hidden)
     indent = "" if table.stands_alone else "  "
-    for note in [*notes, *_left_out(table)]:
+    for note in notes:
         lines += [style(line, "dim") for line in wrapped(note, width, indent)]
     if table.unranked:
         lines += ["", style("Not ranked", "head")]
@@ -97,8 +97,8 @@ def _text_lines(table: Table, width: int, style: Style) -> list[str]:
     return lines
 
 
-def _laid_out(table: Table, width: int) -> dict[int, int]:
-    """How wide each column is that fits, by its place.
+def laid_out(table: Table, width: int) -> dict[int, int]:
+    """How wide each column is that fits into a width, by its place.
 
     Columns with the highest rank go first, those with none never: names are cut instead.
     """
@@ -152,10 +152,6 @@ def _padded(text: str, width: int, column: Column) -> str:
     return blank + text if column.numeric else text + blank
 
 
-def _left_out(table: Table) -> list[str]:
-    return [f"Left out: {table.left_out}."] if table.left_out else []
-
-
 def untied(text: str) -> str:
     """The text with plain spaces."""
     return text.replace(TIED, " ")
@@ -177,13 +173,12 @@ def _markdown(table: Table) -> str:
     if table.rows or table.about:
         lines.append(_piped([escaped(column.title) for column in table.columns]))
         lines.append(_piped(["---:" if column.numeric else "---" for column in table.columns]))
-    for place, texts in enumerate(table.texts()):
-        strong = "**" if table.stands_alone and place in table.marked else ""
-        lines.append(_piped([f"{strong}{escaped(t)}{strong}" if t else "" for t in texts]))
-    if table.rows or table.about:
+        for place, texts in enumerate(table.texts()):
+            strong = "**" if table.stands_alone and place in table.marked else ""
+            lines.append(_piped([f"{strong}{escaped(t)}{strong}" if t else "" for t in texts]))
         lines.append("")
     mark = "" if table.stands_alone else "- "
-    lines += [mark + escaped(untied(note)) for note in (*table.notes, *_left_out(table))]
+    lines += [mark + escaped(untied(note)) for note in table.all_notes]
     lines += [f"- {escaped(line)}" for line in table.unranked]
     return "\n".join(lines)
 
@@ -244,7 +239,7 @@ _FLOAT = """\
 
 def latex_text(text: str) -> str:
     """Text that stays text in LaTeX, on one line."""
-    separated = _LIGATURES.sub(lambda found: "\x00" + found[0], format.printable(text))
+    separated = _LIGATURES.sub(lambda pair: "\x00" + pair[0], format.printable(text))
     return "".join("{}" if c == "\x00" else _SPECIAL.get(c, c) for c in separated)
 
 
@@ -264,7 +259,7 @@ def _float(table: Table) -> str:
     about = table.about.replace("score is", "The score is", 1)
     label = re.sub(r"[^A-Za-z0-9.-]", "-", table.name)
     begin, *inside, end = _tabular(table)
-    notes = [latex_text(untied(note)) for note in (*table.notes, *_left_out(table))]
+    notes = [latex_text(untied(note)) for note in table.all_notes]
     if table.unsure:
         told = "cannot be told from the best (interval and permutation test)."
         notes.insert(0, f"{_DAGGER} {told}")
@@ -283,45 +278,37 @@ def _float(table: Table) -> str:
 
 def _paragraph(table: Table) -> str:
     lines = [f"\\paragraph{{{latex_text(table.title)}}}", *(_tabular(table) if table.rows else [])]
-    lines += [f"\\par {latex_text(untied(note))}" for note in (*table.notes, *_left_out(table))]
+    lines += [f"\\par {latex_text(untied(note))}" for note in table.all_notes]
     return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One column: its letter in the preamble, its head and its cells."""
-
-    format: str
-    head: str
-    cells: Sequence[str]
-
-
 def _tabular(table: Table) -> list[str]:
-    parts = [_part(column, place, table) for place, column in enumerate(table.columns)]
-    rows = [[part.head for part in parts], *zip(*(part.cells for part in parts), strict=True)]
+    parts = [_latex_column(column, place, table) for place, column in enumerate(table.columns)]
+    rows = zip(*(cells for _, cells in parts), strict=True)
     head, *lines = [f"{' & '.join(row)} \\\\" for row in rows]
     return [
-        f"\\begin{{tabular}}{{{''.join(part.format for part in parts)}}}",
+        f"\\begin{{tabular}}{{{''.join(letters for letters, _ in parts)}}}",
         *(r"\toprule", head, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}"),
     ]
 
 
-def _part(column: Column, place: int, table: Table) -> _Part:
+def _latex_column(column: Column, place: int, table: Table) -> tuple[str, list[str]]:
+    """Its letters in the preamble; its head and its cells."""
     values = [row[place] for row in table.rows]
     if not column.numeric or not table.stands_alone:
-        cells = [_minus(latex_text(column.text(value))) for value in values]
-        return _Part("r" if column.numeric else "l", latex_text(column.title), cells)
+        texts = [latex_text(column.title), *(latex_text(column.text(value)) for value in values)]
+        return "r" if column.numeric else "l", [texts[0], *map(_minus, texts[1:])]
     unit, texts = _written(column, values)
-    head = f"{{{latex_text(column.title + unit)}}}"
+    letters, head = _format(texts), f"{{{latex_text(column.title + unit)}}}"
     cells = [text if _NUMBER.fullmatch(text) else f"{{{latex_text(text)}}}" for text in texts]
-    if column.name != "score":
-        return _Part(_format(texts), head, cells)
-    cells = [rf"\bfseries {c}" if i in table.marked else c for i, c in enumerate(cells)]
-    if not table.unsure:
-        return _Part(_format(texts), head, cells)
-    # The dagger has a column of its own, so that the numbers stay aligned.
-    both = [f"{c} & {_DAGGER if i in table.unsure else ''}".rstrip() for i, c in enumerate(cells)]
-    return _Part(f"{_format(texts)}@{{\\,}}l", f"{head} &", both)
+    if column.name == "score":
+        cells = [rf"\bfseries {c}" if i in table.marked else c for i, c in enumerate(cells)]
+        if table.unsure:
+            # The dagger has a column of its own, so that the numbers stay aligned.
+            letters, head = rf"{letters}@{{\,}}l", f"{head} &"
+            daggers = (_DAGGER if i in table.unsure else "" for i in range(len(cells)))
+            cells = [f"{c} & {dagger}".rstrip() for c, dagger in zip(cells, daggers, strict=True)]
+    return letters, [head, *cells]
 
 
 def _minus(cell: str) -> str:
@@ -367,15 +354,15 @@ def _plain(value: Any, text: Callable[[float], str]) -> str:
 
 def _format(texts: Sequence[str]) -> str:
     """siunitx' column type with room for the widest of each part of a number."""
-    found = [match.groups() for text in texts if (match := _NUMBER.fullmatch(text))]
-    if not found:
+    numbers = [match.groups() for text in texts if (match := _NUMBER.fullmatch(text))]
+    if not numbers:
         return "c"
-    sign = "-" if any(parts[0] for parts in found) else ""
-    whole = max(len(parts[1]) for parts in found)
-    decimals = max(len(parts[2] or "") for parts in found)
-    spreads = [((p[3] or "") + (p[4] or "")).lstrip("0") or "0" for p in found if p[3]]
+    sign = "-" if any(parts[0] for parts in numbers) else ""
+    whole = max(len(parts[1]) for parts in numbers)
+    decimals = max(len(parts[2] or "") for parts in numbers)
+    spreads = [((p[3] or "") + (p[4] or "")).lstrip("0") or "0" for p in numbers if p[3]]
     uncertainty = f"({max(map(len, spreads))})" if spreads else ""
-    powers = [parts[5] for parts in found if parts[5]]
+    powers = [parts[5] for parts in numbers if parts[5]]
     minus = "-" if any(power.startswith("-") for power in powers) else ""
     digits = max((len(power.lstrip("-")) for power in powers), default=0)
     exponent = f"e{minus}{digits}" if powers else ""

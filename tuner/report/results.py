@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import TunerError
-from tuner.ledger import checkpoint
+from tuner.ledger.checkpoint import best_checkpoints, model_section, read_checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
@@ -43,26 +43,16 @@ class TrialResult(TrialRow):
         """
         if self.build_model is None:
             raise TunerError("results opened with tuner.open_results can load models")
-        arrays, notes = self._checkpoint()
-        prefix = "model."
-        model = {
-            name.removeprefix(prefix): value
-            for name, value in self.configuration.items()
-            if name.startswith(prefix)
-        }
-        backend = str(read_environment(self.folder.environment).get("backend", ""))
-        return self.build_model(model, arrays, notes, backend)
-
-    def _checkpoint(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         with Ledger.open_read_only(self.folder.ledger) as ledger:
-            rows = ledger.checkpoints(self.number)
-        wanted = [row for row in rows if row.epoch == self.best_epoch]
-        if not wanted:
+            kept = best_checkpoints(ledger, [self]).get(self.number)
+        if kept is None:
             raise TunerError(
                 f"no checkpoint of trial {self.number} is kept in {self.folder.checkpoints}\n"
                 "    kept:     the best epoch of the best finished trials"
             )
-        return checkpoint.load(self.folder.checkpoints, wanted[0].file, wanted[0].sha256)
+        arrays, notes = read_checkpoint(self.folder, kept)
+        backend = str(read_environment(self.folder.environment).get("backend", ""))
+        return self.build_model(model_section(self), arrays, notes, backend)
 
 
 class Results:

@@ -336,6 +336,17 @@ class SideDifference:
     without_partner: int = 0
     difference: Difference | None = None
 
+    @property
+    def difference_text(self) -> str:
+        """`+0.0312 [+0.0101, +0.0523]`, or `–`."""
+        return self.difference.interval.signed_text if self.difference else format.NOTHING
+
+    @property
+    def alone_text(self) -> str:
+        """How many trials take no part, if any."""
+        alone = format.counted(self.without_partner, "trial")
+        return f"{alone} without a partner left out" if self.without_partner else ""
+
 
 def side_difference(
     side: Side, baseline: Side, names: Sequence[str], objective: Objective

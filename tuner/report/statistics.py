@@ -417,6 +417,12 @@ def judged(differences: Sequence[Difference]) -> list[Difference]:
     return together
 
 
+def judged_known(differences: Sequence[Difference | None]) -> list[Difference | None]:
+    """The same, where some are None because nothing could be tested."""
+    known = iter(judged([difference for difference in differences if difference is not None]))
+    return [None if difference is None else next(known) for difference in differences]
+
+
 def _verdict(difference: Difference, attainable_p: float) -> Verdict:
     if attainable_p > ALPHA or not difference.interval.is_bounded:
         return Verdict.UNDECIDABLE

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 import statistics
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,10 +13,10 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.queries import by_number, field_of, value_of
 from tuner.ledger.records import TrialRow
 from tuner.report import format
-from tuner.report.groups import TrialGroup, difference, trial_groups
+from tuner.report.groups import TrialGroup, difference, exact_key, trial_groups
 from tuner.report.record import RunRecord
-from tuner.report.render import untied
-from tuner.report.table import TIED, MeanScore, is_number, mean_score, mean_text
+from tuner.report.render import grid_lines, wrapped
+from tuner.report.table import MeanScore, is_number, mean_score, mean_text, text_table
 from tuner.report.trial_fields import fields_named, trial_fields
 
 if TYPE_CHECKING:
@@ -30,6 +28,9 @@ _FEWEST_FOR_AN_EDGE = 3  # of two values, one is always at an end
 _MOST_EDGES = 2
 _PLAIN = {int, float, str, bool, type(None)}
 _ABSENT = object()
+
+IS_IT_REAL = "Is it real?"
+CONFIRM_STEP = "retrains the leaders on fresh seeds"
 
 
 @dataclass(frozen=True)
@@ -49,59 +50,76 @@ class Marginal:
 
 @dataclass(frozen=True)
 class Summary:
-    """The sentences, the means behind the question of what mattered, and what to do next.
+    """What won and by how much, whether it is real, what mattered, and what to do next.
 
-    The hyperparameter with the largest effect comes first.
+    `rest` tells of trials without a score. The hyperparameter with the largest effect comes first.
     """
 
-    sentences: tuple[str, ...]
+    won: str
+    margin: tuple[str, ...]
+    real: str
+    rest: tuple[str, ...]
     marginals: tuple[Marginal, ...]
+    steps: tuple[str, ...]
     metric: str
-    ranked: int
-    advice: str = ""
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What is known, in the order in which it is told."""
+        real = [f"{IS_IT_REAL} {self.real}"] if self.real else []
+        return (self.won, *self.margin, *real, *self.rest)
+
+    @property
+    def advice(self) -> str:
+        """What to do next; empty for nothing."""
+        return f"What next: {'; '.join(self.steps)}." if self.steps else ""
 
 
 def summarize(record: RunRecord) -> Summary:
     """Reads a record for its reader. Works with no trial, with one, and with failures only."""
-    ranked = record.ranking.ranked
-    means = marginals(ranked, record.value_names)
-    verdict = _verdict(record)
-    sentences = (*verdict.sentences, *_failures(record), *_unfinished(record))
-    steps = list(_next_steps(record, means, verdict))
-    advice = f"What next: {'; '.join(steps)}." if steps else ""
-    return Summary(sentences, tuple(means), record.metric, len(ranked), advice)
+    means = marginals(record.ranking.ranked, record.value_names)
+    winner = _find_winner(record)
+    return Summary(
+        winner.won,
+        tuple(winner.margin),
+        winner.real,
+        (*_failures(record), *_unfinished(record)),
+        tuple(means),
+        tuple(_next_steps(record, means, winner)),
+        record.metric,
+    )
 
 
 # ---------------------------------------------------------------------- what won
 
 
 @dataclass(frozen=True)
-class _WinnerVerdict:
-    """The sentences, and the winner: its best trial, where several share a configuration.
+class _Winner:
+    """What won, its best trial where several share a configuration, and what is said of it.
 
-    `is_settled` where the winner can be told from the next.
+    `is_settled` where it can be told from the next.
     """
 
-    sentences: list[str]
-    winner: TrialRow | None = None
+    won: str
+    trial: TrialRow | None = None
+    margin: Sequence[str] = ()
+    real: str = ""
     is_settled: bool = False
 
 
-def _verdict(record: RunRecord) -> _WinnerVerdict:
+def _find_winner(record: RunRecord) -> _Winner:
     """Over configurations where any has several seeds, else over trials."""
     ranked = record.ranking.ranked
     if not ranked:
         waits = "" if record.ranking.unranked else " yet"
-        return _WinnerVerdict([f"No trial has a score{waits}."])
+        return _Winner(f"No trial has a score{waits}.")
     if any(field_of(ranked, "replicate")):
         return _over_seeds(record)
-    sentences = [_winner(record, ranked[0])]
-    if len(ranked) > 1:
-        sentences += _one_seed_each(record, ranked)
-    return _WinnerVerdict(sentences, ranked[0])
+    won = _best_trial_text(record, ranked[0])
+    return _one_seed_each(record, won) if len(ranked) > 1 else _Winner(won, ranked[0])
 
 
-def _winner(record: RunRecord, best: TrialRow) -> str:
+def _best_trial_text(record: RunRecord, best: TrialRow) -> str:
     at = f" in epoch {best.best_epoch} of {best.epochs}" if best.best_epoch else ""
     stopped = ", where a rule stopped it" if best.state is TrialState.STOPPED else ""
     values = f": {format.values_text(best.values)}" if best.values else ""
@@ -110,7 +128,8 @@ def _winner(record: RunRecord, best: TrialRow) -> str:
     return f"Best: trial {best.number} with {score}{at}{stopped}{chance}{values}.{_size(best)}"
 
 
-def _one_seed_each(record: RunRecord, ranked: Sequence[TrialRow]) -> list[str]:
+def _one_seed_each(record: RunRecord, won: str) -> _Winner:
+    ranked = record.ranking.ranked
     best, second = ranked[:2]
     lead = _distance(best.score, second.score)
     lead_text = format.score_text(lead)
@@ -118,37 +137,38 @@ def _one_seed_each(record: RunRecord, ranked: Sequence[TrialRow]) -> list[str]:
     values = f": {format.values_text(second.values)}" if second.values else ""
     scores = field_of(ranked, "score")
     from_luck = f"this lead of {lead_text}" if lead else "such a tie"
-    return [
+    margin = [
         f"Runner-up: trial {second.number}, {behind}{values}.",
         f"The median of {format.counted(len(scores), 'ranked trial')} is "
         f"{format.score_text(statistics.median(scores))}, "
         f"the worst {format.score_text(scores[-1])}.",
-        f"Is it real? One seed each cannot tell {from_luck} from luck, and the best of many "
-        f"trials is lucky on average; {_confirm(record)} would tell.",
     ]
+    real = (
+        f"One seed each cannot tell {from_luck} from luck, and the best of many trials is lucky "
+        f"on average; {_confirm(record)} would tell."
+    )
+    return _Winner(won, best, margin, real)
 
 
-def _over_seeds(record: RunRecord) -> _WinnerVerdict:
+def _over_seeds(record: RunRecord) -> _Winner:
     by = fields_named(trial_fields(record), record.value_names, "")
-    lines = trial_groups(record, by)
-    best, winner = lines[0], lines[0].trials[0]
-    sentences = [_best_line(record, best)]
-    if len(lines) < 2:
-        return _WinnerVerdict(sentences, winner)
-    second = lines[1]
+    best, *others = trial_groups(record, by)
+    won, trial = _best_group_text(record, best), best.trials[0]
+    if not others:
+        return _Winner(won, trial)
+    second = others[0]
     lead = _distance(best.score.mean, second.score.mean)
     behind = f"{format.score_text(lead)} behind" if lead else "with the same mean"
-    sentences.append(
+    margin = [
         f"Next: {_described(second)} with {mean_text(second.score)} (n={second.score.n}), {behind}."
-    )
+    ]
     if not all(map(math.isfinite, field_of((*best.trials, *second.trials), "score"))):
-        return _WinnerVerdict(sentences, winner)
+        return _Winner(won, trial, margin)
     seeds = difference(best, second, record)
-    sentences.append(f"Is it real? {_reality(record, seeds, lead)}")
-    return _WinnerVerdict(sentences, winner, seeds.is_claim)
+    return _Winner(won, trial, margin, _reality(record, seeds, lead), seeds.is_claim)
 
 
-def _best_line(record: RunRecord, line: TrialGroup) -> str:
+def _best_group_text(record: RunRecord, line: TrialGroup) -> str:
     score = line.score
     interval = ""
     if score.n > 1 and math.isfinite(score.mean):
@@ -223,22 +243,20 @@ def _unfinished(record: RunRecord) -> list[str]:
 # ---------------------------------------------------------------------- what to do next
 
 
-def _next_steps(
-    record: RunRecord, means: Sequence[Marginal], verdict: _WinnerVerdict
-) -> Iterator[str]:
+def _next_steps(record: RunRecord, means: Sequence[Marginal], winner: _Winner) -> Iterator[str]:
     """What is worth doing, in words that name the command."""
     if record.missing:
         yield f"run it again for the {format.counted(record.missing, 'missing trial')}"
     if record.counts.get(TrialState.FAILED, 0):
         yield f"{format.command_text('retry', record.name)} tries the failed ones again"
-    if verdict.winner is None:
+    if winner.trial is None:
         return
     ranked = by_number(record.ranking.ranked)
     if not record.missing and not record.counts.get(TrialState.RUNNING, 0):
-        edges = (_edge(ranked, verdict.winner, marginal) for marginal in means)
+        edges = (_edge(ranked, winner.trial, marginal) for marginal in means)
         yield from itertools.islice(filter(None, edges), _MOST_EDGES)
-    if not verdict.is_settled and len(ranked) > 1:
-        yield f"{_confirm(record)} retrains the leaders on fresh seeds"
+    if not winner.is_settled and len(ranked) > 1:
+        yield f"{_confirm(record)} {CONFIRM_STEP}"
 
 
 def _edge(ranked: Sequence[TrialRow], winner: TrialRow, marginal: Marginal) -> str:
@@ -282,19 +300,15 @@ def _groups(values: Sequence[Any], scores: Sequence[float]) -> list[MeanScore]:
     if is_numeric and _has_many(values):
         return _quarters(values, scores)
     # Plain values of one kind are their own keys, which is fastest; else 1, 1.0 and true are three.
-    keys = values if len(kinds) == 1 and kinds <= _PLAIN else list(map(_key, values))
-    by_key: dict[Any, tuple[Any, list[float]]] = {}
-    for key, value, score in zip(keys, values, scores, strict=True):
-        by_key.setdefault(key, (value, []))[1].append(score)
+    keys = values if len(kinds) == 1 and kinds <= _PLAIN else list(map(exact_key, values))
+    labels: dict[Any, str] = {}  # of each value once: writing one is slow
     by_label: dict[str, tuple[Any, list[float]]] = {}
-    for value, group in by_key.values():
-        by_label.setdefault(format.value_text(value), (value, []))[1].extend(group)
+    for key, value, score in zip(keys, values, scores, strict=True):
+        if key not in labels:
+            labels[key] = format.value_text(value)
+        by_label.setdefault(labels[key], (value, []))[1].append(score)
     order = sorted(by_label, key=lambda label: by_label[label][0]) if is_numeric else by_label
     return [mean_score(label, by_label[label][1]) for label in order]
-
-
-def _key(value: Any) -> tuple[type, Any]:
-    return type(value), value if type(value) in _PLAIN else repr(value)  # a list has no hash
 
 
 def _has_many(values: Sequence[Any]) -> bool:
@@ -324,7 +338,7 @@ def _quarters(values: Sequence[Any], scores: Sequence[float]) -> list[MeanScore]
 
 def to_text(summary: Summary, width: int = 80) -> str:
     """Sentences, then one line per value of each hyperparameter."""
-    lines = [line for sentence in summary.sentences for line in _wrapped(sentence, width)]
+    lines = [line for sentence in summary.sentences for line in wrapped(sentence, width, "  ")]
     if summary.marginals:
         metric = format.printable(summary.metric)
         lines += [
@@ -333,7 +347,7 @@ def to_text(summary: Summary, width: int = 80) -> str:
             *_marginal_lines(summary.marginals),
         ]
     if summary.advice:
-        lines += ["", *_wrapped(summary.advice, width)]
+        lines += ["", *wrapped(summary.advice, width, "  ")]
     return "\n".join(lines) + "\n"
 
 
@@ -369,21 +383,20 @@ def to_json(summary: Summary) -> dict[str, Any]:
 
 
 def _marginal_lines(marginals: Sequence[Marginal]) -> list[str]:
-    groups = [group for marginal in marginals for group in marginal.groups]
-    name_width = max(len(marginal.title) for marginal in marginals)
-    label_width = max(len(group.label) for group in groups)
-    largest = max((abs(g.mean) for g in groups if math.isfinite(g.mean)), default=0.0)
-    lines = []
-    for marginal in marginals:
-        for place, group in enumerate(marginal.groups):
-            title = marginal.title if place == 0 else ""
-            spread = f"± {format.score_text(group.spread)}" if group.spread is not None else ""
-            bar = _bar(group.mean, largest)
-            lines.append(
-                f"  {title:<{name_width}}  {group.label:>{label_width}}  "
-                f"{format.score_text(group.mean):>9} {spread:<11} n={group.n:<4} {bar}".rstrip()
-            )
-    return lines
+    means = [group.mean for marginal in marginals for group in marginal.groups]
+    largest = max((abs(mean) for mean in means if math.isfinite(mean)), default=0.0)
+    rows = [
+        ("" if place else marginal.title, group.label, _mean_cell(group, largest))
+        for marginal in marginals
+        for place, group in enumerate(marginal.groups)
+    ]
+    return grid_lines(text_table("", ("", "", ""), rows, num_numeric=1), indent="  ")
+
+
+def _mean_cell(group: MeanScore, largest: float) -> str:
+    spread = f"± {format.score_text(group.spread)}" if group.spread is not None else ""
+    bar = _bar(group.mean, largest)
+    return f"{format.score_text(group.mean):>9} {spread:<11} n={group.n:<4} {bar}"
 
 
 def _bar(value: float, largest: float, width: int = 16) -> str:
@@ -391,9 +404,3 @@ def _bar(value: float, largest: float, width: int = 16) -> str:
         return ""
     full, part = divmod(round(value / largest * width * 8), 8)
     return "█" * full + ("▏▎▍▌▋▊▉"[part - 1] if part else "")
-
-
-def _wrapped(sentence: str, width: int) -> list[str]:
-    tied = re.sub("`[^`]*`", lambda command: command[0].replace(" ", TIED), sentence)
-    lines = textwrap.wrap(tied, width, subsequent_indent="  ", break_on_hyphens=False)
-    return list(map(untied, lines))

@@ -61,6 +61,11 @@ class Table:
         """Whether it has room around it, and in a paper a number of its own."""
         return bool(self.about)
 
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """What stands below it, with which trials are left out."""
+        return (*self.notes, *([f"Left out: {self.left_out}."] if self.left_out else []))
+
     def texts(self) -> list[list[str]]:
         """Every cell as people read it, safe to print."""
         return [

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tuner.ledger.folder import RunFolder
-
-if TYPE_CHECKING:
-    from tuner.report.comparison import Comparison
-    from tuner.report.sides import ComparedExperiment
 
 
 def write_page(folders: Sequence[RunFolder], path: Path, *, all_versions: bool = False) -> None:
@@ -28,10 +23,3 @@ def write_page(folders: Sequence[RunFolder], path: Path, *, all_versions: bool =
 
     sources = [read_source(folder, all_versions=all_versions) for folder in folders]
     write_atomically(path, render_page(sources))
-
-
-def comparison_page(sources: Sequence[ComparedExperiment], comparison: Comparison) -> str:
-    """The page of a comparison as text; `comparison` was computed from these sources."""
-    from tuner.report.page.compare_page import render_comparison
-
-    return render_comparison(sources, comparison)

@@ -1,4 +1,4 @@
-"""Hyperparameters as figures see them: where values lie along an axis, and how much each weighs."""
+"""Hyperparameters as figures see them: where values lie along an axis, and what mattered."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from tuner.report import format
+from tuner.report.importance import Effect, Importance, importance
+from tuner.report.open_values import CHOICE
 from tuner.report.page.drawing import Layout, round_steps, ticked
 from tuner.report.page.html import numbers, tick
-from tuner.report.page.source import CHOICE, PageSource
+from tuner.report.page.source import PageSource
 from tuner.report.summary import marginals
+from tuner.report.table import is_number
 
 Kind = Literal["category", "linear", "log", "reverse_log"]
 
@@ -54,7 +57,7 @@ class ValueAxis:
             return None
         if self.is_category:
             return self.places.get(_identity(value))
-        return _scaled(value, self.kind) if is_number(value) else None
+        return _scaled(value, self.kind) if _is_finite(value) else None
 
     @cached_property
     def ticks(self) -> tuple[tuple[float, str], ...]:
@@ -89,7 +92,8 @@ def axes_of(source: PageSource) -> list[ValueAxis]:
     record = source.record
     short = format.short_names(record.value_names)
     columns = ((n, [row.value(n, ABSENT) for row in source.rows]) for n in record.value_names)
-    axes = (value_axis(n, short[n], values, source.spreads.get(n)) for n, values in columns)
+    kinds = {name: spread.kind for name, spread in source.spreads.items()}
+    axes = (value_axis(n, short[n], values, kinds.get(n)) for n, values in columns)
     return [axis for axis in axes if axis.varies]
 
 
@@ -102,7 +106,7 @@ def value_axis(name: str, title: str, values: Iterable[Any], spread: str | None)
     """
     present = [value for value in values if value is not ABSENT]
     # Booleans are no numbers here: as a category, `true` is not 1.
-    numeric = bool(present) and all(is_number(value) for value in present)
+    numeric = bool(present) and all(_is_finite(value) for value in present)
     distinct = {_identity(value): value for value in present}
     few = len(distinct) <= _MAX_CATEGORIES
     if not numeric or (few and spread in (None, CHOICE)) or len(distinct) < 2:
@@ -157,74 +161,44 @@ def _round_values(axis: ValueAxis) -> list[float]:
 
 def _order(value: Any) -> tuple[int, float]:
     """Numbers by size, then everything else as it came."""
-    return (0, value) if is_number(value) else (1, 0.0)
+    return (0, value) if _is_finite(value) else (1, 0.0)
 
 
-def is_number(value: Any) -> bool:
-    """Whether it is a finite number; booleans are none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return math.isfinite(value)
+def _is_finite(value: Any) -> bool:
+    return is_number(value) and math.isfinite(value)
 
 
 def _identity(value: Any) -> Any:
     """What can be hashed and tells 1 from true and from "1"; 1 and 1.0 are the same."""
-    if is_number(value):
+    if _is_finite(value):
         return ("number", float(value))
     return (type(value).__name__, format.value_text(value))
 
 
-# ---------------------------------------------------------------------- weights
+# ---------------------------------------------------------------------- importance
 
 
-@dataclass(frozen=True)
-class Weight:
-    """One hyperparameter, or two together: a share of the whole and its 95 % interval."""
+def importance_of(source: PageSource, axes: Sequence[ValueAxis]) -> Importance:
+    """Importance where the trials allow it, else the distance between best and worst mean.
 
-    names: tuple[str, ...]
-    title: str
-    share: float
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def has_interval(self) -> bool:
-        """Whether its uncertainty is known."""
-        return self.low is not None and self.high is not None
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Largest first. Without a `method`, shares are distances between means, in scores."""
-
-    weights: tuple[Weight, ...]
-    method: str
-    uncertainty: str
-
-    @property
-    def mains(self) -> tuple[Weight, ...]:
-        """Those of single hyperparameters."""
-        return tuple(weight for weight in self.weights if len(weight.names) == 1)
-
-    def in_order(self, axes: Sequence[ValueAxis]) -> list[ValueAxis]:
-        """The axes, those that weigh most first."""
-        order = {weight.names[0]: place for place, weight in enumerate(self.mains)}
-        return sorted(axes, key=lambda axis: order.get(axis.name, len(order)))
-
-
-def weights_of(source: PageSource, axes: Sequence[ValueAxis]) -> Weights:
-    """Importance where the trials allow it, else the distance between best and worst mean."""
-    from tuner.report.importance import importance
-
+    That has no method; its shares are in scores.
+    """
     names = [axis.name for axis in axes]
-    shares = importance(source.ranked, names, source.record.objective)
-    if not shares.effects:
-        by_mean = marginals(source.ranked, names)
-        distances = (Weight((m.name,), format.printable(m.title), m.effect) for m in by_mean)
-        return Weights(tuple(distances), "", "")
-    titles = {axis.name: format.printable(axis.title) for axis in axes}
-    weights = tuple(
-        Weight(e.names, " × ".join(titles[n] for n in e.names), e.share, e.low, e.high)
-        for e in shares.effects
-    )
-    return Weights(weights, shares.method, shares.uncertainty)
+    measured = importance(source.ranked, names, source.record.objective)
+    if measured.effects:
+        return measured
+    means = marginals(source.ranked, names)
+    effects = tuple(Effect((marginal.name,), marginal.effect) for marginal in means)
+    return replace(measured, effects=effects)
+
+
+def effect_title(source: PageSource, effect: Effect) -> str:
+    """The hyperparameter, or the two, for people."""
+    short = format.short_names(source.record.value_names)
+    return " × ".join(format.printable(short[name]) for name in effect.names)
+
+
+def by_importance(axes: Sequence[ValueAxis], importance: Importance) -> list[ValueAxis]:
+    """The axes, those that weigh most first."""
+    order = {effect.names[0]: place for place, effect in enumerate(importance.mains)}
+    return sorted(axes, key=lambda axis: order.get(axis.name, len(order)))

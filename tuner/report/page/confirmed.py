@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from tuner.report import format
 from tuner.report.page import drawing as draw
@@ -17,51 +16,69 @@ from tuner.report.page.html import clean, label, shortened
 CONFIRMED = Path("confirm") / "confirmation.json"
 """The document's place in the folder of the experiment that was searched."""
 
-_DAMAGE = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
-)  # fmt: skip
 _LONGEST = 1_000_000  # characters; a real one has some thousands
-_MOST_LEADERS = 100
-_MOST_SENTENCES = 10
 _LONGEST_NAME = 44
 
 
-@dataclass(frozen=True)
-class ConfirmedLeader:
-    """A configuration on the test set. `test` holds its seeds' figures, `low` and `high` the 95 %
-    interval of their mean; `verdict` is against the search's best, and empty for that itself.
+Text = Annotated[str, AfterValidator(clean)]
+_STRICT = ConfigDict(frozen=True, strict=True)
+
+
+class TestedDifference(BaseModel):
+    """From the search's best, as `confirmation.to_json` writes it."""
+
+    model_config = _STRICT
+
+    mean: FiniteFloat
+    verdict: Text
+
+
+class ConfirmedLeader(BaseModel):
+    """A configuration on the test set: figures by seed, and the 95 % interval of their mean.
+
+    `difference` is from the search's best, and None for that itself.
     """
 
-    values: Mapping[str, Any]
-    searched: float
+    model_config = _STRICT
+
+    values: dict[str, Any]
+    searched_score: FiniteFloat
     searched_n: int
-    test: tuple[tuple[str, float], ...]
-    mean: float | None
-    low: float | None
-    high: float | None
-    difference: float | None
-    verdict: str
+    test: dict[Text, FiniteFloat]
+    test_mean: FiniteFloat | None
+    test_interval: tuple[FiniteFloat, FiniteFloat] | None
+    difference: TestedDifference | None
 
     @property
     def mean_text(self) -> str:
         """The mean and the half width of its interval."""
-        if self.mean is None or self.low is None or self.high is None:
-            return format.score_text(self.mean)
-        return f"{format.score_text(self.mean)} ± {format.score_text((self.high - self.low) / 2)}"
+        mean = format.score_text(self.test_mean)
+        if self.test_interval is None:
+            return mean
+        low, high = self.test_interval
+        return f"{mean} ± {format.score_text((high - low) / 2)}"
+
+    @property
+    def arms(self) -> tuple[float, float]:
+        """How far the interval reaches above and below the mean."""
+        low, high = self.test_interval or (None, None)
+        return draw.arm(high, self.test_mean), draw.arm(self.test_mean, low)
 
     def text_of(self, name: str) -> str:
         """A value as people read it."""
         return format.value_text(self.values[name]) if name in self.values else format.NOTHING
 
 
-@dataclass(frozen=True)
-class Confirmed:
+class Confirmed(BaseModel):
     """All leaders, in the order of the search, and what it means in sentences."""
 
-    metric: str
-    searched_metric: str
-    leaders: tuple[ConfirmedLeader, ...]
-    sentences: tuple[str, ...]
+    model_config = _STRICT
+
+    experiment: str
+    metric: Text
+    searched_metric: Text
+    leaders: list[ConfirmedLeader]
+    sentences: list[Text]
 
     @property
     def names(self) -> list[str]:
@@ -84,42 +101,11 @@ def read_confirmed(path: Path, name: str) -> Confirmed | None:
     """The document of an experiment of this name; None where it is missing, damaged or foreign."""
     try:
         text = path.read_text(encoding="utf-8")
-        document = json.loads(text) if len(text) <= _LONGEST else None
-        if not isinstance(document, dict) or document["experiment"] != name:
-            return None
-        leaders = tuple(_leader(entry) for entry in document["leaders"][:_MOST_LEADERS])
-        sentences = tuple(clean(str(said)) for said in document["sentences"][:_MOST_SENTENCES])
-        metric, searched = clean(str(document["metric"])), clean(str(document["searched_metric"]))
-    except _DAMAGE:
+        confirmed = Confirmed.model_validate_json(text if len(text) <= _LONGEST else "")
+    except (OSError, UnicodeDecodeError, ValidationError):
         return None
-    if not any(leader.test for leader in leaders):
-        return None
-    return Confirmed(metric, searched, leaders, sentences)
-
-
-def _leader(entry: Mapping[str, Any]) -> ConfirmedLeader:
-    test = tuple((clean(str(seed)), _finite(score)) for seed, score in entry["test"].items())
-    ends = entry["test_interval"]
-    low, high = (None, None) if ends is None else (_finite(ends[0]), _finite(ends[1]))
-    difference = entry["difference"]
-    return ConfirmedLeader(
-        {str(name): value for name, value in entry["values"].items()},
-        _finite(entry["searched_score"]),
-        int(entry["searched_n"]),
-        test,
-        _finite(entry["test_mean"]) if test else None,
-        low,
-        high,
-        None if difference is None else _finite(difference["mean"]),
-        "" if difference is None else clean(str(difference["verdict"])),
-    )
-
-
-def _finite(value: Any) -> float:
-    """Raises ValueError for what is no finite number."""
-    if isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"{value!r:.80} is no number")
-    return float(value)
+    has_figures = any(leader.test for leader in confirmed.leaders)
+    return confirmed if confirmed.experiment == name and has_figures else None
 
 
 # ---------------------------------------------------------------------- the table
@@ -136,7 +122,7 @@ def confirmed_rows(confirmed: Confirmed) -> list[tuple[str, ...]]:
     return [
         (
             name,
-            format.score_text(leader.searched),
+            format.score_text(leader.searched_score),
             str(leader.searched_n),
             leader.mean_text,
             str(len(leader.test)),
@@ -149,8 +135,7 @@ def confirmed_rows(confirmed: Confirmed) -> list[tuple[str, ...]]:
 def _against(leader: ConfirmedLeader) -> str:
     if leader.difference is None:
         return format.NOTHING
-    sign = "+" if leader.difference > 0 else ""
-    return f"{sign}{format.score_text(leader.difference)}: {leader.verdict}"
+    return f"{format.signed_text(leader.difference.mean)}: {leader.difference.verdict}"
 
 
 # ---------------------------------------------------------------------- the figure
@@ -162,12 +147,12 @@ def confirmed_figure(confirmed: Confirmed) -> Figure:
     The line between the two is the search's optimism; small points are the seeds.
     """
     rows = list(enumerate(reversed(confirmed.leaders)))
-    known = [(place, leader) for place, leader in rows if leader.mean is not None]
-    seeds = [(place, seed, score) for place, one in known for seed, score in one.test]
+    known = [(place, leader) for place, leader in rows if leader.test]
+    seeds = [(place, seed, score) for place, leader in known for seed, score in leader.test.items()]
     metric, searched, text = confirmed.metric, confirmed.searched_metric, format.score_text
     traces = [
         draw.lines(
-            (x for _, one in known for x in (one.searched, one.mean, None)),
+            (x for _, leader in known for x in (leader.searched_score, leader.test_mean, None)),
             (y for place, _ in known for y in (place, place, None)),
             {"color": draw.FAINT, "width": 2},
             hoverinfo="skip",
@@ -181,22 +166,22 @@ def confirmed_figure(confirmed: Confirmed) -> Figure:
             name="a seed on the test set",
         ),
         draw.points(
-            (one.mean for _, one in known),
+            (leader.test_mean for _, leader in known),
             (place for place, _ in known),
             {"color": draw.BEST, "size": 11, "symbol": "diamond"},
-            text=[_mean_text(one, metric) for _, one in known],
+            text=[_mean_text(leader, metric) for _, leader in known],
             error_x=draw.whiskers(
-                (draw.reach(one.high, one.mean) for _, one in known),
-                (draw.reach(one.mean, one.low) for _, one in known),
+                (leader.arms[0] for _, leader in known),
+                (leader.arms[1] for _, leader in known),
                 color=draw.BEST,
             ),
             name="mean on the test set",
         ),
         draw.points(
-            (one.searched for _, one in rows),
+            (leader.searched_score for _, leader in rows),
             (place for place, _ in rows),
             {"color": draw.INK, "size": 10, "symbol": "circle-open", "line": {"width": 2}},
-            text=[f"search: {searched} {text(one.searched)}" for _, one in rows],
+            text=[f"search: {searched} {text(leader.searched_score)}" for _, leader in rows],
             name="score in the search",
         ),
     ]
@@ -210,7 +195,7 @@ def confirmed_figure(confirmed: Confirmed) -> Figure:
 
 
 def _mean_text(leader: ConfirmedLeader, metric: str) -> str:
-    verdict = f"; {leader.verdict}" if leader.verdict else ""
+    verdict = f"; {leader.difference.verdict}" if leader.difference else ""
     return f"{metric} {leader.mean_text}, n = {len(leader.test)}{verdict}"
 
 

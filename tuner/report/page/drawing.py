@@ -99,6 +99,17 @@ def trial_points(
     return points(xs, (row.score for row in rows), marker, customdata=trials, **more)
 
 
+def cloud(rows: Sequence[TrialRow], xs: Sequence[float], size: int) -> Trace:
+    """Trials behind what is said of them; smaller where there are many."""
+    marker = {"color": TRIAL, "size": 5 if len(rows) > 200 else size, "opacity": 0.5}
+    return trial_points(rows, xs, marker, name="trial")
+
+
+def column(place: float, scores: Sequence[float], marker: Layout, **more: Any) -> Trace:
+    """Scores above each other, spread a little sideways."""
+    return points((place + 0.4 * jitter(i) for i in range(len(scores))), scores, marker, **more)
+
+
 def lines(
     xs: Iterable[float | None], ys: Iterable[float | None], line: Layout, **more: Any
 ) -> Trace:
@@ -150,7 +161,7 @@ def whiskers(
     return {"type": "data", **sides, "color": color, "thickness": thickness, "width": width}
 
 
-def reach(high: float | None, low: float | None) -> float:
+def arm(high: float | None, low: float | None) -> float:
     """The length of half a whisker; 0 where an end is unknown."""
     return 0.0 if high is None or low is None else max(0.0, high - low)
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import EpochRow, TrialRow
 from tuner.report import format
+from tuner.report.cost_at_score import pareto
 from tuner.report.page import drawing as draw
 from tuner.report.page.drawing import Figure, Layout, Trace, View
 from tuner.report.page.html import label, number, numbers
@@ -214,14 +215,13 @@ def progress_of(source: PageSource) -> BestSoFar:
     objective, ranked = source.objective, {row.number for row in source.ranked}
     begin = min((stretch.start for stretch in source.stretches), default=0.0)
     steps: list[tuple[TrialRow, float, int, float]] = []
-    trained = 0
+    trained, best = 0, None
     for stretch in source.stretches:
-        trained += stretch.row.epochs
-        score = stretch.row.score
-        if stretch.row.number in ranked and score is not None:
-            before = steps[-1][3] if steps else None
-            best = score if before is None or objective.is_better(score, before) else before
-            steps.append((stretch.row, stretch.end - begin, trained, best))
+        row, score = stretch.row, stretch.row.score
+        trained += row.epochs
+        if row.number in ranked and score is not None:
+            best = score if best is None or objective.is_better(score, best) else best
+            steps.append((row, stretch.end - begin, trained, best))
     rows, seconds, epochs, bests = zip(*steps, strict=True) if steps else ((),) * 4
     return BestSoFar(rows, seconds, epochs, bests)
 
@@ -254,11 +254,8 @@ def unit_of(seconds: float) -> tuple[str, float]:
 def _progress_traces(progress: BestSoFar, xs: Sequence[float]) -> list[Trace]:
     best = progress.best
     steps = [i for i, score in enumerate(best) if i == 0 or score != best[i - 1]] + [-1]
-    size = 5 if len(xs) > 200 else 7
     return [
-        draw.trial_points(
-            progress.rows, xs, {"color": draw.TRIAL, "size": size, "opacity": 0.5}, name="trial"
-        ),
+        draw.cloud(progress.rows, xs, 7),
         draw.lines(
             (xs[i] for i in steps),
             (best[i] for i in steps),
@@ -303,11 +300,8 @@ def pareto_front(costs: Sequence[float]) -> tuple[int, ...]:
 
     Of trials that cost the same, the best is on the front, and of equal scores the cheapest.
     """
-    front: list[int] = []
-    for place in sorted(range(len(costs)), key=lambda place: (costs[place], place)):
-        if not front or place < front[-1]:
-            front.append(place)
-    return tuple(front)
+    points = ((cost, -place) for place, cost in enumerate(costs))
+    return tuple(-int(gain) for _, gain in pareto(points))
 
 
 def tradeoff_figure(source: PageSource, tradeoffs: Sequence[Tradeoff]) -> Figure | None:
@@ -315,23 +309,20 @@ def tradeoff_figure(source: PageSource, tradeoffs: Sequence[Tradeoff]) -> Figure
     if not tradeoffs:
         return None
     views = []
-    for one in tradeoffs:
-        unknown = {"of unknown cost": len(source.ranked) - len(one.rows)}
-        note = draw.coverage(source.rows, one.rows, unknown)
+    for tradeoff in tradeoffs:
+        unknown = {"of unknown cost": len(source.ranked) - len(tradeoff.rows)}
+        note = draw.coverage(source.rows, tradeoff.rows, unknown)
         note += " Nothing is both cheaper and better than a trial on the front."
-        axis = draw.cost_axis(one.axis, one.costs)
-        views.append(View(one.name, _tradeoff_traces(one), {"xaxis": axis}, note))
+        axis = draw.cost_axis(tradeoff.axis, tradeoff.costs)
+        views.append(View(tradeoff.name, _tradeoff_traces(tradeoff), {"xaxis": axis}, note))
     layout: Layout = {"yaxis": draw.titled(label(source.objective.metric)), "showlegend": True}
     return Figure.of_views(views, layout, "", 340)
 
 
 def _tradeoff_traces(tradeoff: Tradeoff) -> list[Trace]:
     rows, costs = tradeoff.rows, tradeoff.costs
-    size = 5 if len(rows) > 200 else 8
     return [
-        draw.trial_points(
-            rows, costs, {"color": draw.TRIAL, "size": size, "opacity": 0.5}, name="trial"
-        ),
+        draw.cloud(rows, costs, 8),
         draw.trial_points(
             [rows[place] for place in tradeoff.front],
             (costs[place] for place in tradeoff.front),
@@ -426,7 +417,7 @@ def _worker_bars(
     return {
         "type": "bar",
         "orientation": "h",
-        "base": [_iso(stretch.start) for stretch in stretches],
+        "base": [_utc(stretch.start) for stretch in stretches],
         "x": [round(1000 * length) for length in seconds],
         "y": [f"worker {stretch.row.worker}" for stretch in stretches],
         "customdata": [stretch.row.number for stretch in stretches],
@@ -435,5 +426,5 @@ def _worker_bars(
     }
 
 
-def _iso(seconds: float) -> str:
+def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]

@@ -32,14 +32,6 @@ Cells = Sequence[Sequence[float | None]]
 
 
 @dataclass(frozen=True)
-class Reuse:
-    """The dense blocks of a trial's network, as they were after its best epoch."""
-
-    row: TrialRow
-    blocks: tuple[BlockReuse, ...]
-
-
-@dataclass(frozen=True)
 class WatchedTrial:
     """A trial and the norms of its gradients."""
 
@@ -49,29 +41,33 @@ class WatchedTrial:
 
 @dataclass(frozen=True)
 class Inside:
-    """What there is; nothing of it is needed for the rest of the page."""
+    """What there is; nothing of it is needed for the rest of the page.
 
-    reuse: Reuse | None = None
+    `blocks` are the dense blocks of the network of `row`, as they were after its best epoch.
+    """
+
+    row: TrialRow | None = None
+    blocks: tuple[BlockReuse, ...] = ()
     watched: tuple[WatchedTrial, ...] = ()
 
 
 def read_inside(folder: RunFolder, ledger: Ledger, record: RunRecord) -> Inside:
     """The best densely connected network whose checkpoint is kept, and the watched trials."""
-    return Inside(_read_reuse(folder, ledger, record), _read_watched(ledger, record))
-
-
-def _read_reuse(folder: RunFolder, ledger: Ledger, record: RunRecord) -> Reuse | None:
-    """A checkpoint that is damaged or gone costs the page this figure alone."""
+    watched = _read_watched(ledger, record)
     kept = best_checkpoints(ledger, record.ranking.ranked)
     for row in record.ranking.ranked:
         # Whether it may have dense blocks only its configuration has to say.
         if row.number in kept and model_section(row).get("family") in ("densenet", "dual_path"):
-            try:
-                blocks = read_feature_reuse(folder, row)
-            except (TunerError, OSError, ValueError, KeyError):
-                return None
-            return Reuse(row, tuple(blocks)) if blocks else None
-    return None
+            return Inside(row, _read_blocks(folder, row), watched)
+    return Inside(watched=watched)
+
+
+def _read_blocks(folder: RunFolder, row: TrialRow) -> tuple[BlockReuse, ...]:
+    """A checkpoint that is damaged or gone costs the page this figure alone."""
+    try:
+        return tuple(read_feature_reuse(folder, row) or ())
+    except (TunerError, OSError, ValueError, KeyError):
+        return ()
 
 
 def _read_watched(ledger: Ledger, record: RunRecord) -> tuple[WatchedTrial, ...]:
@@ -144,31 +140,40 @@ def gradients_figure(watched: Sequence[WatchedTrial]) -> Figure | None:
     """Before training dotted, after the last epoch solid; a name in the legend hides its trial."""
     if not watched:
         return None
-    deepest = max(len(one.gradients.layers) for one in watched)
+    deepest = max(len(trial.gradients.layers) for trial in watched)
     by_layer = draw.epoch_axis("layer, counted from the image", deepest)
     by_share = draw.titled("depth: 0 is the image, 1 the logits", dtick=0.2)
-    norm_axis = _size_axis("norm of the gradient", watched, "norm")
-    weight_axis = _size_axis("gradient of one weight (RMS)", watched, "root_mean_square")
+    norm_axis = _size_axis("norm of the gradient", watched, False)
+    weight_axis = _size_axis("gradient of one weight (RMS)", watched, True)
     views = [
-        View(name, _ends(watched, size, is_share), {"xaxis": {**_TICKS, **x_axis}, "yaxis": y_axis})
-        for name, size, is_share, x_axis, y_axis in (
-            ("norm", "norm", False, by_layer, norm_axis),
-            ("per weight", "root_mean_square", False, by_layer, weight_axis),
-            ("over depth", "norm", True, by_share, norm_axis),
+        View(
+            name,
+            _ends(watched, per_weight, is_share),
+            {"xaxis": {**_TICKS, **x_axis}, "yaxis": y_axis},
+        )
+        for name, per_weight, is_share, x_axis, y_axis in (
+            ("norm", False, False, by_layer, norm_axis),
+            ("per weight", True, False, by_layer, weight_axis),
+            ("over depth", False, True, by_share, norm_axis),
         )
     ]
     return Figure.of_views(views, {"showlegend": True}, _gradients_note(watched), 400)
 
 
-def _size_axis(text: str, watched: Iterable[WatchedTrial], size: str) -> Layout:
-    sizes = [getattr(layer, size) for one in watched for layer in one.gradients.rows()]
-    known = [value for value in sizes if value > 0 and math.isfinite(value)]
+def _size_axis(text: str, watched: Iterable[WatchedTrial], per_weight: bool) -> Layout:
+    gradients = [trial.gradients for trial in watched]
+    sizes = (size for g in gradients for epoch in g.epochs for size in _sizes(g, epoch, per_weight))
+    known = [size for size in sizes if size > 0 and math.isfinite(size)]
     ticks = draw.decades(min(known), max(known)) if known else []
     return draw.number_axis(text, ticks, lambda value: f"{value:g}")
 
 
+def _sizes(gradients: Gradients, epoch: int, per_weight: bool) -> Sequence[float]:
+    return gradients.per_weight(epoch) if per_weight else gradients.norms[epoch]
+
+
 def _gradients_note(watched: Iterable[WatchedTrial]) -> str:
-    diverged = sum(one.row.state is TrialState.DIVERGED for one in watched)
+    diverged = sum(trial.row.state is TrialState.DIVERGED for trial in watched)
     more = f", and {format.counted(diverged, 'trial')} that diverged" if diverged else ""
     return (
         f"The best watched trial of each network{more}. Dotted: the first epoch that was watched "
@@ -178,36 +183,35 @@ def _gradients_note(watched: Iterable[WatchedTrial]) -> str:
     )
 
 
-def _ends(watched: Sequence[WatchedTrial], size: str, is_share: bool) -> list[Trace]:
+def _ends(watched: Sequence[WatchedTrial], per_weight: bool, is_share: bool) -> list[Trace]:
     """Of each trial the first and the last epoch that was watched."""
     return [
-        _line(one, epoch, f"@side{place}", size, is_share)
-        for place, one in enumerate(watched)
-        for epoch in dict.fromkeys((one.gradients.epochs[0], one.gradients.epochs[-1]))
+        _line(trial, epoch, f"@side{place}", per_weight, is_share)
+        for place, trial in enumerate(watched)
+        for epoch in dict.fromkeys((trial.gradients.epochs[0], trial.gradients.epochs[-1]))
     ]
 
 
-def _line(one: WatchedTrial, epoch: int, color: str, size: str, is_share: bool) -> Trace:
-    """`size` is an attribute of a layer; with `is_share` the depth goes from 0 to 1."""
-    layers = [layer for layer in one.gradients.rows() if layer.epoch == epoch]
-    sizes = [getattr(layer, size) for layer in layers]
+def _line(trial: WatchedTrial, epoch: int, color: str, per_weight: bool, is_share: bool) -> Trace:
+    """Kernels from the image on; with `is_share` the depth goes from 0 to 1."""
+    layers, sizes = trial.gradients.layers, _sizes(trial.gradients, epoch, per_weight)
     deepest = max(1, len(layers) - 1)
-    is_last = epoch == one.gradients.epochs[-1]
+    is_last = epoch == trial.gradients.epochs[-1]
     when = "before training" if epoch == 0 else f"after epoch {epoch}"
     return draw.lines(
-        ((layer.depth - 1) / deepest if is_share else layer.depth for layer in layers),
+        (place / deepest if is_share else place + 1 for place in range(len(layers))),
         (value if value > 0 else None for value in sizes),
         {"color": color, "width": 2, "dash": "solid" if is_last else "dot"},
         mode="lines+markers" if is_last else "lines",
-        customdata=[one.row.number] * len(layers),
+        customdata=[trial.row.number] * len(layers),
         text=[
-            f"{clean(layer.layer)}, {when}: {value:.3g}"
-            for layer, value in zip(layers, sizes, strict=True)
+            f"{clean(layer)}, {when}: {value:.3g}"
+            for (layer, _), value in zip(layers, sizes, strict=True)
         ],
         marker={"color": color, "size": 5},
         opacity=1 if is_last else 0.75,
-        name=label(_name(one.row)),
-        legendgroup=str(one.row.number),
+        name=label(_name(trial.row)),
+        legendgroup=str(trial.row.number),
         showlegend=is_last,
     )
 

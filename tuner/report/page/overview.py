@@ -11,10 +11,11 @@ from typing import Any
 
 from tuner.experiment.trial import TrialState
 from tuner.report import format
-from tuner.report.page.axes import Weights
+from tuner.report.importance import Importance
+from tuner.report.page.axes import effect_title
 from tuner.report.page.html import clean
 from tuner.report.page.source import PageSource, moment
-from tuner.report.summary import Marginal, summarize
+from tuner.report.summary import CONFIRM_STEP, IS_IT_REAL, Marginal, summarize
 
 _STATES = (
     TrialState.COMPLETED,
@@ -27,9 +28,6 @@ _STATES = (
 _ENDED = _STATES[:4]
 _FEWEST_SCORES, _MOST_BINS = 4, 40
 _NORMAL_95 = 1.96
-_WON, _MARGIN, _REAL, _NEXT = "What won?", "By how much?", "Is it real?", "What next?"
-_CONFIRM = re.compile("(; )?`tuner confirm [^`]+` retrains the leaders on fresh seeds")
-_MARKS = {"Is it real? ": _REAL, "What next: ": _NEXT}  # how the summary begins such a sentence
 
 
 # ---------------------------------------------------------------------- facts
@@ -107,41 +105,30 @@ class Failure:
 
 def tiles(source: PageSource) -> list[Tile]:
     """Score, trials, time and size."""
-    return [_best_tile(source), _trials_tile(source), _time_tile(source), *_size_tile(source)]
-
-
-def _best_tile(source: PageSource) -> Tile:
-    best = source.best
+    best, ranked = source.best, len(source.ranked)
     title = f"best {format.printable(source.objective.metric)}"
-    if best is None:
-        return Tile(title, format.NOTHING, "no trial has a score")
-    epoch = f", epoch {best.best_epoch} of {best.epochs}" if best.best_epoch else ""
-    return Tile(title, format.score_text(best.score), f"trial {best.number}{epoch}", "best")
-
-
-def _trials_tile(source: PageSource) -> Tile:
-    ended = len(source.ranked) + len(failures(source))
+    score = Tile(title, format.NOTHING, "no trial has a score")
+    if best is not None:
+        epoch = f", epoch {best.best_epoch} of {best.epochs}" if best.best_epoch else ""
+        score = Tile(title, format.score_text(best.score), f"trial {best.number}{epoch}", "best")
+    ended = ranked + len(failures(source))
     total = max(sum(source.record.counts.values()), ended + source.record.missing)
-    detail = f"{len(source.ranked):,} ranked" if ended else "none has ended yet"
-    return Tile("trials", f"{ended:,}" + (f" / {total:,}" if total > ended else ""), detail)
+    of_total = f" / {total:,}" if total > ended else ""
+    detail = f"{ranked:,} ranked" if ended else "none has ended yet"
+    trials = Tile("trials", f"{ended:,}{of_total}", detail)
+    shown = [score, trials, _time_tile(source)]
+    if best is not None and best.parameters:
+        macs = f"{format.count_text(best.macs)} multiply-adds per image" if best.macs else ""
+        shown.append(Tile("parameters of the best", format.count_text(best.parameters), macs))
+    return shown
 
 
 def _time_tile(source: PageSource) -> Tile:
     trained = sum(row.train_seconds or 0.0 for row in source.rows)
-    parts = (
-        (sum(row.compile_seconds or 0.0 for row in source.rows), "of compiling"),
-        (wall_seconds(source), "on the clock"),
-    )
-    details = [f"{format.seconds_text(seconds)} {what}" for seconds, what in parts if seconds]
+    compiling = sum(row.compile_seconds or 0.0 for row in source.rows)
+    parts = ((compiling, "of compiling"), (wall_seconds(source), "on the clock"))
+    details = [f"{format.seconds_text(seconds)} {part}" for seconds, part in parts if seconds]
     return Tile("training", format.seconds_text(trained or None), ", ".join(details))
-
-
-def _size_tile(source: PageSource) -> list[Tile]:
-    best = source.best
-    if best is None or not best.parameters:
-        return []
-    macs = f"{format.count_text(best.macs)} multiply-adds per image" if best.macs else ""
-    return [Tile("parameters of the best", format.count_text(best.parameters), macs)]
 
 
 def state_counts(source: PageSource) -> list[dict[str, Any]]:
@@ -244,17 +231,23 @@ class Answer:
     sentences: tuple[str, ...]
 
 
-def findings(source: PageSource, weights: Weights) -> list[Answer]:
-    """The questions that this experiment can answer: the summary's sentences, and two more."""
-    summary = summarize(source.record)
-    said = _by_question([*summary.sentences, *filter(None, [summary.advice])], source)
-    confirmed = source.confirmed.sentences[:1] if source.confirmed else ()
+def findings(source: PageSource, importance: Importance) -> list[Answer]:
+    """The questions that this experiment can answer: the summary's sentences, and two more.
+
+    Advice to confirm goes where that has been done.
+    """
+    summary, confirmed = summarize(source.record), source.confirmed
+    steps = [s for s in summary.steps if not (confirmed and s.endswith(CONFIRM_STEP))]
     answers = {
-        _WON: said[_WON],
-        _MARGIN: said[_MARGIN],
-        _REAL: [*said[_REAL], *_within_sampling_error(source), *confirmed],
-        "What mattered?": [*_shares(weights), *_means(summary.marginals, source)],
-        _NEXT: [*said[_NEXT], *_still_moving(source)],
+        "What won?": [summary.won, *(() if source.ranked else summary.rest)],
+        "By how much?": [*summary.margin, *(summary.rest if source.ranked else ())],
+        IS_IT_REAL: [
+            *filter(None, [summary.real]),
+            *_within_sampling_error(source),
+            *(confirmed.sentences[:1] if confirmed else ()),
+        ],
+        "What mattered?": [*_shares(importance, source), *_means(summary.marginals, source)],
+        "What next?": [*([f"{'; '.join(steps)}."] if steps else ()), *_still_moving(source)],
     }
     return [Answer(question, tuple(map(clean, said))) for question, said in answers.items() if said]
 
@@ -262,21 +255,6 @@ def findings(source: PageSource, weights: Weights) -> list[Answer]:
 def sampling_error(share: float, images: int) -> float:
     """Half the width of the 95 % interval of an accuracy that was measured on so many images."""
     return _NORMAL_95 * math.sqrt(max(0.0, share * (1 - share)) / images)
-
-
-def _by_question(sentences: Sequence[str], source: PageSource) -> dict[str, list[str]]:
-    """The summary's sentences; advice to confirm goes where that has been done."""
-    said: dict[str, list[str]] = {_WON: [], _MARGIN: [], _REAL: [], _NEXT: []}
-    for place, sentence in enumerate(sentences):
-        mark = next((mark for mark in _MARKS if sentence.startswith(mark)), None)
-        if mark is None:
-            said[_WON if place == 0 or not source.ranked else _MARGIN].append(sentence)
-        else:
-            said[_MARKS[mark]].append(sentence.removeprefix(mark))
-    if source.confirmed is not None:
-        left = (_CONFIRM.sub("", sentence) for sentence in said[_NEXT])
-        said[_NEXT] = [sentence for sentence in left if sentence not in ("", ".")]
-    return said
 
 
 def _within_sampling_error(source: PageSource) -> list[str]:
@@ -304,15 +282,15 @@ def _validation_images(source: PageSource) -> int | None:
     return (int(match[0]) or None) if match else None
 
 
-def _shares(weights: Weights) -> list[str]:
+def _shares(importance: Importance, source: PageSource) -> list[str]:
     """The largest shares, with their intervals."""
-    if not weights.method or not weights.mains:
+    if not importance.method or not importance.mains:
         return []
     parts = []
-    for weight in weights.mains[:3]:
-        interval = f" ({weight.low:.0%} to {weight.high:.0%})" if weight.has_interval else ""
-        parts.append(f"{weight.title} {weight.share:.0%}{interval}")
-    return [f"By {weights.method}: {format.joined(parts)}."]
+    for effect in importance.mains[:3]:
+        interval = f" ({effect.low:.0%} to {effect.high:.0%})" if effect.has_interval else ""
+        parts.append(f"{effect_title(source, effect)} {effect.share:.0%}{interval}")
+    return [f"By {importance.method}: {format.joined(parts)}."]
 
 
 def _means(marginals: Sequence[Marginal], source: PageSource) -> list[str]:

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.report import format
+from tuner.report.importance import Importance
+from tuner.report.page import drawing as draw
 from tuner.report.page import learning, networks, overview, search_space
-from tuner.report.page.axes import ValueAxis, Weights, axes_of, weights_of
+from tuner.report.page.axes import ValueAxis, axes_of, by_importance, importance_of
 from tuner.report.page.confirmed import confirmed_figure, confirmed_heads, confirmed_rows
-from tuner.report.page.contest_figures import experiments_figure
-from tuner.report.page.drawing import Figure
-from tuner.report.page.html import clean, embedded, render_file
+from tuner.report.page.drawing import Figure, Layout, Trace
+from tuner.report.page.html import clean, embedded, label, render_file, tick
 from tuner.report.page.source import PageSource
 from tuner.report.page.trials import TrialColumn, trial_columns
 from tuner.report.trials_table import superseded_table
 
 MAX_SLICES = 12
+_MOST_POINTS = 400  # of an experiment, beside others
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ def _view(source: PageSource, id: str) -> dict[str, Any]:
     """What the template shows of one experiment; `data` is what its scripts read."""
     record, best = source.record, source.best
     axes = axes_of(source)
-    weights = weights_of(source, axes)
-    sections = sections_of(source, axes, weights)
+    importance = importance_of(source, axes)
+    sections = sections_of(source, axes, importance)
     confirmed = _confirmed_view(source)
     panels = [panel for section in sections for panel in section.panels]
     if confirmed:
@@ -96,7 +98,7 @@ def _view(source: PageSource, id: str) -> dict[str, Any]:
         "states": overview.state_counts(source),
         "best_values": overview.best_values(source),
         "best_curve": overview.sparkline_of(source),
-        "findings": overview.findings(source, weights),
+        "findings": overview.findings(source, importance),
         "confirmed": confirmed,
         "sections": sections,
         "failures": overview.failures(source),
@@ -127,20 +129,24 @@ def _confirmed_view(source: PageSource) -> dict[str, Any] | None:
 
 
 def sections_of(
-    source: PageSource, axes: Sequence[ValueAxis], weights: Weights
+    source: PageSource, axes: Sequence[ValueAxis], importance: Importance
 ) -> list[PageSection]:
     """All that can be drawn of an experiment, sections without a panel left out."""
     metric = format.printable(source.objective.metric)
-    ordered = weights.in_order(axes)
-    sections = [
-        PageSection("curves", "Learning curves", _curves(source)),
-        PageSection("mattered", "What mattered", _mattered(source, ordered, weights, metric)),
-        PageSection("together", "Values together", _together(source, ordered, metric)),
-        PageSection("cost", "Progress and cost", _cost(source, metric)),
-        PageSection("inside", "Inside the network", _inside(source)),
-        PageSection("time", "Time line", _time(source)),
-    ]
-    return [section for section in sections if section.panels]
+    ordered = by_importance(axes, importance)
+    curves = learning.curves_figure(source, learning.curves_of(source))
+    timeline = learning.timeline_figure(source, learning.timeline_of(source))
+    by_rank = "One line a trial, in the colour of its rank; the best is on top."
+    when = "Which worker trained which trial when."
+    panels = {
+        "curves": ("Learning curves", panel_of("curves", "", by_rank, curves, "shaded")),
+        "mattered": ("What mattered", _mattered(source, ordered, importance, metric)),
+        "together": ("Values together", _together(source, ordered, metric)),
+        "cost": ("Progress and cost", _cost(source, metric)),
+        "inside": ("Inside the network", _inside(source)),
+        "time": ("Time line", panel_of("timeline", "", when, timeline)),
+    }
+    return [PageSection(id, title, drawn) for id, (title, drawn) in panels.items() if drawn]
 
 
 def spans_of(count: int) -> list[int]:
@@ -149,26 +155,19 @@ def spans_of(count: int) -> list[int]:
     return [4] * (count - len(tail)) + tail
 
 
-def _curves(source: PageSource) -> tuple[Panel, ...]:
-    lead = "One line a trial, in the colour of its rank; the best is on top."
-    figure = learning.curves_figure(source, learning.curves_of(source))
-    return panel_of("curves", "", lead, figure, "shaded")
-
-
 def _mattered(
-    source: PageSource, axes: Sequence[ValueAxis], weights: Weights, metric: str
+    source: PageSource, axes: Sequence[ValueAxis], importance: Importance, metric: str
 ) -> tuple[Panel, ...]:
     lead = f"How much each hyperparameter had to do with {metric}."
-    importance = search_space.importance_figure(source, weights)
-    slices = (search_space.slice_of(source, axis) for axis in axes[:MAX_SLICES])
-    drawn = [
-        (format.printable(one.axis.title), figure)
-        for one in slices
-        if (figure := search_space.slice_figure(source, one))
+    shares = search_space.importance_figure(source, importance)
+    slices = [
+        (format.printable(axis.title), figure)
+        for axis in axes[:MAX_SLICES]
+        if (figure := search_space.slice_figure(source, search_space.slice_of(source, axis)))
     ]
     return (
-        *panel_of("importance", "Importance", lead, importance),
-        *_small("slice", drawn, f"{metric} at each value"),
+        *panel_of("importance", "Importance", lead, shares),
+        *_small("slice", slices, f"{metric} at each value"),
     )
 
 
@@ -204,25 +203,20 @@ def _cost(source: PageSource, metric: str) -> tuple[Panel, ...]:
 
 def _inside(source: PageSource) -> tuple[Panel, ...]:
     """A panel for each dense block, and one for the gradients; most runs keep neither."""
-    reuse, gradients = source.inside.reuse, networks.gradients_figure(source.inside.watched)
+    inside = source.inside
+    gradients = networks.gradients_figure(inside.watched)
     blocks = [
         (
             f"Feature reuse in {format.printable(block.name)}",
-            networks.reuse_figure(reuse.row, block),
+            networks.reuse_figure(inside.row, block),
         )
-        for block in (reuse.blocks if reuse else ())
-        if reuse
+        for block in inside.blocks
+        if inside.row
     ]
     return (
         *_small("reuse", blocks, "Which earlier layers each layer reads."),
         *panel_of("gradients", "Gradients", "Do they reach the first layers?", gradients),
     )
-
-
-def _time(source: PageSource) -> tuple[Panel, ...]:
-    lead = "Which worker trained which trial when."
-    figure = learning.timeline_figure(source, learning.timeline_of(source))
-    return panel_of("timeline", "", lead, figure)
 
 
 # ---------------------------------------------------------------------- several experiments
@@ -231,13 +225,51 @@ def _time(source: PageSource) -> tuple[Panel, ...]:
 def _comparison(sources: Sequence[PageSource]) -> dict[str, Any]:
     """The overview of several experiments; only scores of one meaning share a figure."""
     objectives = {source.objective for source in sources}
-    figure = experiments_figure(sources, objectives.pop().metric) if len(objectives) == 1 else None
+    figure = _scores_figure(sources, objectives.pop().metric) if len(objectives) == 1 else None
     data = {"figures": {"scores": figure.to_json()} if figure else {}, "columns": []}
     return {
         "rows": [_comparison_row(source, f"e{place}") for place, source in enumerate(sources)],
         "panel": Panel("scores", "", "", figure) if figure else None,
         "data": embedded(data),
     }
+
+
+def _scores_figure(sources: Sequence[PageSource], metric: str) -> Figure | None:
+    """A column of points for each experiment, its best on top and its middle half as a box."""
+    if not any(source.ranked for source in sources):
+        return None
+    traces: list[Trace] = []
+    for place, source in enumerate(sources):
+        scores = [row.score for row in source.ranked if row.score is not None]
+        if scores:
+            chosen = draw.spread_out(scores, _MOST_POINTS)
+            marker = {"color": draw.TRIAL, "size": 6, "opacity": 0.55}
+            texts = [format.score_text(score) for score in chosen]
+            traces += [
+                draw.box(place, scores),
+                draw.column(place, chosen, marker, text=texts),
+                _winner(place, scores[0]),
+            ]
+    layout: Layout = {
+        "xaxis": draw.names_axis([tick(source.record.name) for source in sources]),
+        "yaxis": draw.titled(label(metric)),
+    }
+    parts = [f"{format.printable(s.record.name)} {len(s.ranked):,}" for s in sources]
+    note = f"Ranked trials: {', '.join(parts)}. Boxes hold the middle half, lines are medians."
+    return Figure(traces, layout, note)
+
+
+def _winner(place: int, score: float) -> Trace:
+    return draw.points(
+        [place],
+        [score],
+        {"color": draw.BEST, "size": 14, "symbol": "star"},
+        mode="markers+text",
+        text=[format.score_text(score)],
+        textposition="top center",
+        textfont={"color": draw.INK, "size": 13},
+        cliponaxis=False,
+    )
 
 
 def _comparison_row(source: PageSource, id: str) -> dict[str, Any]:

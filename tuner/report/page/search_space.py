@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from tuner.ledger.records import TrialRow
 from tuner.report import format
+from tuner.report.importance import Effect, Importance
 from tuner.report.page import drawing as draw
-from tuner.report.page.axes import ABSENT, ValueAxis, Weight, Weights
+from tuner.report.page.axes import ABSENT, ValueAxis, effect_title
 from tuner.report.page.drawing import Figure, Layout, Trace, View
 from tuner.report.page.html import clean, label, number, numbers, tick
 from tuner.report.page.source import PageSource
@@ -33,58 +34,58 @@ _GAP = 0.14  # of an axis, below which lie trials whose branch does not have the
 # ---------------------------------------------------------------------- importance
 
 
-def importance_figure(source: PageSource, weights: Weights) -> Figure | None:
+def importance_figure(source: PageSource, importance: Importance) -> Figure | None:
     """Bars, the largest at the top, each with its interval; the note names the method."""
-    if not weights.weights:
+    if not importance.effects:
         return None
-    rows = list(reversed(weights.weights[:MAX_BARS]))
-    is_share = bool(weights.method)
+    rows = list(reversed(importance.effects[:MAX_BARS]))
+    is_share = bool(importance.method)
     known = any(row.has_interval for row in rows)
     trace: Trace = {
         "type": "bar",
         "orientation": "h",
         "x": numbers(row.share for row in rows),
         "y": list(range(len(rows))),
-        "text": [_weight_text(row, is_share) for row in rows],
+        "text": [_share_text(row, is_share) for row in rows],
         "textposition": "none" if known else "outside",
         "cliponaxis": False,
         "marker": {"color": [draw.TRIAL if len(row.names) == 1 else draw.FAINT for row in rows]},
     }
     if known:
-        above = (draw.reach(row.high, row.share) for row in rows)
-        below = (draw.reach(row.share, row.low) for row in rows)
+        above = (draw.arm(row.high, row.share) for row in rows)
+        below = (draw.arm(row.share, row.low) for row in rows)
         trace["error_x"] = draw.whiskers(above, below, thickness=1.4, width=4)
     title = f"distance between the best and the worst mean {label(source.objective.metric)}"
     if is_share:
-        some = any(weight.has_interval for weight in weights.weights)
+        some = any(effect.has_interval for effect in importance.effects)
         title = "share, with its 95 % interval" if some else "share"
     layout: Layout = {
         "xaxis": draw.titled(
             title, rangemode="tozero", **({"tickformat": ".0%"} if is_share else {})
         ),
-        "yaxis": draw.names_axis([tick(row.title) for row in rows]),
+        "yaxis": draw.names_axis([tick(effect_title(source, row)) for row in rows]),
         "bargap": 0.5,
     }
-    note = f"{draw.coverage(source.rows, source.ranked)} {_method(weights)}"
+    note = f"{draw.coverage(source.rows, source.ranked)} {_method(importance)}"
     return Figure([trace], layout, note, 90 + 30 * len(rows))
 
 
-def _weight_text(row: Weight, is_share: bool) -> str:
+def _share_text(row: Effect, is_share: bool) -> str:
     if not is_share:
         return f"{row.share:.2g}"
     interval = f" ({row.low:.1%} to {row.high:.1%})" if row.has_interval else ""
     return f"{row.share:.1%}{interval}"
 
 
-def _method(weights: Weights) -> str:
-    if not weights.method:
+def _method(importance: Importance) -> str:
+    if not importance.method:
         return "Method: plain means over everything else, which few trials allow; no interval."
-    said = f"Method: {weights.method}."
-    if weights.uncertainty:
-        said += f" Interval: {weights.uncertainty}."
-    if left_out := len(weights.weights[MAX_BARS:]):
+    said = f"Method: {importance.method}."
+    if importance.uncertainty:
+        said += f" Interval: {importance.uncertainty}."
+    if left_out := len(importance.effects[MAX_BARS:]):
         said += f" Not drawn: {left_out} with smaller shares."
-    if any(len(weight.names) > 1 for weight in weights.weights):
+    if any(len(effect.names) > 1 for effect in importance.effects):
         said += " Grey bars are what two explain together beyond their own shares."
     return said
 
@@ -114,26 +115,26 @@ def slice_of(source: PageSource, axis: ValueAxis) -> Slice:
     return Slice(axis, rows, positions, means if wanted else ())
 
 
-def slice_figure(source: PageSource, found: Slice) -> Figure | None:
+def slice_figure(source: PageSource, slice_: Slice) -> Figure | None:
     """Points, spread a little sideways where they share a place, and their means."""
-    if not found.rows:
+    if not slice_.rows:
         return None
-    pairs = list(zip(found.rows, _spread_sideways(found), strict=True))
+    pairs = list(zip(slice_.rows, _spread_sideways(slice_), strict=True))
     others = [pair for pair in pairs if not source.is_best(pair[0])]
     chosen = draw.spread_out(others, _MAX_POINTS)
     many = len(chosen) > 200
     usual = {"color": draw.TRIAL, "size": 4 if many else 7, "opacity": 0.45 if many else 0.65}
     star = {"color": draw.BEST, "size": 13, "symbol": "star"}
     traces = [_trials(chosen, usual, "trial")]
-    if found.means:
-        traces.append(_means(found.means))
+    if slice_.means:
+        traces.append(_means(slice_.means))
     if len(others) < len(pairs):
         traces.append(_trials([pair for pair in pairs if source.is_best(pair[0])], star, "best"))
-    absent = {"without this hyperparameter": len(source.ranked) - len(found.rows)}
-    note = draw.coverage(source.rows, found.rows, absent)
+    absent = {"without this hyperparameter": len(source.ranked) - len(slice_.rows)}
+    note = draw.coverage(source.rows, slice_.rows, absent)
     if len(chosen) < len(others):
         note += f" {len(chosen):,} of them, evenly over the ranks, are drawn; means are of all."
-    return Figure(traces, {"xaxis": found.axis.layout(), "yaxis": draw.titled("")}, note, 240)
+    return Figure(traces, {"xaxis": slice_.axis.layout(), "yaxis": draw.titled("")}, note, 240)
 
 
 def _placed(rows: Iterable[TrialRow], axis: ValueAxis) -> Iterable[tuple[TrialRow, float]]:
@@ -161,14 +162,14 @@ def _means(means: Sequence[tuple[float, MeanScore]]) -> Trace:
     )
 
 
-def _spread_sideways(found: Slice) -> list[float]:
+def _spread_sideways(slice_: Slice) -> list[float]:
     """By the trials' numbers, so that points do not hide each other."""
-    if not found.means:
-        return list(found.positions)
-    places = (place for place, _ in found.means)
+    if not slice_.means:
+        return list(slice_.positions)
+    places = (place for place, _ in slice_.means)
     narrowest = min((b - a for a, b in itertools.pairwise(places)), default=0.0)
-    width = _WIDTH if found.axis.is_category else narrowest * _WIDTH
-    pairs = zip(found.rows, found.positions, strict=True)
+    width = _WIDTH if slice_.axis.is_category else narrowest * _WIDTH
+    pairs = zip(slice_.rows, slice_.positions, strict=True)
     return [position + draw.jitter(row.number) * width for row, position in pairs]
 
 

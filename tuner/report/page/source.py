@@ -7,31 +7,27 @@ what networks look like inside, a confirmation) belongs to trials of that record
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from tuner.errors import InputError
 from tuner.experiment.objective import Objective
-from tuner.experiment.yaml import compose
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import EpochRow, TrialRow
+from tuner.report.open_values import Spread, experiment_tree, spreads_of
 from tuner.report.page.confirmed import CONFIRMED, Confirmed, read_confirmed
 from tuner.report.page.networks import Inside, read_inside
 from tuner.report.record import RunRecord, read_record
-
-# How an open value was written: as a choice, or as a range on one of the scales.
-CHOICE = "choice"
 
 
 @dataclass(frozen=True)
 class PageSource:
     """A record, its epochs by trial, and the experiment as it was written.
 
-    `spreads` tells of each open value whether it is a choice or on which scale it is a range,
+    `spreads` tells of each open value from what it was drawn,
     `origins` of trials that were taken over from which experiment.
     """
 
@@ -39,7 +35,7 @@ class PageSource:
     epochs: Mapping[int, Sequence[EpochRow]] = field(default_factory=dict)
     yaml: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)
-    spreads: Mapping[str, str] = field(default_factory=dict)
+    spreads: Mapping[str, Spread] = field(default_factory=dict)
     origins: Mapping[int, str] = field(default_factory=dict)
     inside: Inside = field(default_factory=Inside)
     confirmed: Confirmed | None = None
@@ -107,7 +103,7 @@ def read_source(folder: RunFolder, *, all_versions: bool = False) -> PageSource:
         for epoch in ledger.epochs():
             epochs[epoch.number].append(epoch)
         text = ledger.experiment_yaml or _read_text(folder)
-        document = _document(text)
+        document = experiment_tree(text)
         return PageSource(
             record,
             dict(epochs),
@@ -128,27 +124,6 @@ def moment(text: str | None) -> float | None:
         return None
 
 
-def spreads_of(document: Mapping[str, Any]) -> dict[str, str]:
-    """How each open value of an experiment is written, by its dotted name."""
-    sections = ((name, document.get(name)) for name in ("model", "training"))
-    return dict(spread for name, node in sections for spread in _spreads(node, name))
-
-
-def _spreads(node: Any, name: str) -> Iterable[tuple[str, str]]:
-    if not isinstance(node, Mapping):
-        return
-    if "choice" in node:
-        yield name, CHOICE
-        options = node["choice"] if isinstance(node["choice"], list) else []
-        for option in options:
-            yield from _spreads(option, name)
-    elif "min" in node and "max" in node:
-        yield name, str(node.get("scale", "linear"))
-    else:
-        for key, child in node.items():
-            yield from _spreads(child, f"{name}.{key}")
-
-
 def _origins(ledger: Ledger) -> dict[int, str]:
     """Where trials that this experiment did not train itself come from."""
     return {
@@ -156,15 +131,6 @@ def _origins(ledger: Ledger) -> dict[int, str]:
         for event in ledger.events_of("reused")
         for number in event.detail.get("trials", ())
     }
-
-
-def _document(text: str) -> dict[str, Any]:
-    """The experiment as a tree; empty where it cannot be read, and no figure depends on it."""
-    try:
-        value = compose(text, "experiment.yaml")[0].value if text else None
-    except InputError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _read_text(folder: RunFolder) -> str:

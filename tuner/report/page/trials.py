@@ -8,9 +8,10 @@ from typing import Any
 
 from tuner.ledger.records import TrialRow
 from tuner.report import format
-from tuner.report.page.axes import ABSENT, is_number
+from tuner.report.page.axes import ABSENT
 from tuner.report.page.html import clean, number
 from tuner.report.page.source import PageSource
+from tuner.report.table import is_number
 
 _LONGEST_REASON = 2_000
 _ALWAYS_SHOWN = ("trial", "score")  # though they be the same everywhere
