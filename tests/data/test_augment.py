@@ -185,13 +185,6 @@ def test_the_seed_decides_and_calls_differ_in_one_trace():
     assert first.traces == again.traces == 1
 
 
-def test_grey_images_are_augmented_too():
-    images = np.arange(2 * 28 * 28).astype(np.uint8).reshape(2, 28, 28, 1)
-    one = np.ones(1, np.float32)
-    augmentation = Augmentation(("crop", "flip", "cutout"), (28, 28, 1), one, one)
-    assert Compiled(augmentation, augmentation.prepare(images))([1]).shape == (1, 28, 28, 1)
-
-
 def test_padding_is_the_rounded_mean_around_the_image():
     images = np.full((2, 5, 6, 3), 9, np.uint8)
     padded = pad_images(images, np.float32([0.4, 100.6, 255]))

@@ -57,14 +57,3 @@ def test_an_unknown_augmentation_and_an_unknown_key_are_refused():
         DataConfig(augment=["rotate"])
     with pytest.raises(ValidationError, match="Extra inputs"):
         DataConfig.model_validate({"datset": "cifar10"})
-
-
-@pytest.mark.parametrize("name", ["data/mine.npz", "package.module:load", "mnist"])
-def test_names_paths_and_functions_are_known_by_their_form(name):
-    assert DataConfig(dataset=name).dataset == name
-
-
-def test_the_json_schema_describes_every_field():
-    properties = DataConfig.model_json_schema()["properties"]
-    assert set(properties) == set(DataConfig.model_fields)
-    assert all("description" in value for value in properties.values())

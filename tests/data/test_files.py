@@ -45,11 +45,6 @@ def test_the_environment_names_the_data_folder():
     assert default_data_dir({}) is None
 
 
-def test_keras_cache_follows_keras_home():
-    assert keras_cache({"KERAS_HOME": "/k"}) == Path("/k/datasets")
-    assert keras_cache({}) == Path.home() / ".keras" / "datasets"
-
-
 @pytest.mark.parametrize("below", ["cifar-100-python", "cifar-100-python-target/cifar-100-python"])
 def test_files_are_found_below_the_data_folder_and_in_keras_cache(tmp_path, below):
     assert locate(SOURCE, tmp_path) is None
@@ -189,15 +184,3 @@ def test_a_download_that_ends_early_or_never_says_so(tmp_path, server):
         with pytest.raises(OSError, match=words):
             download(archive.as_uri(), tmp_path / "new", SOURCE.archive.md5, told)
         assert not (tmp_path / "new").exists()
-
-
-def test_a_user_without_a_home_has_a_cache(monkeypatch):
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    assert keras_cache({}) == Path("/tmp/.keras/datasets")
-
-
-def test_folders_that_cannot_be_hold_no_data(tmp_path):
-    (tmp_path / "loop").symlink_to("loop")
-    for folder in (Path("x" * 5000), tmp_path / "loop", Path("/dev/null"), Path("\ud800")):
-        assert locate(SOURCE, folder) is None
-    assert default_data_dir({"TUNER_DATA_DIR": "~no-such-user/x"}) == Path("~no-such-user/x")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.data.config import DataConfig, final_data
-from tuner.data.images import channel_statistics, check, fetch, load_images
+from tuner.data.images import channel_statistics, check, load_images
 from tuner.errors import InputError
 
 
@@ -63,22 +63,6 @@ def test_statistics_of_many_bright_images_do_not_overflow():
     np.testing.assert_array_equal(std, [1, 1, 1])  # a constant channel is only shifted
 
 
-def test_hashes_record_data_and_split(npz):
-    one = load_images(DataConfig(dataset=npz, validation=100), None).hashes
-    other = load_images(DataConfig(dataset=npz, validation=100, seed=1), None).hashes
-    assert one["dataset"] == other["dataset"]
-    assert one["split"] != other["split"]
-    assert one["train_images"] == "500 (125 per class)"
-    assert one["validation_images"] == "100 (25 per class)"
-
-
-def test_augmentation_does_not_change_the_images_on_disk(npz):
-    plain = load_images(DataConfig(dataset=npz, validation=100), None)
-    augmented = load_images(DataConfig(dataset=npz, validation=100, augment=["crop"]), None)
-    np.testing.assert_array_equal(plain.x_train, augmented.x_train)
-    assert plain.hashes == augmented.hashes
-
-
 def test_test_images_are_given_to_who_asks_for_them(npz):
     data = load_images(final_data(DataConfig(dataset=npz)), None)
     images, labels = data.x_validation, data.y_validation
@@ -97,25 +81,6 @@ def test_check_finds_wrong_sizes_before_anything_is_read():
         with pytest.raises(InputError) as caught:
             check(DataConfig(dataset="cifar100", **fields), None)
         assert caught.value.problems[0].where == where
-
-
-def test_check_reads_what_a_person_brings(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
-        check(DataConfig(dataset=str(tmp_path / "missing.npz")), None)
-
-
-def test_fetch_needs_nothing_for_synthetic_images():
-    fetch(DataConfig(dataset="synthetic"), None)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_grey_and_colour_images_load_alike(tmp_path, channels):
-    shape = (40, 28, 28) if channels == 1 else (40, 28, 28, 3)
-    path = tmp_path / "mine.npz"
-    np.savez(path, x_train=np.zeros(shape, np.uint8), y_train=np.arange(40) % 10)
-    data = load_images(DataConfig(dataset=str(path), validation=10), None)
-    assert data.image_shape == (28, 28, channels)
-    assert data.mean.shape == (channels,)
 
 
 def test_the_hash_of_the_content_follows_the_images_and_labels(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tuner.data.splits import Split, proportional_counts, size_problems, split, train_size
+from tuner.data.splits import proportional_counts, size_problems, split, train_size
 from tuner.errors import InputError
 
 LABELS = np.repeat(np.arange(10, dtype=np.int32), 60)
@@ -90,19 +90,6 @@ def test_the_split_of_today_is_the_split_of_tomorrow():
     assert parts.hash == "caf597d6302080482f0fca0756618153d754cbdc82b8648f900d53044d69aae0"
 
 
-def test_indices_ascend():
-    parts = split(LABELS, 60, 100, seed=0)
-    assert np.all(np.diff(parts.train) > 0)
-    assert np.all(np.diff(parts.validation) > 0)
-    assert parts.train.dtype == parts.validation.dtype == np.int64
-
-
-def test_the_hash_tells_the_parts_apart():
-    a, b = np.array([1, 2], np.int64), np.array([3], np.int64)
-    hashes = {Split(a, b).hash, Split(b, a).hash, Split(np.append(a, b), b[:0]).hash}
-    assert len(hashes) == 3
-
-
 @pytest.mark.parametrize(
     ("validation", "train_images", "where"),
     [
@@ -124,10 +111,6 @@ def test_sizes_that_cannot_be_met_are_one_clear_error(validation, train_images, 
     assert str(validation if where == "data.validation" else train_images) in problem.received
     assert problem.mend
     assert list(caught.value.problems) == size_problems(600, 10, validation, train_images)
-
-
-def test_a_fraction_is_of_all_images():
-    assert len(split(LABELS, 0.25, None, 0).validation) == 150
 
 
 def test_a_class_of_one_image_or_none_is_named():

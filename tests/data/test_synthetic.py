@@ -33,11 +33,6 @@ def test_every_class_has_as_many_images(train, test):
         assert np.all(np.bincount(data.labels) == count // NUM_CLASSES)
 
 
-def test_no_image_is_there_twice(train, test):
-    images = np.concatenate([train.images, test.images])
-    assert len({image.tobytes() for image in images}) == NUM_TRAIN + NUM_TEST
-
-
 def test_the_range_is_used_and_hardly_clipped(train):
     assert np.all(np.abs(train.images.mean(axis=(0, 1, 2)) - 128) < 8)
     assert np.all(train.images.std(axis=(0, 1, 2)) > 30)

@@ -51,11 +51,3 @@ def test_every_row_has_the_cells_of_its_table(pages):
         for found in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
             widths = {len(re.split(r"(?<!\\)\|", line)) for line in found.splitlines()}
             assert len(widths) == 1, found
-
-
-def test_what_is_generated_is_always_the_same(pages):
-    assert generate.pages() == pages
-
-
-def test_published_configurations_belong_to_families():
-    assert set(families.PUBLISHED) <= set(FAMILIES)

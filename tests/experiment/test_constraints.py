@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.experiment.constraints import Constraint, ConstraintError, as_array, parse_constraint
+from tuner.experiment.constraints import ConstraintError, as_array, parse_constraint
 
 KNOWN = ["model.depth", "model.growth_rate", "model.dropout", "model.l2", "training.l2",
          "training.optimizer", "training.nesterov", "training.schedule.step.factor"]  # fmt: skip
@@ -132,9 +132,3 @@ def test_options_of_mixed_kinds_are_judged_too() -> None:
     ]  # fmt: skip
     numbers = parse_constraint("a * 2 > 2", ["m.a"])
     assert numbers({"m.a": as_array([True, 2, 0.5])}).tolist() == [False, True, False]
-
-
-def test_a_constraint_lists_its_dotted_names() -> None:
-    constraint = parse_constraint("depth > 1 and model.depth < growth_rate", KNOWN)
-    assert constraint.dotted == ("model.depth", "model.growth_rate")
-    assert isinstance(constraint, Constraint)

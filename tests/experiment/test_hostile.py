@@ -10,7 +10,7 @@ import pytest
 from benchmarks.reliability import fuzz
 from tuner.errors import InputError
 from tuner.experiment import load_experiment, parse_experiment
-from tuner.experiment.yaml import MAX_CHARACTERS, MAX_ITEMS, MAX_NAMES, MAX_VALUES
+from tuner.experiment.yaml import MAX_NAMES
 
 MODEL = "model: {family: resnet}\n"
 
@@ -22,7 +22,7 @@ def problems(text: str, overrides: tuple[str, ...] = ()):
 
 
 # Mutations of shipped experiments have odd numbers, texts that were made to hurt even ones.
-NUMBERS = [*range(1, 2000, 2), *range(0, 120, 2)]
+NUMBERS = [*range(1, 1000, 2), *range(0, 120, 2)]
 
 
 def test_random_input_is_read_or_refused_in_words_and_nothing_of_it_runs(tmp_path: Path) -> None:
@@ -53,20 +53,6 @@ def test_a_flood_is_refused_where_it_becomes_one(text: str, words: str, place: s
     assert found[0].where.startswith(f"x.yaml{place}")
     assert len(found) <= 102
     assert max(len(str(problem)) for problem in found) < 1_000
-
-
-def test_limits_leave_room_for_what_people_write() -> None:
-    assert (MAX_CHARACTERS, MAX_NAMES, MAX_ITEMS, MAX_VALUES) == (250_000, 200, 1_000, 5_000)
-    rates = ", ".join(f"{k + 1}.0e-4" for k in range(MAX_ITEMS))
-    many = MODEL + f"training: {{learning_rate: {{choice: [{rates}]}}}}"
-    assert parse_experiment(many, "x.yaml").space.size == MAX_ITEMS
-
-
-def test_many_mistakes_are_listed_to_a_hundred_and_the_rest_is_said() -> None:
-    text = MODEL + "training: {" + ", ".join(f"a{i}: 1" for i in range(180)) + "}"
-    found = problems(text)
-    assert len(found) <= 101
-    assert "a0: is not known" in str(found[0])
 
 
 @pytest.mark.parametrize(
@@ -126,21 +112,3 @@ def test_a_file_in_another_encoding_says_so(tmp_path: Path, encoding: str) -> No
     path.write_bytes(("description: é\n" + MODEL).encode(encoding))
     with pytest.raises(InputError, match="save it as UTF-8"):
         load_experiment(path)
-
-
-@pytest.mark.parametrize(
-    ("override", "words"),
-    [
-        ("description=" + "&" * 90_000, "not readable"),
-        ("a." * 9_000 + "b=1", "too long a name"),
-        ("training=3", "is no mapping"),
-        ("a.b[0]=1", "a: is not known"),
-        ("name=\udcff", "a control character"),
-        ("training.epochs={choice: [" + "1," * 9_000 + "]}", "too many items"),
-    ],
-)
-def test_a_hostile_override_is_named_in_short(override: str, words: str) -> None:
-    found = problems(MODEL, (override,))
-    assert words in found[0].what
-    assert found[0].where.startswith("-S ")
-    assert len(str(found[0])) < 700

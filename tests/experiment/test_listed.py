@@ -188,11 +188,6 @@ def test_a_mistake_is_named_where_it_was_made(wrong, listed, name, text, place, 
     assert len(found) == 1
 
 
-def test_a_choice_of_mappings_cannot_be_set_by_an_entry(wrong) -> None:
-    base = "model: {choice: [{family: resnet}, {family: densenet}]}\n" + RESNET.splitlines()[1]
-    assert "a choice of mappings" in wrong("[{l2: 0}]", base=base)[0][1]
-
-
 def test_floods_are_refused_and_long_lists_take_seconds(load: Load, wrong) -> None:
     rows = [f"{20 + 6 * (k % 3)},{k + 1}e-6\n" for k in range(MAX_ENTRIES + 1)]
     header = "depth,learning_rate\n"

@@ -204,23 +204,6 @@ def test_a_constraint_that_some_option_makes_senseless_is_found_before_it_is_dra
     assert problems[0].where == "x.yaml:7:27"
 
 
-def test_depths_that_do_not_fit_their_bottleneck_are_found_in_any_combination(refuse) -> None:
-    problems = refuse("""
-        model: {family: densenet, bottleneck: {choice: [false, true]},
-                depth: {choice: [40, 43, 46]}, growth_rate: {choice: [12, 24]}}
-    """)
-    assert [problem.received for problem in problems] == ["43"]
-
-
-def test_an_open_runtime_value_used_by_one_optimizer_only_is_fine(parse) -> None:
-    space = parse("""
-        model: {family: resnet}
-        training: {optimizer: {choice: [adam, sgd]}, momentum: 0.8, beta_1: 0.8}
-    """).space
-    assert space[0].flat()["training.beta_1"] == 0.8
-    assert space[1].flat()["training.momentum"] == 0.8
-
-
 def test_a_batch_larger_than_the_training_set_is_named_when_the_set_is_known(parse) -> None:
     experiment = parse("model: {family: resnet}\ntraining:\n  batch_size: {choice: [64, 128]}\n")
     check_batch_size(experiment, 128)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from tuner.errors import InputError
@@ -40,11 +37,6 @@ def test_what_is_written_is_as_it_is_written():
     assert len(told.space) == 3 * 2  # filters_1 and dropout
     values = told.space[0].model
     assert (values["filters_0"], values["num_layers"], values["filters_2"]) == (5, 2, None)
-
-
-def test_a_grid_over_a_declared_range_asks_for_count():
-    with pytest.raises(InputError, match=r"model\.dropout.*no end of points"):
-        experiment(f"{{family: '{LOGITS}', num_layers: 1}}", "")
 
 
 def test_runtime_values_share_a_structure():
@@ -87,9 +79,7 @@ def test_what_is_written_takes_the_place_of_compile():
         (f"model: {{family: '{LOGITS}', num_layer: 2}}", "not known", "num_layers"),
         (f"model: {{family: '{LOGITS}', activation: rellu}}", "not known", "relu"),
         (f"model: {{family: '{LOGITS}', num_layers: many}}", "wrong type", ""),
-        ("model: {family: 'tests.models.own_nets:nothing'}", "returned no model", "return"),
         ("model: {family: 'tests.models.own_nets:raising'}", "no luck today", ""),
-        ("model: {family: 'tests.models.own_nets:missing'}", "no such function", "PYTHONPATH"),
     ],
 )
 def test_a_mistake_has_a_message_with_its_line(text, what, mend):
@@ -126,20 +116,7 @@ def test_editing_the_file_makes_other_trials(tmp_path, monkeypatch):
     assert after.trial(after.space[0]).key != key
 
 
-def test_its_cost_is_worked_out_elsewhere():
-    program = f"""
-import sys
-from tuner.models.own import own_family
-family = own_family("{COMPILED}")
-cost = family.cost(family.config(), (8, 8, 3), 4)
-assert cost.parameters == 192 * 8 + 8 + 8 * 4 + 4, cost
-assert not {{"keras", "tensorflow", "keras_tuner"}} & set(sys.modules)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_the_process_is_started_once():
-    assert own_family(LOGITS) is own_family(LOGITS)
+def test_its_cost_is_that_of_the_built_network():
+    family = own_family(COMPILED)
+    cost = family.cost(family.config(), (8, 8, 3), 4)
+    assert cost.parameters == 192 * 8 + 8 + 8 * 4 + 4

@@ -76,26 +76,10 @@ def test_what_would_mean_something_else_is_refused_with_its_place(
     assert first.where.startswith(place)
 
 
-def test_the_value_of_a_duplicate_key_is_passed_over_however_deep() -> None:
-    with pytest.raises(InputError, match="written twice"):
-        read_yaml("a: 1\na: " + "[" * 40 + "]" * 40, "x.yaml")
-    with pytest.raises(InputError, match="nested deeper"):
-        read_yaml("a: 1\na: " + "[" * 100_000, "x.yaml")
-
-
 def test_everything_that_does_not_stop_the_reading_is_reported_at_once() -> None:
     with pytest.raises(InputError) as caught:
         read_yaml("a: &x 1\nb: *x\nb: 2\nc: .nan\n", "x.yaml")
     assert len(caught.value.problems) == 4
-
-
-def test_places_are_kept_by_path() -> None:
-    document = read_yaml("a: 1\nb:\n  c: [1,\n    2]\n", "x.yaml")
-    assert document.position(("a",)) == (1, 1)
-    assert document.position(("b", "c")) == (3, 3)
-    assert document.position(("b", "c", 1)) == (4, 5)
-    assert document.position(("b", "nothing", "here")) == (2, 1)
-    assert document.where(("b", "c", 1)) == "x.yaml:4:5"
 
 
 SCALARS = (

@@ -1,4 +1,4 @@
-"""The two things that Keras leaves to its backend: gradients and compiled functions."""
+"""Inputs and weights of layers, Keras' own normalization, and what Keras leaves to its backend."""
 
 from __future__ import annotations
 
@@ -10,6 +10,24 @@ BACKEND = keras.backend.backend()
 
 def values(variables):
     return [keras.ops.convert_to_numpy(v) for v in variables]
+
+
+def images(shape=(2, 5, 4, 3), seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def randomize(layer, seed=5):
+    """Values at which every weight matters."""
+    rng = np.random.default_rng(seed)
+    layer.set_weights([rng.uniform(0.2, 1.0, w.shape) for w in layer.get_weights()])
+
+
+def keras_normalization(layer, x, training):
+    """Keras' own with the weights of ours."""
+    twin = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
+    twin.build(x.shape)
+    twin.set_weights(layer.get_weights())
+    return twin(x, training=training)
 
 
 def gradients(layer, x, weights, training=True):

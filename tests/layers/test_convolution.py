@@ -7,14 +7,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tests.layers.on_backend import gradients
+from tests.layers.on_backend import gradients, images
 from tuner.layers import GroupedConvolution
 
 SHAPE = (2, 5, 4, 6)
-
-
-def images(seed=0, shape=SHAPE):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
 def make(groups, strides=1, **arguments):
@@ -39,23 +35,23 @@ def test_is_a_convolution_with_zeros_between_the_groups(groups, strides):
     layer = make(groups, strides)
     kernel = ops.convert_to_numpy(layer.kernel)
     assert kernel.shape == (3, 3, 6 // groups, 9)
-    expected = ops.conv(images(), as_one_kernel(kernel, groups), strides, padding="same")
-    y = layer(images())
+    expected = ops.conv(images(SHAPE), as_one_kernel(kernel, groups), strides, padding="same")
+    y = layer(images(SHAPE))
     assert tuple(y.shape) == layer.compute_output_shape(SHAPE)
     np.testing.assert_allclose(np.array(y), np.array(expected), atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_has_a_gradient_in_every_precision(precision):
-    layer, weights = make(3, dtype=precision), images(1, (2, 5, 4, 9))
+    layer, weights = make(3, dtype=precision), images((2, 5, 4, 9), 1)
     model = keras.Sequential([layer])
     model.build(SHAPE)
-    for_images, for_kernel = gradients(model, images(), weights)
+    for_images, for_kernel = gradients(model, images(SHAPE), weights)
     kernel = ops.convert_to_numpy(layer.kernel)
     bump = np.zeros_like(kernel)
     bump[1, 1, 0, 4] = 1.0
     # The layer is linear: the gradient is the effect of one weight.
-    change = ops.conv(images(), as_one_kernel(bump, 3), 1, padding="same")
+    change = ops.conv(images(SHAPE), as_one_kernel(bump, 3), 1, padding="same")
     expected = float(np.sum(np.array(change) * weights))
     assert float(for_kernel[1, 1, 0, 4]) == pytest.approx(expected, rel=0.1, abs=0.1)
     assert for_images.shape == SHAPE

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from tests.layers.on_backend import gradients
+from tests.layers.on_backend import images, keras_normalization, randomize
 from tuner.layers import DualPathBlock
 
 SHAPE = (2, 5, 4, 7)
 
 
-def images(shape=SHAPE, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
 def built(shape=SHAPE, **arguments):
     block = DualPathBlock(4, 5, 2, groups=2, **arguments)
     block.build(shape)
-    rng = np.random.default_rng(5)
-    block.set_weights([rng.uniform(0.2, 1.0, w.shape) for w in block.get_weights()])
+    randomize(block)
     return block
 
 
@@ -48,25 +42,22 @@ def test_its_kernels_are_those_of_a_grouped_bottleneck():
 
 
 def test_what_the_dense_path_held_goes_through_unchanged():
-    y = np.array(built()(images(), training=True))
+    y = np.array(built()(images(SHAPE), training=True))
     assert y.shape == (2, 5, 4, 9)
-    np.testing.assert_array_equal(y[..., 5:7], images()[..., 5:])
-    assert (np.abs(y[..., :5] - images()[..., :5]).max(axis=(0, 1, 2)) > 0).all()
+    np.testing.assert_array_equal(y[..., 5:7], images(SHAPE)[..., 5:])
+    assert (np.abs(y[..., :5] - images(SHAPE)[..., :5]).max(axis=(0, 1, 2)) > 0).all()
 
 
 def test_a_branch_of_zeros_leaves_the_images_and_appends_zeros():
     block = built()
     block.convolution3.kernel.assign(np.zeros(block.convolution3.kernel.shape))
-    y = np.array(block(images(), training=True))
-    np.testing.assert_array_equal(y[..., :7], images())
+    y = np.array(block(images(SHAPE), training=True))
+    np.testing.assert_array_equal(y[..., :7], images(SHAPE))
     assert not y[..., 7:].any()
 
 
 def keras_step(x, normalization, kernel, training, strides=1):
-    twin = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
-    twin.build(x.shape)
-    twin.set_weights(normalization.get_weights())
-    x = ops.relu(twin(x, training=training))
+    x = ops.relu(keras_normalization(normalization, x, training))
     return ops.conv(x, kernel, strides, padding="same")
 
 
@@ -76,12 +67,12 @@ def test_agrees_with_keras_layers(training):
     kernel2 = ops.convert_to_numpy(block.convolution2.kernel)
     full = np.zeros((3, 3, 4, 4), "float32")
     full[:, :, :2, :2], full[:, :, 2:, 2:] = kernel2[..., :2], kernel2[..., 2:]
-    x = keras_step(images(), block.normalization1, block.convolution1.kernel, training)
+    x = keras_step(images(SHAPE), block.normalization1, block.convolution1.kernel, training)
     x = keras_step(x, block.normalization2, full, training, 2)
     x = np.array(keras_step(x, block.normalization3, block.convolution3.kernel, training))
     carried = np.array(
         keras_step(
-            images(),
+            images(SHAPE),
             block.projection_normalization,
             block.projection_convolution.kernel,
             training,
@@ -89,14 +80,9 @@ def test_agrees_with_keras_layers(training):
         )
     )
     expected = np.concatenate([carried[..., :5] + x[..., :5], carried[..., 5:], x[..., 5:]], -1)
-    np.testing.assert_allclose(np.array(block(images(), training=training)), expected, atol=1e-3)
-
-
-def test_every_weight_gets_a_gradient():
-    block = built(strides=2, projection=True)
-    found = gradients(block, images(), images((2, 3, 2, 11), seed=3))
-    assert len(found) == 1 + 4 * 3
-    assert all(np.abs(g).max() > 1e-7 for g in found)
+    np.testing.assert_allclose(
+        np.array(block(images(SHAPE), training=training)), expected, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,13 +90,9 @@ def test_every_weight_gets_a_gradient():
     [
         ({"filters": 3, "groups": 2}, "multiple of 2 groups; got 3"),
         ({"filters": 4, "strides": 2}, "strides 2 need projection=True"),
+        ({"filters": 4}, "7 channels leave no dense path beside 7 residual"),
     ],
 )
 def test_refuses_what_does_not_fit(arguments, message):
     with pytest.raises(ValueError, match=message):
-        DualPathBlock(residual_filters=5, growth_rate=2, **arguments)
-
-
-def test_refuses_inputs_without_a_dense_path():
-    with pytest.raises(ValueError, match="7 channels leave no dense path beside 7 residual"):
-        DualPathBlock(4, 7, 2).build(SHAPE)
+        DualPathBlock(residual_filters=7, growth_rate=2, **arguments).build(SHAPE)

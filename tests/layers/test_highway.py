@@ -83,13 +83,6 @@ def test_dropout_drops_what_is_transformed_and_never_what_is_carried(x):
     np.testing.assert_allclose(y, np.where(dropped, 0, 2 * h), atol=1e-4)
 
 
-def test_the_normalization_follows_the_batches(x):
-    layer = built(x, batch_normalization=True)
-    before = values([layer.normalization.moving_mean])[0]
-    layer(x, training=True)
-    assert (values([layer.normalization.moving_mean])[0] != before).all()
-
-
 def test_refuses_other_channels_than_it_has_filters():
     with pytest.raises(ValueError, match="received 4 filters for 3 channels"):
         HighwayBlock(4).build((None, 8, 8, 3))

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.layers.on_backend import gradients
 from tuner import layers
 
 LAYERS = {
@@ -91,6 +92,19 @@ def test_the_output_has_the_promised_shape_and_dtype(make, precision, images):
         assert keras.backend.standardize_dtype(y.dtype) == layer.compute_dtype
     floats = {v.dtype for v in layer.variables if "seed" not in v.path}
     assert floats <= {"float32"}
+
+
+def test_every_weight_and_the_inputs_get_a_gradient(make, images):
+    layer = keras.Sequential([make()])  # which takes `training`, whatever is in it
+    layer.build(images.shape)
+    rng = np.random.default_rng(5)
+    for weight in layer.trainable_variables:
+        weight.assign(rng.normal(0.5, 0.5, weight.shape))
+    weights = rng.normal(size=layer.compute_output_shape(images.shape))
+    found = gradients(layer, images, weights.astype("float32"))
+    assert len(found) == 1 + len(layer.trainable_variables)
+    # A kernel before a normalization has a small gradient, but not zero.
+    assert all(np.abs(g).max() > 1e-7 for g in found)
 
 
 def test_it_takes_a_batch_of_unknown_size(make, images):

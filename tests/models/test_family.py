@@ -5,10 +5,6 @@ from __future__ import annotations
 from tuner.models.family import Cost, CostTape
 
 
-def test_nothing_costs_nothing():
-    assert CostTape((32, 32, 3)).cost == Cost(0, 0, 0)
-
-
 def test_a_strided_convolution():
     tape = CostTape((5, 4, 3))
     tape.convolution(8, 3, strides=2)
@@ -22,24 +18,6 @@ def test_bias_and_normalization_cost_parameters_alone():
     tape.convolution(5, 1, bias=True)
     tape.batch_normalization()
     assert tape.cost == Cost(parameters=15 + 5 + 10, macs=15 * 16, activations=16 * 5)
-
-
-def test_groups_see_their_own_channels_only():
-    tape = CostTape((4, 4, 6))
-    tape.convolution(8, 3, groups=2)
-    assert tape.cost.parameters == 3 * 3 * 3 * 8
-
-
-def test_without_padding_the_border_is_lost():
-    tape = CostTape((32, 32, 1))
-    tape.convolution(6, 5, padding="valid")
-    assert tape.shape == (28, 28, 6)
-    tape.pool(3, 2, padding="same")
-    assert tape.shape == (14, 14, 6)
-    tape.pool(3, 2)
-    assert tape.shape == (6, 6, 6)
-    tape.flatten()
-    assert tape.shape == (1, 1, 216)
 
 
 def test_a_branch_begins_where_the_tape_went_back_to():

@@ -42,12 +42,6 @@ def test_their_values_reach_the_network_and_the_optimizer():
     assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
 
 
-def test_options_of_mixed_kinds_are_possible():
-    hp = keras_tuner.HyperParameters()
-    hyper_model(dropout={"choice": [0, 0.5]}).build(hp)
-    assert hp.values["dropout"] in (0, 1)  # the index
-
-
 def test_the_optimizer_can_be_ones_own():
     hp = keras_tuner.HyperParameters()
     made = hyper_model(optimizer=lambda hp: keras.optimizers.SGD(hp.Float("rate", 0.5, 0.6)))

@@ -141,12 +141,6 @@ def test_given_values_reach_the_network():
     assert built.used == {*values, "dropout"}
 
 
-def test_it_agrees_with_keras_tuner_on_what_is_declared():
-    hp = keras_tuner.HyperParameters()
-    own_nets.scoped(hp)
-    assert {one.name for one in hp.space} == set(declared(own_nets.scoped))
-
-
 def test_a_runtime_rate_is_taken_out_and_told():
     one = run_build(own_nets.logits, {"dropout": 0.2}, IMAGE)
     other = run_build(own_nets.logits, {"dropout": 0.4}, IMAGE)

@@ -22,7 +22,6 @@ from tuner.report.page.compare_page import compare_columns, compare_findings, co
 from tuner.report.page.contest import (
     Contest,
     forest_figure,
-    median_steps,
     ratios_figure,
     scores_figure,
     sizes_figure,
@@ -93,18 +92,6 @@ def test_too_few_seeds_are_said_to_decide_nothing():
     assert "more seeds would" in said["Is it real?"]
 
 
-def test_a_single_seed_has_a_difference_without_an_interval():
-    figure = drawn(forest_figure(contest(seeds("a", [0.1]), seeds("b", [0.9]))))
-    assert "error_x" not in figure.traces[0] and "no interval" in figure.note
-
-
-def test_several_differences_stand_in_the_order_of_the_sides_and_name_holm():
-    found = contest(seeds("a", [0.1] * 8), seeds("b", [0.2] * 8), seeds("c", [0.3] * 8))
-    figure = drawn(forest_figure(found))
-    assert figure.layout["yaxis"]["ticktext"] == ["c", "b"]  # from the bottom
-    assert "Holm's over 2 comparisons" in figure.note
-
-
 def test_scores_of_a_side_are_all_there_and_lead_to_their_trials(two):
     _, points, mean, *_ = drawn(scores_figure(two)).traces
     assert sorted(points["y"]) == [0.49, 0.5, 0.5, 0.51, 0.52, 0.53]
@@ -120,25 +107,11 @@ def test_the_best_so_far_is_that_of_the_best_configuration(two):
     assert epochs.traces[0]["y"] == pytest.approx([0.50833 * e / 3 for e in (1, 2, 3)], rel=1e-4)
 
 
-def test_a_median_trial_begins_where_half_of_them_have_begun_and_never_falls():
-    one, other = ((1.0, 0.2), (3.0, 0.6)), ((2.0, 0.4),)
-    assert median_steps([one, other]) == ((2.0, pytest.approx(0.3)), (3.0, 0.5))
-    assert median_steps([()]) == ()
-
-
 def test_costs_at_equal_score_are_multiples_of_the_baselines(two):
     (dense,) = drawn(ratios_figure(two)).traces
     names = drawn(ratios_figure(two)).layout["yaxis"]["ticktext"]
     by_cost = dict(zip(names, dense["text"], strict=False))
     assert by_cost["parameters"] == by_cost["multiply-adds"] == "0.5×"
-
-
-def test_sizes_are_drawn_where_they_differ(two):
-    figure = drawn(sizes_figure(two))
-    assert [view.label for view in figure.views] == ["parameters", "multiply-adds"]
-    assert [trace["x"] for trace in figure.traces[::2]] == [[2000], [1000]]
-    assert "means" not in figure.note and "mean over seeds" in figure.note
-    assert sizes_figure(contest(seeds("a", [0.1]), seeds("b", [0.2]))) is None
 
 
 def test_where_lower_is_better_nothing_is_drawn_upside_down():

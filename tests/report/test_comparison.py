@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -189,12 +188,12 @@ def test_lower_is_better_where_the_objective_says_so():
     assert found.target == 0.5 + 0.025  # the mean of the weaker side's configuration
 
 
-# ---------------------------------------------------------------------- costs
-
-
 def test_a_front_keeps_what_nothing_cheaper_beats():
     points = [(10, 0.5), (20, 0.4), (20, 0.6), (30, 0.6), (40, 0.7), (5, float("-inf"))]
     assert pareto(points) == ((10, 0.5), (20, 0.6), (40, 0.7))
+
+
+# ---------------------------------------------------------------------- costs
 
 
 def test_costs_lie_geometrically_between_the_points_of_a_front():
@@ -380,19 +379,6 @@ def test_older_ledgers_are_told_apart_by_the_hashes_of_their_data(data, compares
 
 
 # ---------------------------------------------------------------------- size, text
-
-
-def test_a_thousand_trials_a_side_take_a_second_at_most():
-    def large(name: str) -> ComparedExperiment:
-        rates = [rate / 200 for rate in range(200)]
-        rows = grid(name, 0, (20, 32, 44, 56, 110), rates, parameters=10)
-        curves = {row.number: curve(*[row.score * e / 30 for e in range(1, 31)]) for row in rows}
-        return source(name, rows, names=NAMES, curves=curves)
-
-    sources = [large("one"), large("other")]
-    start = time.process_time()
-    assert only(compare(sources, PLAIN)).difference.n == 1000
-    assert time.process_time() - start < 2
 
 
 HOSTILE = "=\x1b[31m|$x_1$\\input{a}*&"

@@ -101,13 +101,6 @@ def test_best_epochs_of_every_metric():
     assert (accuracy.one, accuracy.other) == ((3, 3), None)
 
 
-def test_nan_equals_nan():
-    one, other = subject({}), subject({})
-    rows = [dataclasses.replace(s.row, metrics={"loss": math.nan}) for s in (one, other)]
-    found = diff(*(dataclasses.replace(one, row=row) for row in rows))
-    assert found.result == ()
-
-
 @pytest.mark.parametrize(
     ("reference", "message"),
     [

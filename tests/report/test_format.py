@@ -51,14 +51,6 @@ def test_seconds(value: float | None, text: str) -> None:
     assert format.seconds_text(value) == text
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0 B"), (512, "512 B"), (3_400_000, "3.4 MB"), (120e9, "120 GB"), (None, "–")],
-)
-def test_bytes(value: float | None, text: str) -> None:
-    assert format.bytes_text(value) == text
-
-
 def test_names_are_shortened_only_where_that_is_unambiguous() -> None:
     names = ["model.depth", "training.depth", "training.learning_rate", "seed"]
     assert format.short_names(names) == {

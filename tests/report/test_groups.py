@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
 import math
 from pathlib import Path
 
 import pytest
 
 from tests.report import replicated_ledger
-from tests.report.texts import check
 from tuner.errors import InputError
 from tuner.report import render, summary
-from tuner.report.groups import TrialGroup, against_best, ranges_text, trial_groups
+from tuner.report.groups import TrialGroup, against_best, trial_groups
 from tuner.report.record import RunRecord, read_record
 from tuner.report.table import mean_score
 from tuner.report.trial_fields import fields_named, trial_fields
-from tuner.report.trials_table import TableOptions, every_trial, to_json, trials_table
+from tuner.report.trials_table import TableOptions, every_trial, trials_table
 
 DEFAULT = TableOptions()
 BY_DEPTH = TableOptions(group_by=("depth",))
@@ -28,27 +24,6 @@ BY_DEPTH = TableOptions(group_by=("depth",))
 def groups(record: RunRecord, *names: str) -> list[TrialGroup]:
     by = fields_named(trial_fields(record), names or record.value_names, "")
     return against_best(trial_groups(record, by), record)
-
-
-def test_replicates_share_a_line_by_default(seeds: RunRecord) -> None:
-    table = trials_table(seeds, DEFAULT)
-    check("groups.txt", render.to_text(table, width=80))
-    assert table.values("n") == [8, 8, 7]
-    assert table.values("training.learning_rate") == [0.01, 0.1, 0.001]
-
-
-def test_groups_in_every_other_format(seeds: RunRecord) -> None:
-    table = trials_table(seeds, DEFAULT)
-    check("groups.md", render.to_markdown(table))
-    check("groups.tex", render.to_latex(trials_table(seeds, DEFAULT, for_paper=True)))
-    options = TableOptions(group_by=("learning_rate",))
-    check("groups.csv", render.to_csv(every_trial(seeds, options)))
-    found = to_json(seeds, TableOptions(top=1))
-    check("groups.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
-
-
-def test_the_summary_of_replicates(seeds: RunRecord) -> None:
-    check("groups-summary.txt", summary.to_text(summary.summarize(seeds)))
 
 
 def test_mean_spread_and_n_are_those_of_the_scores(seeds: RunRecord) -> None:
@@ -63,11 +38,6 @@ def test_every_ranked_trial_is_in_one_line(seeds: RunRecord, record: RunRecord) 
     for one, names in ((seeds, ()), (record, ("depth",))):
         numbers = sorted(number for group in groups(one, *names) for number in group.numbers)
         assert numbers == sorted(row.number for row in one.ranking.ranked)
-
-
-def test_grouping_by_trial_gives_a_line_for_each(seeds: RunRecord) -> None:
-    found = trials_table(seeds, TableOptions(group_by=("trial",)))
-    assert len(found.values("trial")) == 23
 
 
 @pytest.mark.parametrize("options", [{"columns": ("trial", "score")}, {"sort": "-trial"}])
@@ -131,29 +101,7 @@ def test_single_trials_are_not_compared(record: RunRecord) -> None:
     assert "against_best" not in {column.name for column in table.columns}
 
 
-def test_numbers_of_groups_stay_numbers_in_csv(seeds: RunRecord) -> None:
-    table = every_trial(seeds, TableOptions(group_by=("learning_rate",)))
-    for line in csv.DictReader(io.StringIO(render.to_csv(table))):
-        assert float(line["score"]) > 0
-        assert float(line["score_spread"]) > 0
-        assert int(line["n"]) in (7, 8)
-
-
 def test_infinite_scores_have_a_mean_and_no_spread() -> None:
     assert mean_score("", [math.inf, 1.0]).mean == math.inf
     assert math.isnan(mean_score("", [math.inf, -math.inf]).mean)
     assert mean_score("", [math.inf, 1.0]).spread is None
-
-
-def test_a_record_without_ranked_trials_has_no_lines(record: RunRecord) -> None:
-    empty = dataclasses.replace(record, rows=())
-    assert trial_groups(empty, []) == []
-    assert trials_table(empty, BY_DEPTH).rows == ()
-    assert "0 groups" in render.to_text(trials_table(empty, BY_DEPTH), width=80)
-
-
-@pytest.mark.parametrize(
-    ("numbers", "text"), [([], ""), ([3], "3"), ([1, 2, 3, 7], "1-3, 7"), ([1, 3], "1, 3")]
-)
-def test_ranges_of_trials(numbers: list[int], text: str) -> None:
-    assert ranges_text(numbers) == text

@@ -13,7 +13,6 @@ from tests.report import latex_check
 from tuner.experiment.objective import Objective
 from tuner.report import render, summary
 from tuner.report.record import RunRecord
-from tuner.report.trial_fields import Bound, narrowed
 from tuner.report.trials_table import TableOptions, every_trial, to_json, trials_table
 
 HOSTILE = [
@@ -118,14 +117,6 @@ def test_json_gives_the_very_text_back(record: RunRecord, text: str) -> None:
     document, _ = json.loads(rendered(hostile(record, text), "json", TableOptions()))
     assert document["experiment"] == text
     assert document["trials"][0]["values"][f"model.{text}"] in (text, "plain")
-
-
-def test_a_hostile_column_can_be_chosen_sorted_and_filtered(record: RunRecord) -> None:
-    text = HOSTILE[0]
-    changed = hostile(record, text)
-    options = TableOptions(columns=("score", f"model.{text}"), sort=f"-model.{text}")
-    assert len(trials_table(changed, options).columns) == 2
-    assert narrowed(changed, [Bound(f"val_{text}", 0.3, is_upper=False)]).outside == 3
 
 
 def test_wide_characters_keep_the_columns_in_line(record: RunRecord) -> None:

@@ -13,7 +13,6 @@ from tuner.report.importance import (
     GRID,
     TOP,
     Importance,
-    _divergence,
     anova_shares,
     importance,
 )
@@ -112,13 +111,6 @@ def test_among_random_trials_what_does_not_matter_has_almost_no_share():
     assert by_name["unused"].share < 0.05
     assert by_name["unused"].low == 0
     assert by_name["rate"].low > by_name["unused"].high
-
-
-def test_without_any_effect_the_divergence_is_zero_on_average():
-    generator = np.random.default_rng(0)
-    codes = generator.integers(0, 5, 60)
-    found = [_divergence(codes, generator.permutation(60)[:15]) for _ in range(3000)]
-    assert np.mean(found) == pytest.approx(0, abs=3 * np.std(found) / 3000**0.5)
 
 
 def test_conditional_hyperparameters_count_their_absence():

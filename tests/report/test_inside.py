@@ -19,8 +19,6 @@ from tuner.report.inside import (
     gradients_json,
     gradients_of,
     heat_map,
-    least_share,
-    legend,
     mean_by_source,
     read_gradients,
 )
@@ -34,12 +32,6 @@ TINY = {"family": "densenet", "depth": 7, "growth_rate": 2, "num_blocks": 1}
 
 def detail(epoch: int, *norms: float, layers=(), trial: int = 1):
     return {"trial": trial, "epoch": epoch, "norms": list(norms), "layers": layers}
-
-
-def test_a_gradient_per_weight_is_its_root_mean_square() -> None:
-    gradients = Gradients(LAYERS, {1: (1.0, 2.0, 3.0), 0: (4.0, 5.0, 6.0)})
-    assert gradients.epochs == (0, 1)
-    assert gradients.per_weight(0)[1] == pytest.approx(5.0 / 20)
 
 
 def test_the_first_layer_is_compared_with_the_last_hidden_one() -> None:
@@ -133,33 +125,9 @@ def triangle(num_layers: int) -> BlockReuse:
     return BlockReuse("block 1", names, (*names[1:], "classifier"), tuple(rows))
 
 
-def test_the_heat_map_is_dark_where_a_layer_looks_most() -> None:
-    assert heat_map(triangle(3), 80) == [
-        "        1  2  3  4",
-        "  input ███▒▒▒░░░░░░",
-        "layer 1    ███▒▒▒░░░",
-        "layer 2       ███▒▒▒",
-        "layer 3          ███",
-    ]
-
-
 @pytest.mark.parametrize(("num_layers", "width"), [(12, 40), (64, 40), (100, 80), (400, 80)])
 def test_a_heat_map_fits_whatever_the_block(num_layers: int, width: int) -> None:
     lines = heat_map(triangle(num_layers), width)
     assert max(map(len, lines)) <= width
     assert len(lines) <= num_layers + 2
     assert set("".join(lines[1:])) & set("▒▓█")
-
-
-def test_a_target_without_weights_is_no_division_by_zero() -> None:
-    assert BlockReuse("block 1", ("input",), ("classifier",), ((0.0,),)).relative() == ((0.0,),)
-
-
-def test_small_differences_are_shown_on_a_scale_that_says_how_small_they_are() -> None:
-    weights = ((0.9, 0.95), (None, 1.0))
-    block = BlockReuse("block 1", ("input", "layer 1"), ("layer 1", "classifier"), weights)
-    assert least_share([block]) == 0.95
-    lines = heat_map(block, 80, least=0.95)
-    assert lines[1:] == ["  input ███···", "layer 1    ███"]
-    assert legend(least=0.95).startswith("·· 0.95  ░░ 0.96")
-    assert legend().startswith("·· 0.00") and "█ 0.80" in legend()

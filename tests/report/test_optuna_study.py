@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,21 +24,29 @@ training: {epochs: 3, learning_rate: {min: 0.001, max: 1.0, scale: log, count: 4
 """
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
-    folder = fixed_ledger.make(tmp_path / "results")
+@pytest.fixture(scope="module")
+def optuna():
+    return pytest.importorskip("optuna", reason="the extra optuna is not installed")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> RunFolder:
+    folder = fixed_ledger.make(tmp_path_factory.mktemp("results"))
     with Ledger.create_or_open(folder.ledger, "grid") as ledger:
         ledger.keep_experiment(EXPERIMENT)
     return folder
 
 
-@pytest.fixture
-def optuna():
-    return pytest.importorskip("optuna", reason="the extra optuna is not installed")
+@pytest.fixture(scope="module")
+def path(optuna, run) -> Path:
+    """A file with the study."""
+    path = run.path / "study.db"
+    assert write_studies([run], path) == 1
+    return path
 
 
-def load(optuna, path: Path, name: str = "grid"):
-    return optuna.load_study(study_name=name, storage=f"sqlite:///{path}")
+def load(optuna, path: Path):
+    return optuna.load_study(study_name="grid", storage=f"sqlite:///{path}")
 
 
 def rows_of(folder: RunFolder):
@@ -46,23 +55,15 @@ def rows_of(folder: RunFolder):
         return [(row, ledger.epochs(row.number)) for row in ended]
 
 
-def test_every_ended_trial_is_there_with_its_state_and_value(optuna, run, tmp_path) -> None:
-    path = tmp_path / "study.db"
-    assert write_studies([run], path) == 1
+def test_every_ended_trial_is_there_as_it_is_in_the_ledger(optuna, run, path) -> None:
     study = load(optuna, path)
     assert study.direction.name == "MAXIMIZE"
     assert study.metric_names == ["val_accuracy"]
     states = [trial.state.name for trial in study.trials]
     assert states == [*["COMPLETE"] * 5, "PRUNED", "FAIL", "FAIL"]
-    assert [t.value for t in study.trials] == [row.score for row, _ in rows_of(run)]
     assert study.best_trial.user_attrs["trial"] == 2
-
-
-def test_params_curves_and_times_are_those_of_the_ledger(optuna, run, tmp_path) -> None:
-    path = tmp_path / "study.db"
-    write_studies([run], path)
-    for trial, (row, epochs) in zip(load(optuna, path).trials, rows_of(run), strict=True):
-        assert trial.params == row.values
+    for trial, (row, epochs) in zip(study.trials, rows_of(run), strict=True):
+        assert (trial.value, trial.params) == (row.score, row.values)
         expected = {e.epoch: pytest.approx(e.metrics["val_accuracy"], nan_ok=True) for e in epochs}
         assert trial.intermediate_values == expected
         assert trial.datetime_complete is not None
@@ -71,11 +72,7 @@ def test_params_curves_and_times_are_those_of_the_ledger(optuna, run, tmp_path) 
         assert trial.user_attrs["state"] == row.state.value
 
 
-def test_distributions_are_those_of_the_experiment_and_hold_what_was_tried(
-    optuna, run, tmp_path
-) -> None:
-    path = tmp_path / "study.db"
-    write_studies([run], path)
+def test_distributions_are_those_of_the_experiment_and_hold_what_was_tried(optuna, path) -> None:
     found = load(optuna, path).trials[0].distributions
     assert found["model.depth"].choices == (20, 32, 44)
     rate = found["training.learning_rate"]
@@ -83,17 +80,14 @@ def test_distributions_are_those_of_the_experiment_and_hold_what_was_tried(
 
 
 def test_without_the_experiment_what_was_tried_is_a_choice(optuna, tmp_path) -> None:
-    folder = fixed_ledger.make(tmp_path / "results")
     path = tmp_path / "study.db"
-    write_studies([folder], path)
+    write_studies([fixed_ledger.make(tmp_path / "results")], path)
     found = load(optuna, path).trials[0].distributions["training.learning_rate"]
     assert found.choices == (0.001, 0.01, 0.1, 1.0)
 
 
-def test_optuna_can_analyse_and_continue_it(optuna, run, tmp_path) -> None:
-    path = tmp_path / "study.db"
-    write_studies([run], path)
-    study = load(optuna, path)
+def test_optuna_can_analyse_and_continue_it(optuna, path, tmp_path) -> None:
+    study = load(optuna, Path(shutil.copy(path, tmp_path)))
     frame = study.trials_dataframe()
     assert len(frame) == 8
     assert "params_training.learning_rate" in frame
@@ -101,23 +95,19 @@ def test_optuna_can_analyse_and_continue_it(optuna, run, tmp_path) -> None:
     assert 0.001 <= trial.suggest_float("training.learning_rate", 0.001, 1.0, log=True) <= 1.0
 
 
-def test_it_is_written_again_over_itself_and_over_nothing_else(optuna, run, tmp_path) -> None:
-    path = tmp_path / "study.db"
-    write_studies([run], path)
-    write_studies([run], path)
-    assert len(load(optuna, path).trials) == 8
-    other = tmp_path / "other.db"
+def test_it_is_written_again_over_itself_and_over_nothing_else(optuna, run, path, tmp_path) -> None:
+    again = Path(shutil.copy(path, tmp_path))
+    write_studies([run], again)
+    assert len(load(optuna, again).trials) == 8
+    other, text = tmp_path / "other.db", tmp_path / "notes.txt"
     optuna.create_study(storage=f"sqlite:///{other}", study_name="mine")
-    text = tmp_path / "notes.txt"
     text.write_text("mine")
     for theirs in (other, text):
         before = theirs.read_bytes()
         with pytest.raises(InputError):
             write_studies([run], theirs)
         assert theirs.read_bytes() == before
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        *("notes.txt", "other.db", "results", "study.db")
-    ]
+    assert {p.name for p in tmp_path.iterdir()} == {"notes.txt", "other.db", "study.db"}
 
 
 def test_the_command_needs_a_file_and_says_what_it_left_out(optuna, run, tmp_path, capsys) -> None:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
 from tests.report import page_ledgers
 from tests.report.page_ledgers import HOSTILE, Plan
 from tuner.errors import InputError
-from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
-from tuner.ledger.records import EpochRow, TrialRow
 from tuner.report.page import write_page
-from tuner.report.page.html import commands, yaml
 from tuner.report.page.page import render_page
-from tuner.report.page.source import PageSource, read_source
+from tuner.report.page.source import read_source
 from tuner.report.page.trials import trial_columns
-from tuner.report.record import RunRecord
 
 ODD = {
     "one": page_ledgers.mixed()[:1],
@@ -119,54 +113,9 @@ def test_an_old_page_stays_when_a_ledger_cannot_be_read(tmp_path, folder):
     assert path.read_text() == "old"
 
 
-def test_several_experiments_have_tabs_and_one_copy_of_plotly(tmp_path, folder):
-    other = page_ledgers.write(tmp_path, "other", page_ledgers.mixed())
-    page = render_page([read_source(folder), read_source(other)])
-    assert page.count('role="tabpanel"') == 3
-    assert page.count("* plotly.js v") == 1
-
-
-def test_a_thousand_trials_of_thirty_epochs_stay_below_eight_megabytes():
-    page = render_page([_large_source(1_000, 30)])
-    assert len(page.encode()) < 8_000_000
-
-
 def test_rendering_imports_no_framework_and_help_imports_no_renderer():
     heavy = "{'keras', 'tensorflow', 'jax', 'pandas', 'jinja2', 'plotly'}"
     modules = "tuner.report.page.page, tuner.report.page.compare_page, tuner.cli.main"
     code = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stdout + done.stderr
-
-
-def test_commands_and_yaml_are_marked_and_escaped():
-    assert commands("run `tuner <x>` & go") == "run <code>tuner &lt;x&gt;</code> &amp; go"
-    assert commands("one ` only") == "one ` only"
-    marked = str(yaml("a: {choice: [<b>]}\n# <i>\n- plain"))
-    assert "<b>" not in marked and "<i>" not in marked
-    assert re.sub(r"<[^>]+>", "", marked) == "a: {choice: [&lt;b&gt;]}\n# &lt;i&gt;\n- plain"
-
-
-def _large_source(trials: int, epochs: int) -> PageSource:
-    rows, curves = [], {}
-    for number, plan in enumerate(page_ledgers.random_search(trials, epochs), start=1):
-        metrics = [page_ledgers.metrics_of(a, e) for e, a in enumerate(plan.curve, start=1)]
-        is_ranked = plan.state in (TrialState.COMPLETED, TrialState.STOPPED)
-        curves[number] = [EpochRow(number, e, m, 1.0) for e, m in enumerate(metrics, start=1)]
-        rows.append(
-            TrialRow(
-                number, f"k{number}", plan.state, max(plan.curve) if is_ranked else None, 1,
-                len(plan.curve), plan.values, plan.values, 0, 0, "s", metrics[-1], plan.parameters,
-                plan.macs, 10.0, 1.0, number % 4, 1, plan.reason,
-                "2026-01-01T00:00:00+00:00", f"2026-01-01T00:{number % 60:02d}:00+00:00",
-            )
-        )  # fmt: skip
-    counts = {state: sum(row.state is state for row in rows) for state in TrialState}
-    names = tuple(rows[0].values)
-    record = RunRecord("large", Objective(), tuple(rows), names, ("val_accuracy",), counts)
-    return PageSource(record, curves)
-
-
-def test_every_template_is_part_of_the_package():
-    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
-    assert '"report/page/templates/*"' in text

@@ -90,12 +90,6 @@ def see(browser: Any, figure: str) -> None:
     wait(browser, f"return {found}.dataset.drawn === 'yes'")
 
 
-def test_figures_are_drawn_when_they_come_near(search):
-    timeline = "document.querySelector('[data-figure=timeline]')"
-    assert search.execute_script(f"return {timeline}.dataset.drawn") is None
-    see(search, "timeline")
-
-
 def test_the_table_sorts_by_numbers_both_ways_and_then_as_it_was(search):
     ranked = texts(search, SCORES)
     click = "document.querySelector('.trials th button[title=score]').click();"
@@ -199,13 +193,6 @@ def test_all_figures_are_drawn_on_a_phone_and_nothing_sticks_out(search):
 
 def test_after_all_that_there_was_no_error_and_no_request(search):
     check_quiet(search)
-
-
-def test_several_experiments_share_a_page(hostile):
-    shown = "return [...document.querySelectorAll('.experiment')].filter((s) => !s.hidden)"
-    assert hostile.execute_script(f"{shown}.map((s) => s.id)") == ["all"]
-    hostile.execute_script("document.querySelector('[data-tab=e0]').click()")
-    assert hostile.execute_script(f"{shown}.map((s) => s.id)") == ["e0"]
 
 
 def test_hostile_texts_stay_texts(hostile):

@@ -11,23 +11,19 @@ import pytest
 from tests.report import page_ledgers
 from tests.report.page_ledgers import Plan
 from tuner.experiment.trial import TrialState
-from tuner.report.open_values import spreads_of
 from tuner.report.page.axes import ABSENT, axes_of, value_axis
-from tuner.report.page.drawing import coverage, round_steps, spread_out
-from tuner.report.page.html import clean, embedded, label, number, tick
+from tuner.report.page.drawing import coverage
+from tuner.report.page.html import clean, embedded, label, tick
 from tuner.report.page.learning import (
     curves_figure,
     curves_of,
     pareto_front,
     progress_of,
     timeline_of,
-    tradeoffs_of,
-    unit_of,
 )
 from tuner.report.page.overview import histogram_of, sampling_error, sparkline_of
-from tuner.report.page.page import spans_of
-from tuner.report.page.search_space import bins_of, pair_of, pairs_of, parallel_of, slice_of
-from tuner.report.page.source import PageSource, moment, read_source
+from tuner.report.page.search_space import bins_of, pair_of, slice_of
+from tuner.report.page.source import PageSource, read_source
 
 
 def source_of(results: Path, plans: list[Plan], **how: object) -> PageSource:
@@ -60,15 +56,6 @@ def test_texts_on_the_page_hide_markup_from_plotly_and_control_characters_from_e
     assert label("<b>&lt;") == "&lt;b&gt;&amp;lt;"
     assert len(tick("x" * 100)) == 22
     assert clean("a\n\x1b[31mb\u202e") == "a\n\ufffd[31mb\ufffd"
-
-
-@pytest.mark.parametrize(
-    ("given", "written"),
-    [(0.123456789, 0.12346), (3.0, 3), (math.nan, None), (math.inf, None), (None, None), (7, 7)],
-)
-def test_numbers_have_five_digits(given, written):
-    found = number(given)
-    assert found == written and type(found) is type(written)
 
 
 # ---------------------------------------------------------------------- axes
@@ -106,21 +93,6 @@ def test_ranges_are_placed_by_the_scale_that_was_asked_for_or_suits_them(values,
     assert all(axis.low <= place <= axis.high for place, _ in axis.ticks)
 
 
-def test_round_steps_lie_within_the_range():
-    assert round_steps(0.03, 0.42) == [0.1, 0.2, 0.3, 0.4]
-    assert round_steps(-1, 1) == [-1, -0.5, 0, 0.5, 1]
-
-
-def test_how_open_values_are_written_is_read_through_branches():
-    document = {
-        "model": {"choice": [{"family": "a", "depth": {"choice": [1, 2]}}, {"family": "b"}]},
-        "training": {"learning_rate": {"min": 1, "max": 2, "scale": "log"}, "epochs": 3},
-    }
-    found = {name: spread.kind for name, spread in spreads_of(document).items()}
-    assert found["model.depth"] == "choice" and found["training.learning_rate"] == "log"
-    assert "training.epochs" not in found
-
-
 def test_values_that_never_vary_have_no_axis(mixed):
     assert {axis.title for axis in axes_of(mixed)} == {"family", "depth", "growth_rate", "schedule"}
 
@@ -132,19 +104,6 @@ def test_a_figure_says_which_trials_it_leaves_out(fixed):
     note = coverage(fixed.rows, fixed.ranked)
     assert note == "Shows 6 of 9 trials; left out: 1 diverged, 1 failed, 1 waiting."
     assert coverage(fixed.rows, fixed.rows) == "Shows 9 of 9 trials."
-
-
-def test_reasons_beside_states_are_counted_once(mixed):
-    depth = next(axis for axis in axes_of(mixed) if axis.title == "depth")
-    found = slice_of(mixed, depth)
-    note = coverage(mixed.rows, found.rows, {"without this hyperparameter": 8})
-    assert len(found.rows) == 4
-    assert note == "Shows 4 of 12 trials; left out: 8 without this hyperparameter."
-
-
-def test_thinning_keeps_both_ends():
-    assert spread_out(list(range(10)), 4) == [0, 3, 6, 9]
-    assert spread_out([1, 2], 4) == [1, 2]
 
 
 # ---------------------------------------------------------------------- figures
@@ -189,39 +148,12 @@ def test_a_pair_has_the_mean_of_each_cell_and_no_other(fixed):
     assert len(found.cells) == 6 and len(found.shown) == 6
 
 
-def test_many_numbers_are_cut_into_six_cells():
-    bins = bins_of(value_axis("a", "a", [10.0**-i for i in range(20)], "log"))
-    assert len(bins.labels) == 6
-    assert [bins.cell(place) for place in (-19.0, -9.4, 0.0)] == [0, 3, 5]
-
-
-def test_every_pair_is_drawn_once():
-    axes = [value_axis(name, name, [1, 2], "choice") for name in "abcd"]
-    found = {frozenset((x.axis.name, y.axis.name)) for x, y in pairs_of(axes)}
-    assert len(found) == len(pairs_of(axes)) == 6
-
-
-def test_parallel_lines_pass_below_an_axis_that_their_branch_lacks(mixed):
-    depth = [axis for axis in axes_of(mixed) if axis.title == "depth"]
-    found = parallel_of(mixed, depth)
-    dimension = found.dimensions[0]
-    lowest = dimension.ticks[0]
-    assert lowest[1] == "(none)" and dimension.positions.count(lowest[0]) == 8
-    assert found.rows[-1].number == mixed.ranked[0].number
-
-
 @pytest.mark.parametrize(
     ("costs", "front"),
     [([5, 3, 4, 1, 2], (3, 1, 0)), ([1, 1, 1], (0,)), ([], ()), ([1, 2, 3], (0,))],
 )
 def test_on_the_pareto_front_nothing_is_cheaper_and_better(costs, front):
     assert pareto_front([float(cost) for cost in costs]) == front
-
-
-def test_a_cost_that_never_varies_is_not_drawn(tmp_path):
-    plans = [Plan({"a": i}, [0.1 * i], parameters=100, macs=i, seconds=1.0) for i in (1, 2, 3)]
-    names = [tradeoff.name for tradeoff in tradeoffs_of(source_of(tmp_path, plans))]
-    assert names == ["multiply-adds"]
 
 
 @pytest.mark.parametrize(
@@ -249,12 +181,6 @@ def test_the_time_line_knows_workers_and_how_busy_they_were(tmp_path):
     assert len(found.stretches) == 3  # those that wait have none
 
 
-def test_times_that_cannot_be_read_are_none():
-    assert moment("2026-01-01T00:00:00+00:00") == 1767225600
-    assert moment("yesterday") is None and moment(None) is None
-    assert unit_of(90) == ("seconds", 1.0) and unit_of(7200) == ("hours", 3600.0)
-
-
 def test_the_histogram_counts_every_score(fixed):
     found = histogram_of(fixed)
     assert found is not None and found.n == 6 and found.best == len(found.shares) - 1
@@ -265,11 +191,6 @@ def test_the_best_curve_goes_up_where_lower_is_better(tmp_path):
     source = source_of(tmp_path, [Plan({}, [0.1, 0.3, 0.5])], objective=("val_loss", "min"))
     curve = sparkline_of(source)
     assert curve is not None and curve.points[0] == (0, 0) and curve.points[-1] == (1, 1)
-
-
-def test_small_figures_fill_their_rows():
-    for count in range(1, 13):
-        assert len(spans_of(count)) == count and sum(spans_of(count)) % 12 == 0
 
 
 def test_the_error_of_an_accuracy_is_that_of_a_binomial_share():

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.report import inside_ledger, page_ledgers
+from tests.report import inside_ledger
 from tests.report.page_ledgers import HOSTILE
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.report.confirmation import sentences, to_json
-from tuner.report.inside import BlockReuse
 from tuner.report.page.axes import axes_of, importance_of
 from tuner.report.page.confirmed import confirmed_figure, confirmed_rows, read_confirmed
 from tuner.report.page.html import embedded
-from tuner.report.page.networks import gradients_figure, reuse_figure
+from tuner.report.page.networks import gradients_figure
 from tuner.report.page.overview import findings
 from tuner.report.page.page import Panel, render_page, sections_of
 from tuner.report.page.source import PageSource, read_source
@@ -50,17 +46,6 @@ def test_each_dense_block_of_the_best_kept_densenet_is_drawn(folder):
     assert trace["meta"]["columns"][-1] == "classifier" and trace["z"][1][0] is None
 
 
-def test_colours_are_relative_to_each_targets_largest_and_absolute_on_demand(folder):
-    block = BlockReuse("block 1", ("input", "layer 1"), ("a", "b"), ((2.0, 1.0), (None, 4.0)))
-    row = read_source(folder).ranked[0]
-    figure = reuse_figure(row, block)
-    relative, absolute = figure.views
-    assert relative.traces[0]["z"] == [[1, 0.25], [None, 1]]
-    assert absolute.traces[0]["z"] == [[2, 1], [None, 4]]
-    assert "largest" in relative.note and "largest" not in absolute.note
-    embedded(figure.to_json())
-
-
 @pytest.mark.parametrize("harm", ["cut", "gone", "other"])
 def test_a_checkpoint_that_cannot_be_read_costs_its_figures_alone(tmp_path, folder, harm):
     (file,) = folder.checkpoints.iterdir()
@@ -75,26 +60,6 @@ def test_a_checkpoint_that_cannot_be_read_costs_its_figures_alone(tmp_path, fold
         finally:
             inside_ledger.DENSENET["model.depth"] = 13
     assert [panel.id for panel in panels(read_source(folder))] == ["gradients"]
-
-
-def test_most_experiments_have_no_such_section(tmp_path):
-    source = read_source(page_ledgers.write(tmp_path, "plain", page_ledgers.mixed()))
-    assert panels(source) == [] and source.confirmed is None
-    assert "Inside the network" not in render_page([source])
-
-
-def test_the_page_of_a_densenet_needs_no_framework(folder):
-    frameworks = "{'keras', 'tensorflow', 'jax', 'pandas'}"
-    code = (
-        "import sys; from pathlib import Path; from tuner.ledger.folder import RunFolder\n"
-        "from tuner.report.page import write_page\n"
-        f"folder = RunFolder(Path({str(folder.results_dir)!r}), {folder.name!r})\n"
-        "write_page([folder], folder.report)\n"
-        f"print(sorted({frameworks} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "[]\n", done.stderr
-    assert "Feature reuse in block 3" in folder.report.read_text()
 
 
 # ---------------------------------------------------------------------- gradients
@@ -114,15 +79,6 @@ def test_gradients_of_first_and_last_epoch_are_compared_between_networks(folder)
     assert "diverged" in lines["3", "solid"]["name"]
     assert "<b>head" not in render_page([read_source(folder)])  # a layer's name stays text
     embedded(figure.to_json())
-
-
-def test_gradients_are_shown_for_a_weight_and_over_the_depth_too(folder):
-    figure = gradients_figure(read_source(folder).inside.watched)
-    assert figure is not None
-    norm, weight, depth = figure.views
-    sizes = np.sqrt([size for _, size in inside_ledger.LAYERS])
-    assert weight.traces[0]["y"] == pytest.approx(np.array(norm.traces[0]["y"]) / sizes)
-    assert depth.traces[0]["x"] == [0, 0.5, 1]
 
 
 # ---------------------------------------------------------------------- confirmed
@@ -167,15 +123,6 @@ def test_the_dumbbell_has_search_score_mean_and_every_seed(folder):
     assert lines["x"][-3:-1] == [0.42, means["x"][2]]
     assert len(seeds["x"]) == 13
     assert means["error_x"]["array"][0] == 0  # a single seed has no interval
-
-
-def test_leaders_that_differ_in_nothing_are_numbered(folder):
-    path = inside_ledger.confirm(folder)
-    document = json.loads(path.read_text())
-    document["leaders"] = document["leaders"][:1]
-    path.write_text(json.dumps(document))
-    found = read_confirmed(path, "inside")
-    assert found is not None and found.names == ["1"]
 
 
 DOCUMENT = to_json(inside_ledger.found())

@@ -8,10 +8,9 @@ import re
 import pytest
 
 from tests.report import latex_check
-from tests.report.texts import check
 from tuner.report.record import RunRecord
 from tuner.report.render import grid_lines, latex_text, to_latex, to_text
-from tuner.report.table import Column, Table, text_table
+from tuner.report.table import Column, Table
 from tuner.report.trials_table import TableOptions, trials_table
 
 DEFAULT = TableOptions()
@@ -26,10 +25,6 @@ def latex(record: RunRecord, options: TableOptions = DEFAULT) -> str:
     rows = latex_check.cells(found)
     assert {len(row) for row in rows} == {latex_check.num_columns(found)}
     return found
-
-
-def test_the_latex_table(record: RunRecord) -> None:
-    check("table.tex", latex(record))
 
 
 @pytest.mark.parametrize("options", [DEFAULT, TableOptions(group_by=("depth",))])
@@ -53,10 +48,6 @@ def test_the_best_is_bold_and_what_cannot_be_told_from_it_has_a_dagger(seeds: Ru
     assert "cannot be told from the best" in found
 
 
-def test_without_replicates_no_cell_has_a_dagger(record: RunRecord) -> None:
-    assert "dagger" not in latex(record)
-
-
 def test_numbers_get_the_room_they_need(record: RunRecord) -> None:
     rates = [1e-5, 0.25, -3.0, 100.0, 2e-12, 7.5]
     rows = tuple(
@@ -69,11 +60,6 @@ def test_numbers_get_the_room_they_need(record: RunRecord) -> None:
     assert "2e-12" in found
 
 
-def test_a_loss_beyond_four_digits_is_written_with_its_exponent(record: RunRecord) -> None:
-    rows = tuple(dataclasses.replace(row, score=12345.6) for row in record.rows)
-    assert "1.235e4" in latex(dataclasses.replace(record, rows=rows))
-
-
 def test_counts_share_a_unit_with_three_digits_of_the_least(record: RunRecord) -> None:
     sizes = [1_740_000, 272_474, 36_500_000, 800_000, 1_000_000, 25_600_000]
     rows = tuple(
@@ -83,11 +69,6 @@ def test_counts_share_a_unit_with_three_digits_of_the_least(record: RunRecord) -
     head, *cells = latex_check.cells(latex(dataclasses.replace(record, rows=rows)))
     column = head.index("{params (M)}")
     assert sorted(float(row[column]) for row in cells) == [0.272, 0.8, 1.0, 1.74, 25.6, 36.5]
-
-
-def test_nothing_to_show_is_a_table_all_the_same(record: RunRecord) -> None:
-    found = to_latex(trials_table(dataclasses.replace(record, rows=()), DEFAULT))
-    assert latex_check.problems(found) == []
 
 
 @pytest.mark.parametrize(
@@ -131,10 +112,3 @@ def test_what_does_not_fit_is_left_out_by_rank_and_said() -> None:
     text = to_text(Table("x", columns, ((1, 2, 3),), about="score is a"), width=10)
     assert text.splitlines()[3:6] == ["n  train", "─  ─────", "1      3"]
     assert "seed" in text.split("this width:")[-1]
-
-
-def test_tables_of_one_text_stand_close() -> None:
-    table = text_table("Sides", ("side", "n"), [("a", "1")], ["A note."])
-    assert to_text(table, table, width=80) == "\n".join(
-        2 * ["Sides", "side  n", "────  ─", "a     1", "A note.", ""]
-    )

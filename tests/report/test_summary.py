@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import pytest
 
@@ -87,10 +86,6 @@ def test_one_seed_says_that_it_cannot_tell(record: RunRecord) -> None:
     assert "in epoch 1 of 2, where a rule stopped it" in said(stopped)
 
 
-def test_infinite_scores_are_no_obstacle(record: RunRecord) -> None:
-    assert "with the same mean" in said(replicated(record, [math.inf] * 2, [math.inf] * 2))
-
-
 @pytest.mark.parametrize(("best", "advice"), [(0.1, "look above it"), (0.001, "look below it")])
 def test_a_winner_at_the_end_of_what_was_tried_asks_to_look_beyond(
     record: RunRecord, best: float, advice: str
@@ -111,12 +106,6 @@ def test_advice_names_the_commands(record: RunRecord) -> None:
     between = summarize(dataclasses.replace(record, missing=0)).advice
     assert "look" not in between  # the best learning rate lies between two others
     assert summarize(dataclasses.replace(record, rows=(), counts={}, missing=0)).advice == ""
-
-
-def test_a_settled_winner_needs_no_confirmation(record: RunRecord) -> None:
-    first = [0.50, 0.52, 0.51, 0.53, 0.50, 0.52]
-    settled = summarize(replicated(record, first, [score - 0.2 for score in first]))
-    assert "confirm" not in settled.advice
 
 
 def test_a_loss_is_better_when_it_is_lower(record: RunRecord) -> None:

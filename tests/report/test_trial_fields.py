@@ -19,12 +19,6 @@ def test_both_ends_belong_to_a_range(record: RunRecord) -> None:
     assert numbers(record, Bound("score", 0.25, is_upper=True)) == [1, 3, 4, 6]
 
 
-def test_several_bounds_hold_together(record: RunRecord) -> None:
-    low, high = Bound("score", 0.2, is_upper=False), Bound("parameters", 3e5, is_upper=True)
-    assert numbers(record, low, high) == [2, 3]
-    assert numbers(record, high, low) == [2, 3]
-
-
 def test_what_has_no_such_number_is_outside(record: RunRecord) -> None:
     """NaN, nothing, and text: a diverged trial has val_accuracy nan, a failed one has none."""
     assert numbers(record, Bound("val_accuracy", 0.0, is_upper=False)) == [1, 2, 3, 4, 5, 6]
@@ -45,18 +39,10 @@ def test_the_table_says_what_was_left_out(record: RunRecord) -> None:
     assert "5 outside score ≥ 0.2" in text
 
 
-def test_no_bounds_change_nothing(record: RunRecord) -> None:
-    assert narrowed(record, []) is record
-
-
 @pytest.mark.parametrize("text", ["score", "score=", "=1", "score=much", "score=nan", ""])
 def test_what_is_no_bound_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="NAME=NUMBER"):
         bound_of(text, is_upper=True)
-
-
-def test_bounds_are_read_as_numbers() -> None:
-    assert bound_of(" parameters =1e6", is_upper=True) == Bound("parameters", 1e6, is_upper=True)
 
 
 def test_an_unknown_column_names_the_option_and_the_nearest(record: RunRecord) -> None:

@@ -3,12 +3,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import math
 
 import pytest
 
-from tests.report.texts import check
+from tests.report import latex_check
 from tuner.errors import InputError
 from tuner.experiment.trial import TrialState
 from tuner.report import render, summary
@@ -26,47 +25,32 @@ def numbers(record: RunRecord, options: TableOptions) -> list[int]:
     return trials_table(record, options).values("trial")
 
 
-def test_the_text_table(record: RunRecord) -> None:
-    check("table.txt", text(record))
-
-
-def test_the_text_table_without_trials(record: RunRecord) -> None:
-    counts = dict.fromkeys(TrialState, 0)
-    empty = dataclasses.replace(record, rows=(), counts=counts, missing=3)
-    check("empty.txt", text(empty) + "\n" + summary.to_text(summary.summarize(empty)))
-
-
-def test_the_text_table_with_failures_only(record: RunRecord) -> None:
-    rows = tuple(row for row in record.rows if row.state is TrialState.FAILED)
-    counts = dict.fromkeys(TrialState, 0) | {TrialState.FAILED: 1}
-    failed = dataclasses.replace(record, rows=rows, counts=counts, missing=0)
-    check("failures.txt", text(failed) + "\n" + summary.to_text(summary.summarize(failed)))
-
-
-def test_markdown(record: RunRecord) -> None:
-    table = trials_table(record, EVERYTHING)
-    check(
-        "table.md",
-        f"{render.to_markdown(table)}\n{summary.to_markdown(summary.summarize(record))}",
-    )
-
-
-def test_csv(record: RunRecord) -> None:
-    check("table.csv", render.to_csv(every_trial(record, EVERYTHING)))
-
-
-def test_json(record: RunRecord) -> None:
-    found = to_json(record, TableOptions(top=2))
-    check("table.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
-
-
-def test_the_summary(record: RunRecord) -> None:
-    check("summary.txt", summary.to_text(summary.summarize(record)))
-
-
-@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize("width", [40, 80, 120])
 def test_no_line_is_wider_than_the_terminal(record: RunRecord, width: int) -> None:
     assert max(len(line) for line in text(record, width=width).splitlines()) <= width
+
+
+@pytest.mark.parametrize(
+    ("state", "missing", "words"),
+    [
+        (None, 3, "No trial has a score yet.\n3 trials have not ended yet; all this may change."),
+        (TrialState.FAILED, 0, "Of 1 trial, 1 failed; they are not ranked."),
+    ],
+)
+def test_nothing_to_rank_is_a_table_all_the_same(record, state, missing, words) -> None:
+    rows = tuple(row for row in record.rows if row.state is state)
+    counts = {s: sum(row.state is s for row in rows) for s in TrialState}
+    empty = dataclasses.replace(record, rows=rows, counts=counts, missing=missing)
+    assert "grid: 0 ranked trials, best first" in text(empty)
+    assert ("trial 8 failed: MemoryError: too large" in text(empty)) == bool(rows)
+    assert words in summary.to_text(summary.summarize(empty))
+    assert latex_check.problems(render.to_latex(trials_table(empty, EVERYTHING))) == []
+
+
+def test_stopped_trials_are_ranked_and_shown_as_stopped(record: RunRecord) -> None:
+    stopped = tuple(dataclasses.replace(row, state=TrialState.STOPPED) for row in record.rows[:6])
+    for rows, words in ((record.rows, "stopped"), (stopped, "state stopped")):
+        assert words in text(dataclasses.replace(record, rows=rows))
 
 
 def test_every_trial_is_shown_or_said_to_be_left_out(record: RunRecord) -> None:
@@ -107,9 +91,7 @@ def test_an_unknown_column_names_the_nearest(record: RunRecord, options: TableOp
 
 def test_sorting(record: RunRecord) -> None:
     assert numbers(record, TableOptions(sort="trial")) == [1, 2, 3, 4, 5, 6]
-    assert numbers(record, TableOptions(sort="-trial")) == [6, 5, 4, 3, 2, 1]
     assert numbers(record, TableOptions(sort="score")) == [2, 5, 3, 6, 1, 4]
-    assert numbers(record, TableOptions(sort="-score"))[0] == 4
     # Ties keep the order of the ranking, whichever way the column is sorted.
     assert numbers(record, TableOptions(sort="depth")) == [2, 3, 1, 5, 6, 4]
     assert numbers(record, TableOptions(sort="-depth")) == [5, 6, 4, 2, 3, 1]
@@ -138,19 +120,3 @@ def test_a_reason_cannot_break_out_of_its_line(record: RunRecord) -> None:
         assert "\x1b" not in rendered
         assert "\u202e" not in rendered
         assert "more" not in rendered
-
-
-def test_the_state_is_shown_where_it_is_news(record: RunRecord) -> None:
-    """Stopped trials are ranked, and shown as stopped, even if all are."""
-    assert "stopped" in text(record)
-    stopped = tuple(dataclasses.replace(row, state=TrialState.STOPPED) for row in record.rows[:6])
-    assert "state stopped" in text(dataclasses.replace(record, rows=stopped))
-    completed = tuple(dataclasses.replace(r, state=TrialState.COMPLETED) for r in stopped)
-    assert "state" not in text(dataclasses.replace(record, rows=completed))
-
-
-def test_parameters_multiply_adds_seconds_and_epochs_are_among_the_columns(
-    record: RunRecord,
-) -> None:
-    names = [column.name for column in trials_table(record, EVERYTHING).columns]
-    assert {"parameters", "macs", "train_seconds", "epochs"} <= set(names)

@@ -6,16 +6,15 @@ import keras
 import numpy as np
 import pytest
 
-from tests.training.test_program import BACKEND, CLASSES, TRAINING, make_data
-from tuner.models import FAMILIES
+from tests.training import tiny
+from tests.training.tiny import BACKEND, CLASSES, TRAINING, make_data, network, place
 from tuner.training.program import Hyperparameters
-from tuner.training.trial import blueprint, hyperparameters, program_class
+from tuner.training.trial import hyperparameters
 
 NUM_IMAGES = 30
 FULL = {**TRAINING, "batch_size": "full"}
 OPTIMIZERS = {
     "sgd": (keras.optimizers.SGD, {"momentum": 0.8, "nesterov": True}),
-    "adam": (keras.optimizers.Adam, {"beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-3}),
     "adamw": (
         keras.optimizers.AdamW,
         {"beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-3, "weight_decay": 0.5},
@@ -28,20 +27,8 @@ def data():
     return make_data(NUM_IMAGES, 10)
 
 
-def network(**values):
-    return FAMILIES["mlp"].config(**values).model_dump()
-
-
 def make_program(data, model, **training):
-    kind = program_class(BACKEND)
-    plan = blueprint(
-        model,
-        {**FULL, **training},
-        switches=(),
-        precision="float32",
-        images=kind.place(data, ()),
-    )
-    return kind(plan, kind.place(data, ()))
+    return tiny.make_program(place(data), model, switches=(), **{**FULL, **training})
 
 
 def train(program, model, epochs, **training):
@@ -59,7 +46,7 @@ def normalized(data):
 
 def test_an_epoch_is_one_step_down_the_gradient_of_all_images(data):
     """Softmax regression, whose gradient is xᵀ(p − onehot) / n, in numpy."""
-    model, rate = network(num_layers=0), 0.25
+    model, rate = network("mlp", num_layers=0), 0.25
     program = make_program(data, model, optimizer="sgd")
     assert program.steps_per_epoch == 1
     start = np.asarray(program.initial(0).weights).copy()
@@ -77,7 +64,7 @@ def test_an_epoch_is_one_step_down_the_gradient_of_all_images(data):
 @pytest.mark.skipif(BACKEND == "jax", reason="Keras' side, operation by operation, takes seconds")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_training_with_l2_agrees_with_keras_over_several_epochs(data, name):
-    model, (theirs, values) = network(hidden_units=8, num_layers=1), OPTIMIZERS[name]
+    model, (theirs, values) = network("mlp", hidden_units=8, num_layers=1), OPTIMIZERS[name]
     program = make_program(data, model, optimizer=name)
     expected = keras_training(program, data, theirs(learning_rate=0.02, **values), l2=0.05)
     state, _, _ = train(program, model, 5, learning_rate=0.02, l2=0.05, **values)
@@ -97,7 +84,7 @@ def keras_training(program, data, optimizer, l2):
 
 
 def test_it_trains_to_the_end(data):
-    model = network(hidden_units=16, batch_normalization=True)
+    model = network("mlp", hidden_units=16, batch_normalization=True)
     program = make_program(data, model, optimizer="sgd")
     _, losses, validation = train(program, model, 40, learning_rate=0.1, momentum=0.9)
     assert losses[-1] < 0.1 * losses[0]

@@ -178,12 +178,5 @@ def test_warmup_rises_linearly_to_where_the_schedule_begins(schedule):
     assert rates[20] == pytest.approx(begin)
 
 
-def test_an_epochs_rates_do_not_depend_on_how_it_was_reached():
-    assert np.array_equal(
-        learning_rates("cosine", highest=0.1, epoch=7, epochs=10, steps=10),
-        whole("cosine")[70:80],
-    )
-
-
 def test_a_single_step_trains_at_the_full_rate():
     assert learning_rates("cosine", highest=0.1, epoch=0, epochs=1, steps=1) == np.float32(0.1)

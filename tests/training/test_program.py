@@ -9,68 +9,14 @@ import keras
 import numpy as np
 import pytest
 
-from tuner.data.images import ImageData, channel_statistics
+from tests.training.tiny import BACKEND, NETWORK, TRAINING, make_data, make_program, place
 from tuner.training.program import Interrupted
-from tuner.training.trial import blueprint, hyperparameters, program_class
-
-BACKEND = keras.backend.backend()
-CLASSES, SIZE = 4, 8
-MODELS = {
-    "resnet": {"family": "resnet", "depth": 8, "dropout": 0.3},
-    "densenet": {"family": "densenet", "depth": 7, "growth_rate": 4, "dropout": 0.2},
-}
-TRAINING = {
-    "epochs": 3,
-    "batch_size": 16,
-    "optimizer": "adam",
-    "learning_rate": 3e-3,
-    "beta_1": 0.9,
-    "beta_2": 0.999,
-    "epsilon": 1e-7,
-    "l2": 0.0,
-    "label_smoothing": 0.0,
-    "schedule": "constant",
-    "warmup_epochs": 0,
-}
-
-
-def make_data(num_train=70, num_validation=37, seed=0):
-    """Images whose brightness and red tell the class, with noise."""
-    rng = np.random.default_rng(seed)
-
-    def images(count):
-        labels = rng.integers(0, CLASSES, count).astype(np.int32)
-        pixels = rng.integers(0, 120, (count, SIZE, SIZE, 3))
-        pixels[..., 0] += (labels * 40)[:, None, None]
-        return pixels.astype(np.uint8), labels
-
-    x_train, y_train = images(num_train)
-    x_validation, y_validation = images(num_validation)
-    mean, std = channel_statistics(x_train)
-    return ImageData(x_train, y_train, x_validation, y_validation, CLASSES, mean, std, {})
+from tuner.training.trial import hyperparameters
 
 
 @pytest.fixture(scope="module")
 def images():
-    return program_class(BACKEND).place(make_data(), ("crop", "flip"))
-
-
-def make_program(images, model="resnet", precision="float32", **training):
-    plan = blueprint(
-        full_model(model),
-        {**TRAINING, **training},
-        switches={"dropout"},
-        precision=precision,
-        images=images,
-    )
-    return program_class(BACKEND)(plan, images)
-
-
-def full_model(model):
-    from tuner.models import FAMILIES
-
-    config = FAMILIES[model].config(**MODELS[model])
-    return config.model_dump()
+    return place(make_data(), ("crop", "flip"))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +36,7 @@ def float16_program(images):
 
 def train(program, seed=0, epochs=2, dropout=0.3, planned_epochs=3, **changes):
     training = {**TRAINING, "epochs": planned_epochs, **changes}
-    values = hyperparameters({**full_model("resnet"), "dropout": dropout}, training, seed)
+    values = hyperparameters({**NETWORK, "dropout": dropout}, training, seed)
     state, history = program.initial(seed), []
     for epoch in range(epochs):
         state, metrics = program.train_epoch(state, values, epoch)
@@ -150,10 +96,7 @@ def test_the_same_trial_twice_is_bit_identical(program):
 
 
 def test_a_rate_of_zero_is_the_network_without_the_layer(images, program):
-    without = blueprint(
-        full_model("resnet"), TRAINING, switches=(), precision="float32", images=images
-    )
-    bare_program = program_class(BACKEND)(without, images)
+    bare_program = make_program(images, switches=())
     assert not bare_program.network.rates
     with_layers = train(program, epochs=1, dropout=0.0)[1]
     bare = train(bare_program, epochs=1, dropout=0.0)[1]
@@ -171,7 +114,7 @@ def test_l2_adds_two_lambda_w_to_the_gradient_of_kernels_alone(sgd_program):
 
 def _one_step(program, l2, rate):
     values = hyperparameters(
-        {**full_model("resnet"), "dropout": 0.0},
+        {**NETWORK, "dropout": 0.0},
         {**TRAINING, "l2": l2, "learning_rate": rate, "momentum": 0.0},
         seed=0,
     )
@@ -186,9 +129,7 @@ def _one_step(program, l2, rate):
 def test_training_agrees_with_a_keras_training_loop(sgd_program):
     """One SGD step of the same batch by plain Keras: same loss, same weights."""
     program = sgd_program
-    values = hyperparameters(
-        {**full_model("resnet"), "dropout": 0.0}, {**TRAINING, "momentum": 0.0}, seed=0
-    )
+    values = hyperparameters({**NETWORK, "dropout": 0.0}, {**TRAINING, "momentum": 0.0}, seed=0)
     order = program.plan_epoch(values, 0).order
     expected = _keras_step(program, values, order)
     ours = _one_step(program, 0.0, TRAINING["learning_rate"])
@@ -219,7 +160,7 @@ def _keras_step(program, values, order):
 
 def test_evaluation_agrees_with_keras(program):
     state, _ = train(program)
-    values = hyperparameters(full_model("resnet"), TRAINING, 0)
+    values = hyperparameters(NETWORK, TRAINING, 0)
     ours = program.evaluate(state, values)
     model = program.model(state, values)
     data = make_data()
@@ -234,7 +175,7 @@ def test_evaluation_agrees_with_keras(program):
 
 
 def test_an_epoch_shows_every_image_once_less_an_incomplete_batch(program):
-    values = hyperparameters(full_model("resnet"), TRAINING, 0)
+    values = hyperparameters(NETWORK, TRAINING, 0)
     orders = [program.plan_epoch(values, epoch).order for epoch in (0, 1)]
     assert orders[0].shape == (4, 16)
     assert len(set(orders[0].ravel().tolist())) == 64
@@ -254,7 +195,7 @@ def test_progress_is_told_and_can_interrupt(program):
         if len(told) == 2:
             raise Interrupted
 
-    values = hyperparameters(full_model("resnet"), TRAINING, 0)
+    values = hyperparameters(NETWORK, TRAINING, 0)
     program._seconds_per_step["train"] = 10.0
     with pytest.raises(Interrupted):
         program.train_epoch(program.initial(0), values, 0, on_progress)
@@ -271,13 +212,13 @@ def test_a_diverging_trial_ends_its_epoch_with_nan_and_leaves_the_next_one_alone
 
 def test_the_state_gives_a_keras_model_that_predicts_the_same(program):
     state, _ = train(program)
-    values = hyperparameters(full_model("resnet"), TRAINING, 0)
+    values = hyperparameters(NETWORK, TRAINING, 0)
     model = program.model(state, values)
     flat = np.concatenate([np.asarray(v).ravel() for v in model.trainable_variables])
     assert np.array_equal(flat, weights(state))
 
 
-# Every family is trained in bfloat16 on JAX in test_families_in_programs.py.
+# Families are trained in bfloat16 on JAX in test_families_in_programs.py.
 HALVES = ["mixed_float16"] if BACKEND == "jax" else ["mixed_float16", "mixed_bfloat16"]
 
 
@@ -293,7 +234,7 @@ def test_half_precision_keeps_float32_weights_and_learns(images, float16_program
 
 def test_loss_scaling_skips_a_step_whose_gradient_overflows(float16_program):
     program = float16_program
-    values = hyperparameters(full_model("resnet"), TRAINING, 0)
+    values = hyperparameters(NETWORK, TRAINING, 0)
     state = program.initial(0)
     huge = state._replace(loss_scale=program._to_device(np.array([2.0**40, 0], np.float32)))
     before = weights(state).copy()
@@ -310,7 +251,7 @@ def test_loss_scaling_skips_a_step_whose_gradient_overflows(float16_program):
 def test_an_epoch_that_begins_with_skipped_steps_goes_on(float16_program):
     program = float16_program
     program._seconds_per_step["train"] = 10.0  # slow steps: one step a call
-    values = hyperparameters({**full_model("resnet"), "dropout": 0.0}, TRAINING, 0)
+    values = hyperparameters({**NETWORK, "dropout": 0.0}, TRAINING, 0)
     scale = program._to_device(np.array([2.0**17, 0], np.float32))
     _, metrics = program.train_epoch(program.initial(0)._replace(loss_scale=scale), values, 0)
     assert np.isfinite(metrics["loss"])

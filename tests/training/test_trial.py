@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.models import own_nets
-from tests.training.test_program import BACKEND, CLASSES, SIZE, TRAINING, make_data
+from tests.training.tiny import BACKEND, CLASSES, SIZE, TRAINING, make_data
 from tuner.errors import InputError
 from tuner.models import FAMILIES
 from tuner.models.own_build import run_build

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 
-from tests.training.test_program import full_model, make_data, make_program
-from tuner.training.trial import hyperparameters, program_class
+from tests.training.tiny import NETWORK, TRAINING, make_data, make_program, place
+from tuner.training.trial import hyperparameters
 
-BACKEND = keras.backend.backend()
 NUM_TRAIN = 32
 SGD = {
-    "epochs": 2,
+    **TRAINING,
     "batch_size": NUM_TRAIN,
     "optimizer": "sgd",
     "learning_rate": 0.1,
     "momentum": 0.0,
     "nesterov": False,
-    "l2": 0.0,
     "label_smoothing": 0.1,
-    "schedule": "constant",
-    "warmup_epochs": 0,
 }
 
 
 @pytest.fixture(scope="module")
-def images():
-    return program_class(BACKEND).place(make_data(num_train=NUM_TRAIN), ())
-
-
-@pytest.fixture(scope="module")
-def program(images):
-    return make_program(images, **SGD)
+def program():
+    return make_program(place(make_data(num_train=NUM_TRAIN)), **SGD)
 
 
 def trial(dropout=0.0, **changes):
-    return hyperparameters({**full_model("resnet"), "dropout": dropout}, {**SGD, **changes}, 3)
+    return hyperparameters({**NETWORK, "dropout": dropout}, {**SGD, **changes}, 3)
 
 
 def kernel_parts(program, vector):
@@ -64,9 +54,9 @@ def test_the_l2_penalty_is_no_part_of_them(program):
 def test_there_is_one_norm_for_each_kernel_in_the_order_of_the_layers(program):
     names = program.network.kernel_names()
     norms = program.gradient_norms(program.initial(3), trial())
-    assert len(norms) == len(names) == 8  # 7 convolutions and the dense layer
-    assert names[0][1] == 3 * 3 * 3 * 16
-    assert names[-1][1] == 64 * 4
+    assert len(norms) == len(names) == 5  # two convolutions and three dense layers
+    assert names[0][1] == 3 * 3 * 3 * 6
+    assert names[-1][1] == 84 * 4
     assert len({name for name, _ in names}) == len(names)
     assert min(norms) > 0
 
