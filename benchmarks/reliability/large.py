@@ -22,9 +22,8 @@ from tuner.experiment.experiment import load_experiment
 from tuner.ledger import connection as files
 from tuner.ledger.codec import encode
 from tuner.ledger.folder import RunFolder
-from tuner.ledger.names import Names
-from tuner.ledger.records import NewTrial
-from tuner.ledger.sealed import COLUMNS, seal
+from tuner.ledger.records import Names
+from tuner.ledger.schema import COLUMNS, seal
 
 EXPERIMENT = """
 name: large
@@ -56,10 +55,10 @@ experiment = load_experiment(sys.argv[1])
 fingerprint = check(experiment.data, None).fingerprint
 with Ledger.create_or_open(Path(sys.argv[2]), "large") as ledger:
     begun = time.perf_counter()
-    mark_current(experiment, fingerprint, ledger)
+    search = Search(experiment, fingerprint)
+    mark_current(search, ledger)
     ledger.counts()
     counted = time.perf_counter()
-    search = Search(experiment, fingerprint)
     queue = TrialQueue(search, read_history(search, ledger))
     assert not queue.is_empty()
     ledger.advance(queue.position)  # as a run does at its end
@@ -112,7 +111,7 @@ def _make(path: Path, folder: RunFolder, trials: int) -> int:
     connection = files.open_for_writing(folder.ledger)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
-    names = Names()
+    names = Names({})
     names.note_metrics(METRICS)
     columns = COLUMNS["trials"]
     marks = ", ".join("?" * len(columns))
@@ -136,7 +135,7 @@ def _trials(path: Path, trials: int, names: Names) -> Iterator[tuple[Any, ...]]:
     planned = planned_trials(load_experiment(path), data_dir=None)
     for number, trial in zip(range(1, trials + 1), planned, strict=False):
         configuration, values = trial.configuration.flat(), trial.configuration.values
-        names.note([NewTrial(trial.key, configuration, values, 0, 0, "")])
+        names.note(configuration, values)
         yield (
             *(number, trial.key, "completed", rng.random(), 10, NUM_EPOCHS),
             *(encode(configuration), encode(values), 0, 0, trial.structure.key, _metrics(rng)),

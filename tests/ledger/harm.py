@@ -144,7 +144,6 @@ def contents(folder: RunFolder) -> dict[str, Any]:
             "counts": ledger.counts(),
             "top": [row.number for row in ledger.top(10)],
             "keys": ledger.by_key(),
-            "seconds": ledger.trained_since(""),
             "meta": (ledger.experiment_name, ledger.objective, ledger.last_run),
             "names": (ledger.value_names, ledger.metric_names),
             "states": [len(ledger.rows([state])) for state in TrialState],

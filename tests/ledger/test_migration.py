@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from tuner.errors import InputError, TunerError
 from tuner.experiment.trial import TrialState
-from tuner.ledger import migration, sealed
+from tuner.ledger import migration, schema
+from tuner.ledger.backup import backup_of
+from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
+from tuner.ledger.repair import mend
 from tuner.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 
 # As version 1 made them.
@@ -85,7 +90,7 @@ def old(path: Path) -> Path:
 def version_2(old: Path) -> Path:
     """The same of version 2, where trial 1 is of an earlier version of the experiment."""
     connection = sqlite3.connect(old, isolation_level=None)
-    sealed.teach(connection)
+    schema.teach(connection)
     migration.STEPS[1](connection)
     connection.execute("UPDATE meta SET value = '2' WHERE name = 'schema'")
     names = '{"values":["a"],"metrics":["gone","val_accuracy"],"first":{"a":1,"name":"ü"}}'
@@ -93,7 +98,7 @@ def version_2(old: Path) -> Path:
     connection.executemany(
         "INSERT INTO meta (name, value) VALUES (?, ?)", [("names", names), ("plan", plan)]
     )
-    sealed.seal(connection, "meta", "TRUE", version=2)
+    schema.seal(connection, "meta", "TRUE", version=2)
     connection.close()
     return old
 
@@ -208,3 +213,27 @@ def test_a_full_disk_stops_a_migration_and_loses_nothing(
             Ledger.create_or_open(old, "grid")
     with Ledger.open_read_only(old) as ledger:
         assert ledger.counts()[TrialState.COMPLETED] == 2
+
+
+@pytest.mark.parametrize("has_copy", [True, False])
+def test_a_damaged_old_ledger_is_replaced_by_the_copy_or_left_as_it_is(
+    version_2: Path, has_copy: bool
+) -> None:
+    folder = RunFolder(version_2.parent.parent, version_2.parent.name)
+    if has_copy:
+        shutil.copyfile(version_2, backup_of(version_2))
+    connection = sqlite3.connect(version_2)
+    connection.execute("UPDATE trials SET score = 0.9 WHERE number = 2")
+    connection.commit()
+    connection.close()
+    before = version_2.read_bytes()
+    result = mend(folder, datetime(2026, 1, 2))
+    assert "of version 2, damaged, and cannot be brought up to date" in " ".join(result.done)
+    if has_copy:
+        with Ledger.open_read_only(version_2) as ledger:
+            rows = ledger.rows(all_versions=True)
+        assert [(row.number, row.score) for row in rows] == [(1, 1.0), (2, 0.25)]
+        assert result.missing == ()
+    else:
+        assert "nothing in it could be read" in " ".join(result.done)
+        assert version_2.read_bytes() == before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +14,8 @@ import click
 from tuner.cli import terminal
 from tuner.cli.options import data_option, json_option, results_option
 from tuner.ledger import environment
-from tuner.ledger.examination import Finding, examine
 from tuner.ledger.folder import RunFolder
-from tuner.ledger.repair import Repair, mend
+from tuner.ledger.repair import Repair, examine, mend
 from tuner.report import format
 
 PROBLEMS = 3
@@ -135,14 +133,9 @@ def _checkup_lines(folder: RunFolder, result: Repair, problems: int) -> list[str
     lines = [style(f"{folder.path}: {verdict}", "bad" if problems else "good")]
     lines += [f"  {format.printable(line)}" for line in result.done]
     for finding in sorted(result.left, key=lambda finding: finding.is_note):
-        lines += _finding_lines(finding)
-    return lines
-
-
-def _finding_lines(finding: Finding) -> Sequence[str]:
-    label = " (note)" if finding.is_note else ""
-    lines = [format.printable(f"  {finding.where}{label}: {finding.what}")]
-    for title, text in (("means", finding.means), ("mend", finding.mend)):
-        if text:
-            lines.append(format.printable(f"      {title + ':':<6} {text}"))
+        label = " (note)" if finding.is_note else ""
+        lines.append(format.printable(f"  {finding.where}{label}: {finding.what}"))
+        for title, text in (("means", finding.means), ("mend", finding.mend)):
+            if text:
+                lines.append(format.printable(f"      {title + ':':<6} {text}"))
     return lines

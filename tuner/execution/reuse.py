@@ -11,8 +11,7 @@ from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import EpochRow, Outcome, TrialRow
-from tuner.ledger.scores import best_of
+from tuner.ledger.records import EpochRow, Outcome, TrialRow, best_of
 from tuner.search import Search
 
 # A stopped trial was stopped by a rule of the other experiment, and a failed one may fail no more.

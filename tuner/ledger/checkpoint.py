@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import InputError, Problem, TunerError
 from tuner.ledger.connection import sync
-from tuner.ledger.folder import RunFolder
+from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.reader import LedgerReader
 from tuner.ledger.records import CheckpointRow, TrialRow
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NOTES = "notes.json"
-_DRAFT = ".tmp"
 _MOST_LISTED = 10
 
 
@@ -52,17 +50,8 @@ def save(
         OSError: it could not be written; nothing is left of it.
     """
     content = _packed(arrays, notes)
-    draft = folder / f".{name}.{os.getpid()}{_DRAFT}"
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(folder / name)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    write_atomically(folder / name, content)
     sync(folder)
     return SavedCheckpoint(name, hashlib.sha256(content).hexdigest(), len(content))
 

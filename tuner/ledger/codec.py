@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 # The decoder without its look for white space: half the time on short texts.
@@ -31,6 +31,12 @@ def decode(text: str) -> Any:
     return _unmarked(value) if _MARK in text else value
 
 
+def decode_all(texts: Sequence[str]) -> list[Any]:
+    """The trees of many texts, in half the time."""
+    trees: list[Any] = decode(f"[{','.join(texts)}]")
+    return trees
+
+
 class Late(Mapping[str, Any]):
     """A mapping that is decoded when it is first looked into.
 
@@ -52,21 +58,11 @@ class Late(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         return (self._found or self._decoded())[name]
 
-    def __contains__(self, name: object) -> bool:
-        return name in (self._found or self._decoded())
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._decoded())
 
     def __len__(self) -> int:
         return len(self._decoded())
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """As of a dictionary, and nearly as fast."""
-        return (self._found or self._decoded()).get(name, default)
-
-    def __repr__(self) -> str:
-        return repr(self._decoded())
 
 
 def _marked(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import json
 import os
 import socket
@@ -167,7 +168,9 @@ class RunFolder:
             if not _acquired(file):
                 raise TunerError(self._held_message())
             file.truncate(0)
-            file.write(json.dumps(_this_process()))
+            started_at = datetime.now(UTC).isoformat(timespec="seconds")
+            who = {"pid": os.getpid(), "host": socket.gethostname(), "started_at": started_at}
+            file.write(json.dumps(who))
             file.flush()
             try:
                 yield
@@ -217,22 +220,30 @@ def run_folders(results_dir: Path) -> list[RunFolder]:
     return [RunFolder(results_dir, name) for name in found]
 
 
-def write_atomically(path: Path, text: str | Iterable[str]) -> None:
+def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
     """Replaces a file: a reader, or the next run after a crash, sees the old or the new one.
 
     A long text may come in parts.
     """
+    parts = [content] if isinstance(content, str | bytes) else content
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         draft.unlink(missing_ok=True)
-        with draft.open("x", encoding="utf-8", newline="") as file:  # never through a link
-            file.writelines([text] if isinstance(text, str) else text)
+        with draft.open("xb") as file:  # never through a link
+            file.writelines(p.encode() if isinstance(p, str) else p for p in parts)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def free_path(path: Path, stem: str) -> Path:
+    """The path with another stem, numbered where that is taken: `STEM.csv`, `STEM-2.csv`."""
+    paths = (path.with_name(f"{stem}-{n}{path.suffix}") for n in itertools.count(2))
+    candidates = itertools.chain([path.with_name(stem + path.suffix)], paths)
+    return next(path for path in candidates if not os.path.lexists(path))
 
 
 def _can_be_a_file(name: str) -> bool:
@@ -267,11 +278,6 @@ def _try_lock(file: IO[str], kind: int) -> bool:
             return False
         raise
     return True
-
-
-def _this_process() -> dict[str, object]:
-    started_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"pid": os.getpid(), "host": socket.gethostname(), "started_at": started_at}
 
 
 def _parsed(text: str) -> dict[str, object]:

@@ -13,20 +13,20 @@ from tuner.errors import TunerError
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger import connection as files
-from tuner.ledger import sealed
 from tuner.ledger.checkpoint import SavedCheckpoint
 from tuner.ledger.codec import encode
-from tuner.ledger.damage import writing
-from tuner.ledger.names import Names
+from tuner.ledger.connection import writing
 from tuner.ledger.reader import LedgerReader
 from tuner.ledger.records import (
     RANKED_STATES,
     CheckpointRow,
     EpochRow,
+    Names,
     NewTrial,
     Outcome,
+    best_of,
 )
-from tuner.ledger.scores import best_of, rankable_score
+from tuner.ledger.schema import seal
 
 
 def utc_now() -> datetime:
@@ -73,8 +73,10 @@ class Ledger(LedgerReader):
             return
         with self._commit():
             self._set_meta("objective", (objective.metric, objective.direction))
-            if previous is not None:
-                self._score_again(objective)
+            ranked = self.rows(RANKED_STATES, all_versions=True) if previous else []
+            for row in ranked:
+                epoch, score = best_of(self.epochs(row.number), objective)
+                self._update(row.number, score=score, best_epoch=epoch)
 
     def mark_current(self, plan: str, numbers: Collection[int]) -> None:
         """Says which of the present trials are of the experiment as it stands, known by a plan.
@@ -93,23 +95,23 @@ class Ledger(LedgerReader):
             if changed:
                 self._note_names_again()
 
+    def forget_plan(self) -> None:
+        """After a repair: the next run begins at the plan's first place, and marks trials anew."""
+        with self._commit():
+            self._execute("DELETE FROM meta WHERE name IN ('position', 'plan')")
+            self._note_names_again()
+
     def advance(self, position: int) -> None:
         """Every trial before this place of the plan is recorded."""
-        if position != self.position:
-            with self._commit():
-                self._set_meta("position", position)
+        self._keep("position", position)
 
     def keep_experiment(self, text: str) -> None:
         """Keeps the experiment as it was resolved: what restores a damaged experiment.yaml."""
-        if text != self.experiment_yaml:
-            with self._commit():
-                self._set_meta("experiment_yaml", text)
+        self._keep("experiment_yaml", text)
 
     def keep_data_record(self, record: Mapping[str, str]) -> None:
         """Keeps them, so that a changed data set is noticed."""
-        if dict(record) != self.data_record:
-            with self._commit():
-                self._set_meta("data", dict(record))
+        self._keep("data", dict(record))
 
     def begin_run(
         self, *, total: int | None, done: int, workers: int, epochs_to_run: int | None = None
@@ -118,20 +120,11 @@ class Ledger(LedgerReader):
 
         `epochs_to_run` is known of a search that shares epochs out itself.
         """
-        trained = self.trained_epochs()
+        begun = {"total": total, "done": done, "workers": workers}
+        more = {"epochs_before": self.trained_epochs(), "epochs_to_run": epochs_to_run}
         with self._commit():
-            self._set_meta(
-                "run",
-                {
-                    "total": total,
-                    "done": done,
-                    "workers": workers,
-                    "epochs_before": trained,
-                    "epochs_to_run": epochs_to_run,
-                    "started_at": self._time(),
-                },
-            )
-            self._insert_event("run", {"total": total, "done": done, "workers": workers})
+            self._set_meta("run", {**begun, **more, "started_at": self._time()})
+            self._insert_event("run", begun)
 
     # ------------------------------------------------------------------ the life of a trial
 
@@ -141,7 +134,7 @@ class Ledger(LedgerReader):
         `position` is what `advance` notes, in the same commit.
         """
         names = self._known_names()
-        changed = names.note(trials)
+        changed = sum(names.note(trial.configuration, trial.values) for trial in trials)
         with self._commit():
             if position is not None:
                 self._set_meta("position", position)
@@ -157,8 +150,8 @@ class Ledger(LedgerReader):
         An event names their `source`. Gives their numbers here.
         """
         names = self._known_names()
-        names.note([new for new, _, _ in trials])
-        for _, _, outcome in trials:
+        for new, _, outcome in trials:
+            names.note(new.configuration, new.values)
             names.note_metrics(outcome.metrics)
         numbers = []
         with self._commit():
@@ -204,12 +197,14 @@ class Ledger(LedgerReader):
             self._update(number, epochs=epoch)
             if checkpoint is not None:
                 superseded = self._forget_checkpoints(number, kept)
-                self._execute(
-                    "INSERT OR REPLACE INTO checkpoints (trial, epoch, file, sha256, bytes) "
-                    "VALUES (?, ?, ?, ?, ?)",
-                    (number, epoch, checkpoint.file, checkpoint.sha256, checkpoint.num_bytes),
+                self._put(
+                    "checkpoints",
+                    trial=number,
+                    epoch=epoch,
+                    file=checkpoint.file,
+                    sha256=checkpoint.sha256,
+                    bytes=checkpoint.num_bytes,
                 )
-                self._seal("checkpoints", "trial = ? AND epoch = ?", number, epoch)
         return superseded
 
     def go_back(self, number: int, epoch: int) -> None:
@@ -268,9 +263,7 @@ class Ledger(LedgerReader):
     def forget_checkpoints(self, rows: Sequence[CheckpointRow]) -> None:
         """Name these no more, whatever became of their files."""
         with self._commit():
-            for row in rows:
-                statement = "DELETE FROM checkpoints WHERE trial = ? AND epoch = ?"
-                self._execute(statement, (row.number, row.epoch))
+            self._delete_checkpoints(rows)
 
     def retry(self, states: Sequence[TrialState]) -> int:
         """Requeues every current trial in these states; returns how many.
@@ -291,7 +284,7 @@ class Ledger(LedgerReader):
     def event(self, kind: str, detail: Mapping[str, Any] | None = None) -> None:
         """Keeps something worth remembering that is no trial."""
         with self._commit():
-            self._insert_event(kind, dict(detail or {}))
+            self._insert_event(kind, detail or {})
 
     # ------------------------------------------------------------------ inside
 
@@ -310,60 +303,58 @@ class Ledger(LedgerReader):
     def _execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(statement, values)
 
-    def _seal(self, table: str, where: str, *key: Any) -> None:
-        sealed.seal(self._connection, table, where, key)
+    def _put(self, table: str, **fields: Any) -> int:
+        """Adds a row with its digest, in place of the one with its key; its number, if it has one.
+
+        A row of a table with numbers is a new one, whatever else is unique in it.
+        """
+        keys = _KEYS.get(table, ())
+        verb = "INSERT OR REPLACE" if keys else "INSERT"
+        columns, marks = ", ".join(fields), ", ".join("?" * len(fields))
+        statement = f"{verb} INTO {table} ({columns}) VALUES ({marks})"
+        number = self._execute(statement, tuple(fields.values())).lastrowid or 0
+        where = " AND ".join(f"{key} = ?" for key in keys or ["rowid"])
+        key = [fields[key] for key in keys] or [number]
+        seal(self._connection, table, where, key)
+        return number
 
     def _insert(self, trial: NewTrial) -> int:
         try:
-            cursor = self._execute(
-                "INSERT INTO trials (key, state, configuration, searched, replicate, seed, "
-                "structure, parameters, macs, context) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    trial.key,
-                    TrialState.WAITING.value,
-                    encode(dict(trial.configuration)),
-                    encode(dict(trial.values)),
-                    trial.replicate,
-                    trial.seed,
-                    trial.structure,
-                    trial.parameters,
-                    trial.macs,
-                    self._context_number(trial.context),
-                ),
+            return self._put(
+                "trials",
+                key=trial.key,
+                state=TrialState.WAITING.value,
+                configuration=encode(dict(trial.configuration)),
+                searched=encode(dict(trial.values)),
+                replicate=trial.replicate,
+                seed=trial.seed,
+                structure=trial.structure,
+                parameters=trial.parameters,
+                macs=trial.macs,
+                context=self._context_number(trial.context),
             )
         except sqlite3.IntegrityError as error:
             raise TunerError(f"{self.path}: trial {trial.key} is there already") from error
-        assert cursor.lastrowid is not None
-        self._seal("trials", "number = ?", cursor.lastrowid)
-        return cursor.lastrowid
 
     def _context_number(self, context: Mapping[str, Any]) -> int:
         """Of its row, which is made where there is none."""
         if not context:
             return 0
         content = encode(dict(context))
-        query = "SELECT id FROM contexts WHERE content = ?"
-        if row := self._execute(query, (content,)).fetchone():
-            return int(row[0])
-        number = self._execute("INSERT INTO contexts (content) VALUES (?)", (content,)).lastrowid
-        self._seal("contexts", "id = ?", number)
-        assert number is not None
-        return number
+        row = self._execute("SELECT id FROM contexts WHERE content = ?", (content,)).fetchone()
+        return int(row[0]) if row else self._put("contexts", content=content)
 
     def _insert_epoch(
         self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float
     ) -> None:
-        self._execute(
-            "INSERT OR REPLACE INTO epochs (trial, epoch, metrics, seconds) VALUES (?, ?, ?, ?)",
-            (number, epoch, encode(dict(metrics)), seconds),
-        )
-        self._seal("epochs", "trial = ? AND epoch = ?", number, epoch)
+        text = encode(dict(metrics))
+        self._put("epochs", trial=number, epoch=epoch, metrics=text, seconds=seconds)
 
     def _finish(self, number: int, outcome: Outcome) -> None:
         self._update(
             number,
             state=outcome.state.value,
-            score=rankable_score(outcome),
+            score=outcome.rankable_score,
             best_epoch=outcome.best_epoch,
             metrics=encode(dict(outcome.metrics)),
             train_seconds=outcome.train_seconds,
@@ -377,7 +368,7 @@ class Ledger(LedgerReader):
         statement = f"UPDATE trials SET {assignments} WHERE number = ?"
         if self._execute(statement, (*fields.values(), number)).rowcount != 1:
             raise TunerError(f"{self.path}: there is no trial {number}")
-        self._seal("trials", "number = ?", number)
+        seal(self._connection, "trials", "number = ?", (number,))
 
     def _newest_checkpoint(self, number: int) -> int:
         query = "SELECT max(epoch) FROM checkpoints WHERE trial = ?"
@@ -385,10 +376,12 @@ class Ledger(LedgerReader):
 
     def _forget_checkpoints(self, number: int, kept: Collection[int | None]) -> list[str]:
         gone = [row for row in self.checkpoints(number) if row.epoch not in kept]
-        for row in gone:
-            statement = "DELETE FROM checkpoints WHERE trial = ? AND epoch = ?"
-            self._execute(statement, (number, row.epoch))
+        self._delete_checkpoints(gone)
         return [row.file for row in gone]
+
+    def _delete_checkpoints(self, rows: Sequence[CheckpointRow]) -> None:
+        statement = "DELETE FROM checkpoints WHERE trial = ? AND epoch = ?"
+        self._connection.executemany(statement, [(row.number, row.epoch) for row in rows])
 
     def _requeue(self, number: int) -> None:
         self._go_back(number, self._newest_checkpoint(number))
@@ -399,25 +392,22 @@ class Ledger(LedgerReader):
             self._execute(f"DELETE FROM {table} WHERE trial = ? AND epoch > ?", (number, epoch))
         self._update(number, epochs=epoch)
 
-    def _insert_event(self, kind: str, detail: dict[str, Any]) -> None:
-        statement = "INSERT INTO events (at, kind, detail) VALUES (?, ?, ?)"
-        cursor = self._execute(statement, (self._time(), kind, encode(detail)))
-        self._seal("events", "id = ?", cursor.lastrowid)
-
-    def _score_again(self, objective: Objective) -> None:
-        for row in self.rows(RANKED_STATES, all_versions=True):
-            epoch, score = best_of(self.epochs(row.number), objective)
-            self._update(row.number, score=score, best_epoch=epoch)
+    def _insert_event(self, kind: str, detail: Mapping[str, Any]) -> None:
+        self._put("events", at=self._time(), kind=kind, detail=encode(dict(detail)))
 
     def _set_meta(self, name: str, value: Any) -> None:
-        statement = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
-        self._execute(statement, (name, encode(value)))
-        self._seal("meta", "name = ?", name)
+        self._put("meta", name=name, value=encode(value))
+
+    def _keep(self, name: str, value: Any) -> None:
+        """In a commit of its own, and only if it has changed."""
+        if value != self._meta(name, None):
+            with self._commit():
+                self._set_meta(name, value)
 
     def _note_names_again(self) -> None:
-        names = Names()
+        names = Names({})
         for row in self.each_row():
-            names.note([row])
+            names.note(row.configuration, row.values)
             names.note_metrics(row.metrics)
         self._names = names
         self._set_meta("names", names.to_json())
@@ -431,13 +421,11 @@ class Ledger(LedgerReader):
         return self._now().isoformat(timespec="milliseconds")
 
 
+# What identifies a row of a table without numbers.
+_KEYS = {"meta": ("name",), "epochs": ("trial", "epoch"), "checkpoints": ("trial", "epoch")}
 _BLANK: dict[str, Any] = {
-    "score": None,
-    "best_epoch": None,
+    **dict.fromkeys(("score", "best_epoch", "train_seconds", "compile_seconds")),
+    **dict.fromkeys(("started_at", "finished_at")),
     "metrics": "{}",
-    "train_seconds": None,
-    "compile_seconds": None,
     "reason": "",
-    "started_at": None,
-    "finished_at": None,
 }

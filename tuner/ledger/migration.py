@@ -10,12 +10,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
-from types import SimpleNamespace
 
 from tuner.ledger.codec import decode, encode
-from tuner.ledger.names import Names
-from tuner.ledger.schema import SCHEMA_VERSION
-from tuner.ledger.sealed import columns_of, seal, teach
+from tuner.ledger.records import Names
+from tuner.ledger.schema import SCHEMA_VERSION, columns_of, seal, teach
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
@@ -107,11 +105,10 @@ def _check_digests(connection: sqlite3.Connection) -> None:
 
 def _note_names(connection: sqlite3.Connection) -> None:
     """The names of columns, of current trials alone."""
-    names = Names()
+    names = Names({})
     query = "SELECT configuration, searched, metrics FROM trials WHERE is_current ORDER BY number"
     for configuration, searched, metrics in connection.execute(query):
-        row = SimpleNamespace(configuration=decode(configuration), values=decode(searched))
-        names.note([row])
+        names.note(decode(configuration), decode(searched))
         names.note_metrics(decode(metrics))
     statement = "INSERT OR REPLACE INTO meta (name, value) VALUES ('names', ?)"
     connection.execute(statement, (encode(names.to_json()),))

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
-from tuner.ledger import connection as files
-from tuner.ledger import sealed
-from tuner.ledger.codec import Late, decode
-from tuner.ledger.connection import version_of
-from tuner.ledger.damage import damaged, reading
+from tuner.ledger.codec import Late, decode, decode_all
+from tuner.ledger.connection import damaged, open_for_reading, reading, version_of
 from tuner.ledger.migration import migrated_copy
-from tuner.ledger.names import Names
-from tuner.ledger.records import (
-    CheckpointRow,
-    EpochRow,
-    EventRow,
-    KnownTrial,
-    TrialRow,
-)
-from tuner.ledger.schema import SCHEMA_VERSION
+from tuner.ledger.records import CheckpointRow, EpochRow, EventRow, KnownTrial, Names, TrialRow
+from tuner.ledger.schema import COLUMNS, SCHEMA_VERSION, opened
 
 _STATES = {state.value: state for state in TrialState}
 _FIELDS = tuple(field.name for field in dataclasses.fields(TrialRow))
 _STATE, _CONFIGURATION, _SEARCHED, _METRICS, _CONTEXT = (
-    sealed.COLUMNS["trials"].index(name)
+    COLUMNS["trials"].index(name)
     for name in ("state", "configuration", "searched", "metrics", "context")
 )
 
@@ -55,7 +45,7 @@ class LedgerReader:
         Raises:
             InputError: the file is missing, damaged, foreign or of a newer version.
         """
-        connection = files.open_for_reading(path)
+        connection = open_for_reading(path)
         with reading(path), _decoding(path):
             version = version_of(connection)
             if version < SCHEMA_VERSION:
@@ -83,6 +73,11 @@ class LedgerReader:
     def objective(self) -> Objective:
         """What the scores are of."""
         return Objective(*self._meta("objective", ("val_accuracy", "max")))
+
+    @property
+    def has_objective(self) -> bool:
+        """Whether any run has said what the scores are of."""
+        return self._meta("objective", None) is not None
 
     @property
     def experiment_yaml(self) -> str:
@@ -239,12 +234,12 @@ class LedgerReader:
     @property
     def value_names(self) -> tuple[str, ...]:
         """Dotted names that were searched or that differ between current trials, oldest first."""
-        return self._read_names().values
+        return tuple(self._read_names().values)
 
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Names of all final metrics of current trials, oldest first."""
-        return self._read_names().metrics
+        return tuple(self._read_names().metrics)
 
     # ------------------------------------------------------------------ inside
 
@@ -254,24 +249,26 @@ class LedgerReader:
 
     def _whole(
         self, table: str, clauses: str, values: Sequence[Any] = (), more: str = ""
-    ) -> Iterable[tuple[Any, ...]]:
+    ) -> list[tuple[Any, ...]]:
         """Rows that are what was written, with `more` columns that no digest covers."""
-        columns = ", ".join((*sealed.COLUMNS[table], "digest"))
+        columns = ", ".join((*COLUMNS[table], "digest"))
         rows = self._fetch(f"SELECT {columns}{more} FROM {table} {clauses}", values)
         with _decoding(self.path):
-            return list(sealed.opened(table, rows))
+            return list(opened(table, rows))
 
     def _rows(self, clauses: str, values: Sequence[Any] = ()) -> list[TrialRow]:
         rows = self._whole("trials", clauses, values, ", is_current")
         with _decoding(self.path):
-            return [self._row(fields) for fields in rows]
+            searched = decode_all([fields[_SEARCHED] for fields in rows])
+            return [self._row(*pair) for pair in zip(rows, searched, strict=True)]
 
-    def _row(self, fields: tuple[Any, ...]) -> TrialRow:
-        """The record of a line; its texts, for which a digest vouches, are decoded when read."""
+    def _row(self, fields: tuple[Any, ...], searched: dict[str, Any]) -> TrialRow:
+        """The record of a line; its long texts, for which a digest vouches, are decoded late."""
         values = list(fields)
         values[_STATE] = _STATES[fields[_STATE]]
-        for place in (_CONFIGURATION, _SEARCHED, _METRICS):
-            values[place] = Late(fields[place])
+        values[_SEARCHED] = searched
+        values[_CONFIGURATION] = Late(fields[_CONFIGURATION])
+        values[_METRICS] = Late(fields[_METRICS])
         values[_CONTEXT] = self._context(fields[_CONTEXT])
         values[-1] = bool(fields[-1])
         row = object.__new__(TrialRow)
@@ -295,14 +292,14 @@ class LedgerReader:
         return [row[0] for row in self._fetch(query, (state.value,))]
 
     def _meta(self, name: str, default: Any) -> Any:
-        rows = list(self._whole("meta", "WHERE name = ?", (name,)))
+        rows = self._whole("meta", "WHERE name = ?", (name,))
         with _decoding(self.path):
             return decode(rows[0][1]) if rows else default
 
     def _read_names(self) -> Names:
         stored = self._meta("names", {})
         with _decoding(self.path):
-            return Names.from_json(stored)
+            return Names(stored)
 
 
 def _current(all_versions: bool) -> str:

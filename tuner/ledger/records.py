@@ -1,11 +1,13 @@
-"""What goes into the ledger and what comes out: plain frozen records."""
+"""What goes into the ledger and what comes out: plain frozen records, and their names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 
 # States with a score. Failed and diverged trials are recorded with their reason, never ranked.
@@ -47,6 +49,13 @@ class Outcome:
     train_seconds: float | None = None
     compile_seconds: float | None = None
     reason: str = ""
+
+    @property
+    def rankable_score(self) -> float | None:
+        """The score that the ledger keeps: none for failed and diverged trials, and never NaN."""
+        if self.state not in RANKED_STATES or self.score is None or math.isnan(self.score):
+            return None
+        return self.score
 
 
 @dataclass(frozen=True)
@@ -122,3 +131,47 @@ class KnownTrial(NamedTuple):
 
     number: int
     state: TrialState
+
+
+def best_of(epochs: Sequence[EpochRow], objective: Objective) -> tuple[int | None, float | None]:
+    """The epoch with the best value of the objective's metric, and that value: the score."""
+    metric = objective.metric
+    return objective.best_epoch((row.epoch, row.metrics.get(metric, math.nan)) for row in epochs)
+
+
+class Names:
+    """Which columns a table of trials has: known at once, without reading every trial.
+
+    They are the dotted names that were searched or that differ between trials, and the final
+    metrics, oldest first. A name counts as soon as two trials disagree on it, also where a branch
+    or a list made them.
+    """
+
+    def __init__(self, stored: Mapping[str, Any]) -> None:
+        """`stored` is what `to_json` gave, or nothing."""
+        self.values = dict.fromkeys(stored.get("values", ()))
+        self.metrics = dict.fromkeys(stored.get("metrics", ()))
+        self._first: dict[str, Any] = dict(stored.get("first", {}))
+
+    def note(self, configuration: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+        """Takes a trial into account; whether anything changed."""
+        before = len(self.values) + len(self._first)
+        self.values.update(dict.fromkeys(values))
+        for name, value in configuration.items():
+            if self._first.setdefault(name, value) != value:
+                self.values[name] = None
+        return len(self.values) + len(self._first) != before
+
+    def note_metrics(self, names: Iterable[str]) -> bool:
+        """Takes a trial's metrics into account; whether anything changed."""
+        before = len(self.metrics)
+        self.metrics.update(dict.fromkeys(names))
+        return len(self.metrics) != before
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "values": list(self.values),
+            "metrics": list(self.metrics),
+            "first": self._first,
+        }

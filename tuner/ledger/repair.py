@@ -1,48 +1,58 @@
-"""Puts a run's folder in order again: keeps copies, saves every row that can be read.
+"""What is wrong in a run's folder, what that means, what to do; and doing it (`tuner doctor`).
 
-A new ledger is made of three sources, in this order: the rows of the damaged file that are what
-was written (salvage.py), those of the copy from the start of the last run (backup.py), and the
-experiment's file for the objective. What none of them has is named.
+A new ledger is made of the rows of the damaged file that can be read and are what was written,
+then of those of the copy from the start of the last run (backup.py). What neither has is named.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shlex
 import shutil
 import sqlite3
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import TunerError
-from tuner.experiment.objective import Objective
-from tuner.experiment.yaml import compose
+from tuner.errors import InputError, TunerError
+from tuner.experiment.experiment import load_experiment
+from tuner.experiment.trial import TrialState
 from tuner.ledger import connection as files
-from tuner.ledger.backup import backup_of
-from tuner.ledger.checkpoint import remove
-from tuner.ledger.codec import decode, encode
-from tuner.ledger.examination import (
-    Finding,
-    drafts,
-    examine,
-    is_whole,
-    unnamed_checkpoints,
-)
-from tuner.ledger.folder import RunFolder, write_atomically
+from tuner.ledger.backup import backup_of, columns_in, read_rows
+from tuner.ledger.checkpoint import remove, rubbish
+from tuner.ledger.connection import UNREADABLE
+from tuner.ledger.folder import RunFolder, free_path, write_atomically
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.names import Names
-from tuner.ledger.records import FINISHED_STATES, NewTrial
-from tuner.ledger.salvage import KEYS, Broken, columns_of, count_trials, read_rows
-from tuner.ledger.sealed import COLUMNS, seal
+from tuner.ledger.migration import migrate
+from tuner.ledger.reader import LedgerReader
+from tuner.ledger.records import FINISHED_STATES, CheckpointRow
+from tuner.ledger.schema import COLUMNS, SCHEMA_VERSION, seal, teach
 from tuner.ledger.table import csv_text
 
-_MAX_SHOWN = 5
+_MAX_NAMED = 5
 _ENDED = {state.value for state in FINISHED_STATES}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found in a folder.
+
+    A note (`is_note`) is what the next `tuner run` puts in order by itself. `kind` says what a
+    repair has to do about it; empty where it can do nothing.
+    """
+
+    where: str
+    what: str
+    means: str
+    mend: str = ""
+    kind: str = ""
+    is_note: bool = False
 
 
 @dataclass
@@ -57,18 +67,28 @@ class Repair:
     missing: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Rebuilt:
-    """What the new ledger has and lacks: trials by number, epochs by trial."""
+def examine(folder: RunFolder, *, is_ours: bool = False) -> list[Finding]:
+    """Everything that is wrong, the ledger first; writes nothing.
 
-    counts: dict[str, int]
-    restored: list[int]
-    missing: list[int]
-    gaps: dict[int, list[int]]
-    gone_back: list[int]
-    broken: list[Broken]
-    may_lack_more: bool
-    note: str
+    What a run is about to put in order itself is no finding while it runs, unless `is_ours`: this
+    process holds the folder, and for the repair.
+    """
+    is_running = not is_ours and folder.holder() is not None
+    findings = list(_ledger_findings(folder, is_running=is_running))
+    if not any(finding.kind in ("ledger", "none") for finding in findings):
+        findings += _findings_beside(folder, is_running=is_running)
+    if is_running:
+        return findings
+    if drafts := _drafts(folder):
+        what = f"half-written files: {_listed([path.name for path in drafts])}"
+        means = "a crash left them; nothing reads them"
+        mend = _repair_line(folder)
+        findings.append(Finding(folder.name, what, means, mend, "rubbish", is_note=True))
+    if _content(folder.lock_file):
+        what = "names a process that no longer runs"
+        means = "the system let go of it when that process died; it stops nothing"
+        findings.append(Finding(folder.lock_file.name, what, means, is_note=True))
+    return findings
 
 
 def mend(folder: RunFolder, now: datetime) -> Repair:
@@ -83,13 +103,16 @@ def mend(folder: RunFolder, now: datetime) -> Repair:
         if files.journal_of(folder.ledger).exists():  # to look is to roll back
             kept = _copied(folder.ledger, f"ledger-{stamp}")
             result.done.append(f"kept the ledger and its journal as {kept.name}")
-        kinds = left = _kinds(folder)
+        kinds = _kinds(folder)
         if "ledger" in kinds:
             _mend_ledger(folder, stamp, result)
-            left = _kinds(folder)
-        if not {"ledger", "none"} & left:
-            result.done += _mend_files(folder, stamp, kinds | left)
-        result.done += _remove_drafts(folder)
+            kinds = _kinds(folder)
+        if not {"ledger", "none"} & kinds:
+            result.done += _mend_beside(folder, stamp, kinds)
+        if drafts := _drafts(folder):
+            for path in drafts:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            result.done.append(f"removed {len(drafts)} half-written files")
     result.left = examine(folder)
     return result
 
@@ -98,193 +121,294 @@ def _kinds(folder: RunFolder) -> set[str]:
     return {finding.kind for finding in examine(folder, is_ours=True)}
 
 
+# ---------------------------------------------------------------------- examining the ledger
+
+
+def _ledger_findings(folder: RunFolder, *, is_running: bool) -> Iterator[Finding]:
+    try:
+        connection = files.open_for_reading(folder.ledger)
+    except InputError as error:
+        (problem,) = error.problems
+        what = ": ".join(filter(None, (problem.what.partition(";")[0], problem.received)))
+        if "damaged" in problem.what:
+            yield _damage(folder, what, "nothing in it can be used before it is repaired")
+        else:
+            means = "it was left alone"
+            yield Finding(folder.ledger.name, what, means, problem.mend, "none")
+        return
+    with closing(connection):
+        try:
+            problems = files.structural_problems(connection, _MAX_NAMED)
+        except UNREADABLE as error:
+            problems = [str(error)]
+        if problems:
+            yield _damage(folder, "; ".join(problems), "some rows may be lost")
+        elif files.version_of(connection) == SCHEMA_VERSION:
+            yield from _row_findings(folder, connection, is_running=is_running)
+
+
+def _row_findings(
+    folder: RunFolder, connection: sqlite3.Connection, *, is_running: bool
+) -> Iterator[Finding]:
+    broken: list[str] = []
+    for table in COLUMNS:
+        for _ in read_rows(connection, table, broken):
+            pass
+    if broken:
+        what = f"{len(broken)} damaged: {_listed(broken)}"
+        yield _damage(folder, what, "commands that read these rows stop; all others are whole")
+        return
+    if lost := _column(connection, f"SELECT DISTINCT trial FROM epochs WHERE {_ORPHANED}"):
+        what = f"epochs of {len(lost)} trials that are not there: {_listed(lost)}"
+        yield _damage(folder, what, "they belong to nothing and count for nothing")
+    uneven = connection.execute(_UNEVEN).fetchall()
+    if unfinished := [number for number, state, _ in uneven if state not in _ENDED]:
+        what = f"the epochs of {len(unfinished)} unfinished trials are not all there: trials "
+        what += _listed(unfinished)
+        yield _damage(folder, what, "they would go on from where nothing is known")
+    if ended := [number for number, state, _ in uneven if state in _ENDED]:
+        what = f"the epochs of {len(ended)} ended trials are not all there: trials {_listed(ended)}"
+        means = "their curves have gaps; scores and outcomes are whole"
+        yield Finding(folder.ledger.name, what, means, is_note=True)
+    running = f"SELECT number FROM trials WHERE state = '{TrialState.RUNNING.value}'"
+    if not is_running and (left := _column(connection, running)):
+        what = f"{len(left)} trials were under way when a run was ended: {_listed(left)}"
+        means = "nothing is lost that was recorded; `tuner run` goes on with them"
+        yield Finding(folder.ledger.name, what, means, is_note=True)
+
+
+_ORPHANED = "trial NOT IN (SELECT number FROM trials)"
+_UNEVEN = (
+    "SELECT number, state, epochs FROM trials "
+    "WHERE epochs != (SELECT count(*) FROM epochs WHERE trial = number) ORDER BY number"
+)
+
+
+def _damage(folder: RunFolder, what: str, means: str) -> Finding:
+    """Names how to mend the ledger, and what there is for what cannot be read."""
+    copy = backup_of(folder.ledger)
+    source = "there is no copy from the start of a run"
+    if copy.exists():
+        source = f"takes what is lost from {copy.name} of {_changed_at(copy)}"
+    mend = f"{_repair_line(folder)} ({source})"
+    return Finding(folder.ledger.name, what, means, mend, "ledger")
+
+
+# ---------------------------------------------------------------------- examining the rest
+
+
+def _findings_beside(folder: RunFolder, *, is_running: bool) -> Iterator[Finding]:
+    try:
+        with LedgerReader.open_read_only(folder.ledger) as ledger:
+            if not is_running:
+                yield from _checkpoint_findings(folder, ledger)
+            for kind, (path, text, means) in _derived(folder, ledger).items():
+                if _content(path) != text.encode() and not (kind == "csv" and is_running):
+                    what = "not what the ledger says" if path.exists() else "missing"
+                    yield Finding(path.name, what, means, _repair_line(folder), kind)
+    except TunerError as error:
+        yield _damage(folder, str(error), "commands that read this stop")
+
+
+def _checkpoint_findings(folder: RunFolder, ledger: LedgerReader) -> Iterator[Finding]:
+    mend = _repair_line(folder)
+    if broken := [row.file for row in _broken_checkpoints(folder, ledger)]:
+        what = f"{len(broken)} missing or not what was written: {_listed(broken)}"
+        means = "their trials go on from an earlier checkpoint, or from the beginning"
+        yield Finding("checkpoints/", what, means, mend, "checkpoints")
+    if spare := _spare_checkpoints(folder, ledger):
+        sizes = [path.stat().st_size for path in map(folder.checkpoints.joinpath, spare)]
+        what = f"{len(spare)} files ({sum(sizes):,} bytes) that no trial needs"
+        means = "a crash left them; they only take room"
+        yield Finding("checkpoints/", what, means, mend, "rubbish", is_note=True)
+
+
+def _derived(folder: RunFolder, ledger: LedgerReader) -> dict[str, tuple[Path, str, str]]:
+    """Files that say what the ledger says as well, by the kind of finding.
+
+    Gives path, text, and what it means that they differ.
+    """
+    derived = {}
+    if text := ledger.experiment_yaml:
+        means = "no result depends on it; `tuner run` writes it anew"
+        derived["experiment"] = (folder.experiment, text, means)
+    if record := ledger.environment:
+        means = "no result depends on it; the ledger keeps what it says"
+        derived["environment"] = (folder.environment, json.dumps(record, indent=2) + "\n", means)
+    if folder.trials_csv.exists() or any(ledger.counts().values()):
+        means = "it is only a copy of the ledger, written anew by every run"
+        derived["csv"] = (folder.trials_csv, csv_text(ledger), means)
+    return derived
+
+
+def _broken_checkpoints(folder: RunFolder, ledger: LedgerReader) -> list[CheckpointRow]:
+    return [
+        row
+        for row in ledger.checkpoints()
+        if _sha256(folder.checkpoints / Path(row.file).name) != row.sha256
+    ]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _spare_checkpoints(folder: RunFolder, ledger: LedgerReader) -> list[str]:
+    return rubbish(folder.checkpoints, {row.file for row in ledger.checkpoints()})
+
+
+def _drafts(folder: RunFolder) -> list[Path]:
+    """Half-written files that a crash has left in the folder."""
+    patterns = (".*.tmp", ".salvage-*", "ledger.sqlite.new", ".writable")
+    return sorted(path for pattern in patterns for path in folder.path.glob(pattern))
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+# ---------------------------------------------------------------------- a new ledger
+
+
 def _mend_ledger(folder: RunFolder, stamp: str, result: Repair) -> None:
-    """Copies the ledger, reads the copy, and puts what was read in the ledger's place."""
+    """Reads a copy of the ledger, and puts what was read in the ledger's place."""
     kept = _copied(folder.ledger, f"ledger-{stamp}")
     result.done.append(f"kept the damaged ledger as {kept.name}")
-    with tempfile.TemporaryDirectory(prefix=".salvage-", dir=folder.path) as scratch:
-        draft = Path(scratch) / "new.sqlite"
-        rebuilt = _rebuild(_scratch_copy(folder, Path(scratch)), draft, folder)
-        if not rebuilt.counts["trials"]:
-            copy = rebuilt.note or "there is no copy from the start of a run beside it"
-            result.done.append(
-                f"nothing in it could be read, and {copy}; it was left as it is: "
-                "put a copy of yours in its place, or move the folder away"
-            )
+    with tempfile.TemporaryDirectory(prefix=".salvage-", dir=folder.path) as name:
+        old, draft = Path(name) / "old.sqlite", Path(name) / "new.sqlite"
+        _copy_with_journal(folder.ledger, old)  # SQLite undoes there what the journal is of
+        files.create(draft, folder.name)
+        connection = files.open_for_writing(draft)
+        with Ledger(draft, connection) as ledger:
+            connection.execute("PRAGMA synchronous = OFF")  # it is synced before it counts
+            account, missing = _rebuild(old, ledger, connection, folder)
+        result.done += account
+        if missing is None:
             return
         files.sync(draft)
         # A journal that stayed would be played back into the new file.
         files.journal_of(folder.ledger).unlink(missing_ok=True)
         draft.replace(folder.ledger)
     files.sync(folder.path)
-    result.missing = tuple(rebuilt.missing)
-    result.done += _account(folder, rebuilt)
+    result.missing = missing
 
 
-def _scratch_copy(folder: RunFolder, scratch: Path) -> Path:
-    """A copy that SQLite may write to: it undoes the half commit that the journal is of."""
-    copy = scratch / "old.sqlite"
-    shutil.copyfile(folder.ledger, copy)
-    if files.journal_of(folder.ledger).exists():
-        shutil.copyfile(files.journal_of(folder.ledger), files.journal_of(copy))
-    return copy
+def _rebuild(
+    old: Path, ledger: Ledger, new: sqlite3.Connection, folder: RunFolder
+) -> tuple[list[str], tuple[int, ...] | None]:
+    """Fills the new ledger: what became of the old one in sentences, and the missing trials.
 
-
-def _account(folder: RunFolder, rebuilt: _Rebuilt) -> Iterator[str]:
-    counts = rebuilt.counts
-    yield (
-        f"saved {counts['trials']:,} trials, {counts['epochs']:,} epochs, "
-        f"{counts['events']:,} events and {counts['checkpoints']:,} names of checkpoints"
-    )
-    if rebuilt.broken:
-        shown = [broken.what for broken in rebuilt.broken[:_MAX_SHOWN]]
-        more = f"; and {len(rebuilt.broken) - _MAX_SHOWN:,} more"
-        yield "could not be read: " + "; ".join(shown) + more * (len(rebuilt.broken) > _MAX_SHOWN)
-    if rebuilt.restored:
+    They are None where there is nothing to fill it with.
+    """
+    broken, expected = _copy_rows(old, new)
+    _keep_objective(ledger, folder)
+    restored, note = _fill_from_copy(ledger, new, folder, old.with_name("copy.sqlite"))
+    most = max([expected or 0, *_column(new, "SELECT trial FROM epochs")])
+    gaps, gone_back = _put_in_order(ledger, new)
+    unread = [f"could not be read: {_listed(broken, '; ')}"] if broken else []
+    saved = _column(new, "SELECT number FROM trials ORDER BY number")
+    if not saved:
+        note = note or "there is no copy from the start of a run beside it"
+        mend = "put a copy of yours in its place, or move the folder away"
+        nothing = f"nothing in it could be read, and {note}; it was left as it is: {mend}"
+        return [*unread, nothing], None
+    missing = sorted(set(range(1, max(most, saved[-1]) + 1)) - set(saved))
+    losses = []
+    if restored:
         copy = backup_of(folder.ledger)
-        when = datetime.fromtimestamp(copy.stat().st_mtime)
-        yield (
-            f"taken from {copy.name}, as they were on {when:%Y-%m-%d %H:%M}: "
-            f"trials {_ranges(rebuilt.restored)}; what was learnt of them since is lost"
+        losses.append(
+            f"taken from {copy.name}, as they were on {_changed_at(copy)}: "
+            f"trials {_stretches(restored)}; what was learnt of them since is lost"
         )
-    elif rebuilt.note:
-        yield rebuilt.note
-    if rebuilt.gaps:
-        alike: dict[str, list[int]] = defaultdict(list)
-        for number, gap in rebuilt.gaps.items():
-            alike[_ranges(gap)].append(number)
-        gaps = "; ".join(f"{gap} of {_ranges(numbers)}" for gap, numbers in alike.items())
-        yield f"missing epochs of ended trials: {gaps}; their scores and outcomes are whole"
-    if rebuilt.gone_back:
-        yield f"unfinished trials go back to before a gap: {_ranges(rebuilt.gone_back)}"
-    if rebuilt.missing:
-        yield f"missing: trials {_ranges(rebuilt.missing)}"
-    if rebuilt.may_lack_more:
-        yield "trials may be missing whose numbers cannot be told either"
-    if rebuilt.restored or rebuilt.gone_back or rebuilt.missing or rebuilt.may_lack_more:
-        yield "`tuner run EXPERIMENT` runs again what is missing, and goes on"
+    if gone_back:
+        losses.append(f"unfinished trials go back to before a gap: {_stretches(gone_back)}")
+    if missing:
+        losses.append(f"missing: trials {_stretches(missing)}")
+    if expected is None:
+        losses.append("trials may be missing whose numbers cannot be told either")
+    if losses:
+        losses.append("`tuner run EXPERIMENT` runs again what is missing, and goes on")
+    counts = {table: _column(new, f"SELECT count(*) FROM {table}")[0] for table in COLUMNS}
+    account = [
+        f"saved {counts['trials']:,} trials, {counts['epochs']:,} epochs, {counts['events']:,} "
+        f"events and {counts['checkpoints']:,} names of checkpoints",
+        *unread,
+        *filter(None, [note]),
+        *([f"missing epochs of ended trials: {gaps}"] if gaps else []),
+        *losses,
+    ]
+    return account, tuple(missing)
 
 
-def _ranges(numbers: Iterable[int]) -> str:
-    """Numbers in order as text: `3, 5 to 9`."""
-    stretches: list[list[int]] = []
-    for number in numbers:
-        if stretches and number == stretches[-1][1] + 1:
-            stretches[-1][1] = number
-        else:
-            stretches.append([number, number])
-    return ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in stretches)
-
-
-# ---------------------------------------------------------------------- a new ledger
-
-
-def _rebuild(old: Path, draft: Path, folder: RunFolder) -> _Rebuilt:
-    """A sound ledger at `draft`; `old` is a copy of the damaged one that may be written to."""
-    files.create(draft, folder.name)
-    with closing(files.open_for_writing(draft)) as new:
-        new.execute("PRAGMA synchronous = OFF")  # on the disk before it takes the ledger's place
-        new.execute("BEGIN")
-        broken, num_seen, is_counted = _insert_readable(old, new)
-        objective = _keep_objective(new, folder)
-        new.execute("COMMIT")
-        restored, note = _fill_from_copy(new, folder, draft.parent / "copy.sqlite", objective)
-        new.execute("BEGIN")
-        most = max(num_seen, *_column(new, "SELECT trial FROM epochs UNION SELECT 0"))
-        gaps, gone_back = _put_in_order(new)
-        saved = _column(new, "SELECT number FROM trials ORDER BY number")
-        _write_names(new)
-        new.execute("COMMIT")
-        counts = {table: _column(new, f"SELECT count(*) FROM {table}")[0] for table in COLUMNS}
-    missing = sorted(set(range(1, max(most, *saved, 0) + 1)) - set(saved))
-    return _Rebuilt(counts, restored, missing, gaps, gone_back, broken, not is_counted, note)
-
-
-def _insert_readable(old: Path, new: sqlite3.Connection) -> tuple[list[Broken], int, bool]:
-    """What is broken, how many trials there were at least, and whether there can be no more."""
-    broken: list[Broken] = []
+def _copy_rows(old: Path, new: sqlite3.Connection) -> tuple[list[str], int | None]:
+    """What could not be read, and how many trials there were; None if that cannot be told."""
+    broken: list[str] = []
     with closing(sqlite3.connect(old, isolation_level=None)) as source:
         source.execute("PRAGMA cell_size_check = ON")
-        source.execute(
-            "PRAGMA writable_schema = ON"
-        )  # or SQLite reads nothing of a file that is cut
+        with suppress(*UNREADABLE):
+            if 0 < (version := files.version_of(source)) < SCHEMA_VERSION:
+                broken.append(
+                    f"it is of version {version}, damaged, and cannot be brought up to date"
+                )
+                teach(source)
+                migrate(source, version)
+                broken.clear()
+        source.execute("PRAGMA writable_schema = ON")  # or nothing of a file that is cut is read
         for table in COLUMNS:
-            columns = columns_of(source, table)
+            columns = columns_in(table)
             marks = ", ".join("?" * len(columns))
-            insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})"
-            for row in read_rows(source, table):
-                if isinstance(row, Broken):
-                    broken.append(row)
-                elif table != "meta" or row[0] not in ("schema", "experiment"):
-                    try:
-                        new.execute(insert, row)
-                    except sqlite3.IntegrityError as error:  # possible in version 1 only
-                        what = f"row {row[0]} of {table} makes no sense: {error}"
-                        broken.append(Broken(table, what))
-            if {*COLUMNS[table], "digest"} - set(columns):  # of an older version
-                seal(new, table, "TRUE")
-        counted = count_trials(source)
-        is_whole = bool(columns_of(source, "trials")) and all(b.table != "trials" for b in broken)
-    return broken, counted or 0, is_whole or counted is not None
+            statement = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+            new.execute("BEGIN")
+            new.executemany(statement, read_rows(source, table, broken))
+            new.execute("COMMIT")
+        try:  # an index lies on pages of its own
+            query = "SELECT count(*) FROM trials INDEXED BY trials_by_state"
+            return broken, int(source.execute(query).fetchone()[0])
+        except UNREADABLE:
+            pass
+    is_whole = not any(text.startswith("trials ") for text in broken)
+    return broken, _column(new, "SELECT count(*) FROM trials")[0] if is_whole else None
 
 
-def _keep_objective(new: sqlite3.Connection, folder: RunFolder) -> Objective | None:
+def _keep_objective(ledger: Ledger, folder: RunFolder) -> None:
     """As the ledger says, or else the experiment's file; scores mean nothing without it."""
-    kept = _column(new, "SELECT value FROM meta WHERE name = 'objective'")
-    if kept:
-        return Objective(*decode(kept[0]))
-    try:
-        text = folder.experiment.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return None
-    document: Any = compose(text, str(folder.experiment))[0].value
-    found = document.get("objective") if isinstance(document, dict) else None
-    if not isinstance(found, dict):
-        return None
-    objective = Objective(found.get("metric", "val_accuracy"), found.get("direction", "max"))
-    _set_meta(new, "objective", (objective.metric, objective.direction))
-    return objective
-
-
-def _set_meta(new: sqlite3.Connection, name: str, value: Any) -> None:
-    statement = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
-    new.execute(statement, (name, encode(value)))
-    seal(new, "meta", "name = ?", (name,))
+    if not ledger.has_objective:
+        with suppress(TunerError):
+            ledger.set_objective(load_experiment(folder.experiment).objective)
 
 
 def _fill_from_copy(
-    new: sqlite3.Connection, folder: RunFolder, copy: Path, objective: Objective | None
+    ledger: Ledger, new: sqlite3.Connection, folder: RunFolder, scratch: Path
 ) -> tuple[list[int], str]:
     """Adds what only the copy from the last run's start has.
 
-    Gives the trials that came from there, or why none did.
+    Gives the trials that came from there, or why none could.
     """
-    name = backup_of(folder.ledger).name
-    if not backup_of(folder.ledger).exists():
+    copy = backup_of(folder.ledger)
+    if not copy.exists():
         return [], ""
-    shutil.copyfile(backup_of(folder.ledger), copy)
+    shutil.copyfile(copy, scratch)
     try:
-        with Ledger.create_or_open(copy, folder.name) as ledger:  # brings it up to date
-            if objective:
-                ledger.set_objective(objective)  # scores it anew if that has changed since
+        with Ledger.create_or_open(scratch, folder.name) as source:  # brings it up to date
+            if ledger.has_objective:
+                source.set_objective(ledger.objective)  # scores it anew if that has changed since
     except TunerError:
-        return [], f"{name} is damaged as well, and was not used"
-    new.execute("ATTACH ? AS copy", (str(copy),))
+        return [], f"{copy.name} is damaged as well, and was not used"
+    new.execute("ATTACH ? AS copy", (str(scratch),))
     try:
-        if new.execute(_OTHER_LEDGER).fetchone()[0]:
-            return [], f"{name} is of another ledger, and was not used"
-        new.execute("BEGIN")
-        restored = _add_missing(new)
-        new.execute("COMMIT")
-        return restored, ""
+        other = "SELECT 1 FROM main.trials m JOIN copy.trials c USING (number) WHERE m.key != c.key"
+        if new.execute(other).fetchone():
+            return [], f"{copy.name} is of another ledger, and was not used"
+        return _add_missing(new), ""
     finally:
         new.execute("DETACH copy")
-
-
-_OTHER_LEDGER = """
-SELECT EXISTS (SELECT 1 FROM main.trials m JOIN copy.trials c USING (number) WHERE m.key != c.key)
-OR EXISTS (SELECT 1 FROM main.events m JOIN copy.events c USING (id) WHERE m.at != c.at)
-"""
 
 
 def _add_missing(new: sqlite3.Connection) -> list[int]:
@@ -292,168 +416,95 @@ def _add_missing(new: sqlite3.Connection) -> list[int]:
     were. Of one that is there they are added only if its row has not changed since: otherwise they
     may be of an earlier attempt.
     """
-    new.execute(
-        "CREATE TEMP TABLE restored AS SELECT number FROM copy.trials "
-        f"WHERE {_is_sealed('trials')} AND number NOT IN (SELECT number FROM main.trials) "
-        "AND key NOT IN (SELECT key FROM main.trials)"
-    )
-    new.execute(
-        "CREATE TEMP TABLE unchanged AS SELECT number FROM main.trials m "
-        "JOIN copy.trials c USING (number) WHERE m.digest = c.digest"
-    )
+    new.execute("BEGIN")
+    new.execute("CREATE TEMP TABLE present AS SELECT number FROM main.trials")
+    restored = "SELECT number FROM main.trials WHERE number NOT IN present"
+    _insert_from_copy(new, "trials", "TRUE")
     for table in ("epochs", "checkpoints"):
-        new.execute(f"DELETE FROM main.{table} WHERE trial IN (SELECT number FROM restored)")
-    for table in COLUMNS:
-        columns = ", ".join(columns_of(new, table))
-        where = _is_sealed(table)
-        if table == "trials":
-            where += " AND number IN (SELECT number FROM restored)"
-        elif table in ("epochs", "checkpoints"):
-            where += " AND trial IN (SELECT number FROM restored UNION SELECT * FROM unchanged)"
-        same = " AND ".join(f"m.{key} = c.{key}" for key in KEYS[table])
-        new.execute(
-            f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM copy.{table} c "
-            f"WHERE NOT EXISTS (SELECT 1 FROM main.{table} m WHERE {same}) AND {where}"
-        )
-    return _column(new, "SELECT number FROM restored ORDER BY number")
+        new.execute(f"DELETE FROM main.{table} WHERE trial IN ({restored})")
+        same = "SELECT number FROM main.trials JOIN copy.trials USING (number, digest)"
+        _insert_from_copy(new, table, f"trial IN ({same})")
+    for table in ("meta", "events", "contexts"):
+        _insert_from_copy(new, table, "TRUE")
+    new.execute("COMMIT")
+    return _column(new, f"{restored} ORDER BY number")
 
 
-def _is_sealed(table: str) -> str:
-    return f"digest = row_digest({', '.join(COLUMNS[table])})"
+def _insert_from_copy(new: sqlite3.Connection, table: str, where: str) -> None:
+    columns = ", ".join(columns_in(table))
+    new.execute(
+        f"INSERT OR IGNORE INTO main.{table} ({columns}) SELECT {columns} FROM copy.{table} "
+        f"WHERE {where} AND digest = row_digest({', '.join(COLUMNS[table])})"
+    )
 
 
-def _put_in_order(new: sqlite3.Connection) -> tuple[dict[int, list[int]], list[int]]:
+def _put_in_order(ledger: Ledger, new: sqlite3.Connection) -> tuple[str, list[int]]:
     """Takes out what belongs to no trial; an unfinished one goes back to before a gap.
 
     Gives the epochs that ended trials lack, and the unfinished trials that went back.
     """
     for table in ("epochs", "checkpoints"):
-        new.execute(f"DELETE FROM {table} WHERE trial NOT IN (SELECT number FROM trials)")
+        new.execute(f"DELETE FROM {table} WHERE {_ORPHANED}")
         new.execute(
             f"DELETE FROM {table} WHERE epoch > (SELECT epochs FROM trials WHERE number = trial)"
         )
-    # Trials before the position may be missing now, and the next run says again which are current.
-    new.execute("DELETE FROM meta WHERE name IN ('position', 'plan')")
     lost = "context != 0 AND context NOT IN (SELECT id FROM contexts)"
     new.execute(f"UPDATE trials SET context = 0 WHERE {lost}")
     seal(new, "trials", "context = 0")
-    wrong = new.execute(
-        "SELECT number, state, epochs FROM trials "
-        "WHERE epochs != (SELECT count(*) FROM epochs WHERE trial = number) ORDER BY number"
-    ).fetchall()
-    gaps = {}
+    ledger.forget_plan()
+    gaps: dict[str, list[int]] = defaultdict(list)
     gone_back = []
-    for number, state, epochs in wrong:
+    for number, state, epochs in new.execute(_UNEVEN).fetchall():
         there = _column(new, f"SELECT epoch FROM epochs WHERE trial = {number}")
         lacking = sorted(set(range(1, epochs + 1)) - set(there))
         if state in _ENDED:
-            gaps[number] = lacking
-            continue
-        gone_back.append(number)
-        for table in ("epochs", "checkpoints"):
-            new.execute(f"DELETE FROM {table} WHERE trial = ? AND epoch >= ?", (number, lacking[0]))
-        new.execute("UPDATE trials SET epochs = ? WHERE number = ?", (lacking[0] - 1, number))
-        seal(new, "trials", "number = ?", (number,))
-    return gaps, gone_back
-
-
-def _write_names(new: sqlite3.Connection) -> None:
-    """Finds the names again, from the trials that are there."""
-    names = Names()
-    query = "SELECT key, configuration, searched, seed, state, metrics FROM trials ORDER BY number"
-    for key, configuration, searched, seed, state, metrics in new.execute(query):
-        names.note([NewTrial(key, decode(configuration), decode(searched), 0, seed, "")])
-        if state in _ENDED:
-            names.note_metrics(decode(metrics))
-    _set_meta(new, "names", names.to_json())
-
-
-def _column(connection: sqlite3.Connection, query: str) -> list[Any]:
-    return [row[0] for row in connection.execute(query)]
+            gaps[_stretches(lacking)].append(number)
+        else:
+            gone_back.append(number)
+            ledger.go_back(number, lacking[0] - 1)
+    texts = [f"{lacking} of {_stretches(numbers)}" for lacking, numbers in gaps.items()]
+    return "; ".join(texts), gone_back
 
 
 # ---------------------------------------------------------------------- the files beside it
 
 
-def _mend_files(folder: RunFolder, stamp: str, kinds: set[str]) -> Iterator[str]:
+def _mend_beside(folder: RunFolder, stamp: str, kinds: set[str]) -> Iterator[str]:
     with Ledger.create_or_open(folder.ledger, folder.name) as ledger:
         if "checkpoints" in kinds:
-            yield from _forget_broken_checkpoints(folder, ledger, stamp)
-        if spare := unnamed_checkpoints(folder, ledger):
-            remove(folder.checkpoints, [path.name for path in spare])
+            broken = _broken_checkpoints(folder, ledger)
+            kept = _copied(folder.ledger, f"ledger-{stamp}")
+            yield f"kept the ledger as it was as {kept.name}"
+            ledger.forget_checkpoints(broken)
+            yield f"forgot {len(broken)} checkpoints; their trials go on from an earlier state"
+        if spare := _spare_checkpoints(folder, ledger):
+            remove(folder.checkpoints, spare)
             yield f"removed {len(spare)} checkpoint files that no trial needs"
-        for kind, (path, text) in _DERIVED.items():
-            if kind in kinds or (kind == "csv" and "ledger" in kinds):
-                yield from _rewritten(path(folder), text(ledger), stamp)
-
-
-def _forget_broken_checkpoints(folder: RunFolder, ledger: Ledger, stamp: str) -> Iterator[str]:
-    broken = [row for row in ledger.checkpoints() if not is_whole(folder, row)]
-    kept = _copied(folder.ledger, f"ledger-{stamp}")
-    yield f"kept the ledger as it was as {kept.name}"
-    ledger.forget_checkpoints(broken)
-    yield f"forgot {len(broken)} checkpoints; their trials go on from an earlier state"
-
-
-def _rewritten(path: Path, text: str, stamp: str) -> Iterator[str]:
-    if path.exists():
-        if path.read_bytes() == text.encode():
-            return
-        kept = _copied(path, f"{path.stem}-{stamp}")
-        yield f"wrote {path.name} anew; the old one is {kept.name}"
-    else:
-        yield f"wrote {path.name} anew"
-    write_atomically(path, text)
-
-
-def _remove_drafts(folder: RunFolder) -> Iterator[str]:
-    found = drafts(folder)
-    for path in found:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    if found:
-        yield f"removed {len(found)} half-written files"
-
-
-# By kind of finding: which file is written anew, and with what.
-_DERIVED: dict[str, tuple[Callable[[RunFolder], Path], Callable[[Ledger], str]]] = {
-    "csv": (lambda folder: folder.trials_csv, csv_text),
-    "experiment": (lambda folder: folder.experiment, lambda ledger: ledger.experiment_yaml),
-    "environment": (
-        lambda folder: folder.environment,
-        lambda ledger: json.dumps(ledger.environment, indent=2) + "\n",
-    ),
-}
-
-
-# ---------------------------------------------------------------------- copies
+        for kind, (path, text, _) in _derived(folder, ledger).items():
+            if kind in kinds:
+                old = ""
+                if path.exists():
+                    old = f"; the old one is {_copied(path, f'{path.stem}-{stamp}').name}"
+                write_atomically(path, text)
+                yield f"wrote {path.name} anew{old}"
 
 
 def _copied(path: Path, stem: str) -> Path:
     """A copy under a name that was free, on the disk; a journal goes with its ledger."""
-    for counter in range(1, 1000):
-        name = f"{stem}{f'-{counter}' if counter > 1 else ''}{path.suffix}"
-        copy = path.with_name(name)
+    copy = free_path(path, stem)
+    _copy_with_journal(path, copy)
+    return copy
+
+
+def _copy_with_journal(path: Path, copy: Path) -> None:
+    pairs = [(path, copy), (files.journal_of(path), files.journal_of(copy))]
+    for source, target in pairs if pairs[1][0].exists() else pairs[:1]:
         try:
-            copy.open("xb").close()
-        except FileExistsError:
-            continue
-        _write_copy(copy, path)
-        if files.journal_of(path).exists():
-            _write_copy(files.journal_of(copy), files.journal_of(path))
-        return copy
-    raise TunerError(f"{path}: there are a thousand copies of it; move them away")
-
-
-def _write_copy(copy: Path, source: Path) -> None:
-    try:
-        shutil.copyfile(source, copy)
-        files.sync(copy)
-    except BaseException:
-        copy.unlink(missing_ok=True)
-        raise
+            shutil.copyfile(source, target)
+            files.sync(target)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -467,3 +518,34 @@ def _writing(folder: RunFolder) -> Iterator[None]:
             "    kept:     the ledger as it was; copies that were made lie beside it\n"
             "    mend:     free disk space or rights, then run the same command again"
         ) from error
+
+
+# ---------------------------------------------------------------------- text
+
+
+def _repair_line(folder: RunFolder) -> str:
+    return f"tuner doctor {shlex.quote(str(folder.path))} --repair"
+
+
+def _changed_at(path: Path) -> str:
+    return f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}"
+
+
+def _listed(items: Sequence[Any], separator: str = ", ") -> str:
+    more = f"{separator}and {len(items) - _MAX_NAMED:,} more" * (len(items) > _MAX_NAMED)
+    return separator.join(map(str, items[:_MAX_NAMED])) + more
+
+
+def _stretches(numbers: Iterable[int]) -> str:
+    """Numbers in order as text: `3, 5 to 9`."""
+    stretches: list[list[int]] = []
+    for number in numbers:
+        if stretches and number == stretches[-1][1] + 1:
+            stretches[-1][1] = number
+        else:
+            stretches.append([number, number])
+    return ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in stretches)
+
+
+def _column(connection: sqlite3.Connection, query: str) -> list[Any]:
+    return [row[0] for row in connection.execute(query)]

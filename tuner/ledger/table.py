@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.ledger.folder import write_atomically
-from tuner.ledger.ledger import Ledger
+from tuner.ledger.reader import LedgerReader
 from tuner.ledger.records import TrialRow
 
 # A spreadsheet takes text that begins so for a formula.
@@ -18,7 +18,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _REST_PER_WRITE = 50.0  # writing the file takes at most 1/50 of a run
 
 
-def csv_columns(ledger: Ledger) -> list[str]:
+def csv_columns(ledger: LedgerReader) -> list[str]:
     """The columns of trials.csv, in order."""
     return [
         *("trial", "state", "score", "epochs"),
@@ -72,14 +72,14 @@ def csv_cell(value: Any) -> str:
     return "'" + text if text.startswith(_FORMULA_STARTS) else text
 
 
-def csv_lines(ledger: Ledger) -> Iterator[str]:
+def csv_lines(ledger: LedgerReader) -> Iterator[str]:
     """What trials.csv holds when it is up to date, line by line: a ledger may be large."""
     names, metrics = ledger.value_names, ledger.metric_names
     rows = (csv_row(row, names, metrics) for row in ledger.each_row())
     return _lines(csv_columns(ledger), rows)
 
 
-def csv_text(ledger: Ledger) -> str:
+def csv_text(ledger: LedgerReader) -> str:
     """The same in one piece."""
     return "".join(csv_lines(ledger))
 
@@ -92,7 +92,7 @@ class TrialsCsv:
     """
 
     def __init__(
-        self, path: Path, ledger: Ledger, clock: Callable[[], float] = time.monotonic
+        self, path: Path, ledger: LedgerReader, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._path = path
         self._ledger = ledger

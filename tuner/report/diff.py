@@ -12,8 +12,7 @@ from tuner.errors import InputError, Problem
 from tuner.experiment.objective import Objective
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import EpochRow, TrialRow
-from tuner.ledger.scores import best_of
+from tuner.ledger.records import EpochRow, TrialRow, best_of
 from tuner.report import format
 from tuner.report.record import read_environment
 from tuner.report.render import clipped, finite

@@ -7,10 +7,10 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tuner.experiment.trial import TrialState
-from tuner.ledger.queries import by_number, field_of, value_of
 from tuner.ledger.records import TrialRow
 from tuner.report import format
 from tuner.report.groups import TrialGroup, difference, exact_key, trial_groups
@@ -113,7 +113,7 @@ def _find_winner(record: RunRecord) -> _Winner:
     if not ranked:
         waits = "" if record.ranking.unranked else " yet"
         return _Winner(f"No trial has a score{waits}.")
-    if any(field_of(ranked, "replicate")):
+    if any(row.replicate for row in ranked):
         return _over_seeds(record)
     won = _best_trial_text(record, ranked[0])
     return _one_seed_each(record, won) if len(ranked) > 1 else _Winner(won, ranked[0])
@@ -135,7 +135,7 @@ def _one_seed_each(record: RunRecord, won: str) -> _Winner:
     lead_text = format.score_text(lead)
     behind = f"{lead_text} behind" if lead else "with the same score"
     values = f": {format.values_text(second.values)}" if second.values else ""
-    scores = field_of(ranked, "score")
+    scores = _scores(ranked)
     from_luck = f"this lead of {lead_text}" if lead else "such a tie"
     margin = [
         f"Runner-up: trial {second.number}, {behind}{values}.",
@@ -162,10 +162,14 @@ def _over_seeds(record: RunRecord) -> _Winner:
     margin = [
         f"Next: {_described(second)} with {mean_text(second.score)} (n={second.score.n}), {behind}."
     ]
-    if not all(map(math.isfinite, field_of((*best.trials, *second.trials), "score"))):
+    if not all(map(math.isfinite, _scores((*best.trials, *second.trials)))):
         return _Winner(won, trial, margin)
     seeds = difference(best, second, record)
     return _Winner(won, trial, margin, _reality(record, seeds, lead), seeds.is_claim)
+
+
+def _scores(rows: Sequence[TrialRow]) -> list[float]:
+    return [row.score for row in rows if row.score is not None]
 
 
 def _best_group_text(record: RunRecord, line: TrialGroup) -> str:
@@ -174,7 +178,7 @@ def _best_group_text(record: RunRecord, line: TrialGroup) -> str:
     if score.n > 1 and math.isfinite(score.mean):
         from tuner.report.statistics import mean_interval  # late: needs numpy
 
-        ends = mean_interval(field_of(line.trials, "score"))
+        ends = mean_interval(_scores(line.trials))
         low, high = format.score_text(ends.low), format.score_text(ends.high)
         interval = f" (95 % interval of the mean: {low} to {high})"
     return (
@@ -251,7 +255,7 @@ def _next_steps(record: RunRecord, means: Sequence[Marginal], winner: _Winner) -
         yield f"{format.command_text('retry', record.name)} tries the failed ones again"
     if winner.trial is None:
         return
-    ranked = by_number(record.ranking.ranked)
+    ranked = sorted(record.ranking.ranked, key=attrgetter("number"))
     if not record.missing and not record.counts.get(TrialState.RUNNING, 0):
         edges = (_edge(ranked, winner.trial, marginal) for marginal in means)
         yield from itertools.islice(filter(None, edges), _MOST_EDGES)
@@ -264,7 +268,7 @@ def _edge(ranked: Sequence[TrialRow], winner: TrialRow, marginal: Marginal) -> s
     best = winner.value(marginal.name)
     if not is_number(best) or best == 0:  # below zero there is rarely anything
         return ""
-    tried = set(filter(is_number, value_of(ranked, marginal.name)))
+    tried = {v for v in (row.value(marginal.name) for row in ranked) if is_number(v)}
     if len(tried) < _FEWEST_FOR_AN_EDGE or best not in (min(tried), max(tried)):
         return ""
     end, beyond = ("smallest", "below") if best == min(tried) else ("largest", "above")
@@ -281,11 +285,11 @@ def marginals(ranked: Sequence[TrialRow], names: Iterable[str]) -> list[Marginal
     A plain mean over whatever was tried: exact for a grid, approximate for a random search.
     """
     short = format.short_names(names)
-    ranked = by_number(ranked)
-    scores = field_of(ranked, "score")
+    ranked = sorted(ranked, key=attrgetter("number"))
+    scores = _scores(ranked)
     effects = []
     for name in short:
-        values = value_of(ranked, name, _ABSENT)
+        values = [row.value(name, _ABSENT) for row in ranked]
         there = [value is not _ABSENT for value in values]
         kept = (list(itertools.compress(column, there)) for column in (values, scores))
         groups = _groups(*kept)
