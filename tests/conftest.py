@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,10 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # Removed when the tests end; what they measure is of no use to the person's own estimates.
 CACHE = tempfile.TemporaryDirectory(prefix="tuner-tests-")
 os.environ["TUNER_CACHE_DIR"] = CACHE.name
+# Thousands of commits wait for the disk, and no test pulls the plug: in memory, if there is some.
+MEMORY = Path("/dev/shm")
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**31:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def pytest_collection_modifyitems(items):
@@ -32,3 +39,22 @@ def kernels_by_numpy(monkeypatch):
         return keras.ops.convert_to_tensor(rng.normal(0, deviation, shape), dtype or "float32")
 
     monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
+
+
+@pytest.fixture(scope="session")
+def environ() -> Iterator[Mapping[str, str]]:
+    """For commands whose workers are forked from a process that has imported TensorFlow."""
+    from benchmarks.reliability.preload import preloaded
+    from benchmarks.reliability.search import environment
+
+    with preloaded("tensorflow", environment()) as environ:
+        yield environ
+
+
+@pytest.fixture(scope="module")
+def forked_workers(environ: Mapping[str, str]) -> Iterator[None]:
+    """The same for runs in this process: real workers that start in no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setitem(os.environ, name, value)
+        yield

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.execution.conftest import GRID, Bench
+from tests.execution.tiny import write_data
 from tuner.actions.confirm import SEEDS_APART, confirming, leaders
 from tuner.cli.main import run as run_command
 from tuner.data.config import DataConfig, FinalDataConfig, final_data
@@ -85,22 +86,8 @@ def test_an_experiment_cannot_ask_for_the_test_set():
         parse_experiment(text, "x.yaml")
 
 
-def write_data(path, tests=40):
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for part, count in (("train", 120), ("test", tests)):
-        labels = np.arange(count) % 4
-        images = rng.integers(0, 120, (count, 8, 8, 3))
-        images[..., 0] += (labels * 40)[:, None, None]
-        arrays |= {f"x_{part}": images.astype(np.uint8), f"y_{part}": labels}
-    if not tests:
-        arrays = {name: array for name, array in arrays.items() if "train" in name}
-    np.savez(path, **arrays)
-    return str(path)
-
-
 def test_all_training_images_are_trained_on_and_the_test_images_stand_aside(tmp_path):
-    data = DataConfig(dataset=write_data(tmp_path / "x.npz"), validation=24)
+    data = DataConfig(dataset=str(write_data(tmp_path, 40)), validation=24)
     images = load_images(final_data(data), None)
     assert len(images.x_train) == 120
     assert len(images.x_validation) == 40
@@ -109,11 +96,13 @@ def test_all_training_images_are_trained_on_and_the_test_images_stand_aside(tmp_
     assert isinstance(final_data(data), FinalDataConfig)
 
 
-def test_confirm_reports_test_figures_and_continues_where_it_stood(tmp_path, monkeypatch, capsys):
+def test_confirm_reports_test_figures_and_continues_where_it_stood(
+    tmp_path, monkeypatch, capsys, forked_workers
+):
     monkeypatch.chdir(tmp_path)
-    write_data(tmp_path / "x.npz")
+    write_data(tmp_path, 40)
     (tmp_path / "x.yaml").write_text(
-        "data: {dataset: x.npz, validation: 24}\n"
+        "data: {dataset: tiny.npz, validation: 24}\n"
         "model: {family: mlp, hidden_units: 8}\n"
         "training: {epochs: 2, batch_size: 16, learning_rate: {choice: [0.001, 0.01, 0.1]}}\n"
     )
@@ -149,13 +138,12 @@ def test_confirm_reports_test_figures_and_continues_where_it_stood(tmp_path, mon
 
 def test_data_without_test_images_cannot_confirm(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    write_data(tmp_path / "x.npz", tests=0)
+    write_data(tmp_path)
     folder = RunFolder(tmp_path / "results", "grid")
     folder.prepare()
-    Bench(folder.path, GRID.replace("dataset: synthetic", "dataset: x.npz, validation: 24")).run()
-    folder.experiment.write_text(
-        GRID.replace("dataset: synthetic", "dataset: x.npz, validation: 24")
-    )
+    text = GRID.replace("dataset: synthetic", "dataset: tiny.npz, validation: 24")
+    Bench(folder.path, text).run()
+    folder.experiment.write_text(text)
     assert run_command(["confirm", "grid"]) == 2
     assert "there are no test images" in capsys.readouterr().err
 

@@ -44,7 +44,7 @@ np.savez(sys.argv[2], *[np.asarray(model(images)) for model in models])
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(tmp_path_factory, forked_workers):
     folder = tmp_path_factory.mktemp("taken_out")
     path = folder / "tiny.yaml"
     path.write_text(EXPERIMENT.format(data=write_data(folder)))

@@ -1,25 +1,13 @@
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.report import fixed_ledger
 from tuner.cli import main
-
-_FIXED = Path(__file__).parents[1] / "report" / "fixed_ledger.py"
-
-
-def _load_fixed() -> Any:
-    spec = importlib.util.spec_from_file_location("fixed_ledger_of_cli", _FIXED)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @dataclass(frozen=True)
@@ -52,6 +40,11 @@ def tuner(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """A results folder that holds the fixed run `grid`."""
-    folder = tmp_path / "results"
-    _load_fixed().make(folder)
-    return folder
+    fixed_ledger.make(tmp_path / "results")
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def tuner_of_grid(tuner: Tuner, results: Path) -> Tuner:
+    """The same over these results."""
+    return lambda *arguments: tuner(*arguments, "--results", results)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.report.fixed_ledger import Clock
 from tuner.actions.follow import Sight, seen
 from tuner.cli.show import frame, sight_lines
 from tuner.errors import InputError
@@ -26,7 +26,7 @@ def running(tmp_path: Path) -> Iterator[tuple[RunFolder, Ledger]]:
     """A run that has begun two trials."""
     folder = RunFolder(tmp_path, "grid")
     folder.prepare()
-    with folder.lock(), Ledger.create_or_open(folder.ledger, "grid") as ledger:
+    with folder.lock(), Ledger.create_or_open(folder.ledger, "grid", now=Clock()) as ledger:
         ledger.set_objective(Objective("val_accuracy", "max"))
         for number in (1, 2):
             values = {"training.learning_rate": 0.1 * number}
@@ -124,25 +124,7 @@ def test_a_frame_fits_its_terminal(running, size: tuple[int, int]) -> None:
     assert "val_accuracy 0.1000" in "\n".join(shown)
 
 
-def test_a_viewer_never_blocks_the_writer(running) -> None:
-    folder, ledger = running
-    over = threading.Event()
-    viewer = threading.Thread(
-        target=lambda: list(sight_lines(seen(folder, 1, lambda s: over.wait(0))))
-    )
-    viewer.start()
-    for epoch in range(1, 200):
-        train(ledger, 1, epoch)
-    finish(ledger, 1, 0.3)
-    viewer.join(10)
-    assert not viewer.is_alive()
-
-
 def test_follow_on_a_pipe_prints_lines(tuner, results: Path) -> None:
     said = tuner("show", "grid", "2", "--follow", "--results", results)
     assert said.status == 0
     assert said.out.splitlines()[-1].startswith("Trial 2: completed after epoch 3/3")
-
-
-def test_follow_refuses_json(tuner, results: Path) -> None:
-    assert tuner("show", "grid", "--follow", "--json", "--results", results).status == 2

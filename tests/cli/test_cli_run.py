@@ -72,77 +72,56 @@ def scheduler(monkeypatch: pytest.MonkeyPatch) -> Scheduler:
     return stand_in
 
 
-def test_progress_goes_to_stderr_and_the_table_to_stdout(
-    tuner, experiment: Path, results: Path, scheduler: Scheduler
-) -> None:
-    said = tuner("run", experiment, "--results", results)
+@pytest.fixture
+def run_grid(tuner_of_grid, experiment: Path, scheduler: Scheduler):
+    """`tuner run` of the experiment, by the scheduler that stands in."""
+    return lambda *options: tuner_of_grid("run", experiment, *options)
+
+
+def test_progress_goes_to_stderr_and_the_table_to_stdout(run_grid, results) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    said = run_grid()
     assert said.status == 0
     assert said.out.startswith("grid: 6 ranked trials, best first\n")
     assert "What mattered" in said.out
     assert "[2/5] trial 2: val_accuracy 0.3000" in said.err
     assert f"done in 12.0s; results in {results / 'grid'}" in said.err
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_quiet_says_nothing_but_the_result(
-    tuner, experiment: Path, results: Path, scheduler: Scheduler
-) -> None:
-    said = tuner("run", experiment, "-q", "--results", results)
+def test_quiet_says_nothing_but_the_result_and_json_is_one_document(run_grid) -> None:
+    said = run_grid("-q")
     assert said.err == ""
     assert said.out.startswith("grid: 6 ranked trials")
-
-
-def test_json_is_one_document(tuner, experiment: Path, results: Path, scheduler: Scheduler) -> None:
-    said = tuner("run", experiment, "-q", "--json", "--results", results)
-    document = json.loads(said.out)
+    document = json.loads(run_grid("-q", "--json").out)
     assert (document["ending"], document["status"]) == ("done", 0)
     assert len(document["experiments"][0]["trials"]) == 9
 
 
-def test_options_reach_the_scheduler(
-    tuner, experiment: Path, results: Path, scheduler: Scheduler, tmp_path: Path, monkeypatch
-) -> None:
+def test_options_reach_the_scheduler(run_grid, results, scheduler, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    tuner(
-        *("run", experiment, "-S", "training.epochs=7", "-m", "2", "--budget", "1h30m"),
-        *("-j", "2", "--gpus", "0,1", "--fail-fast"),
-        *("--results", results, "--data-dir", tmp_path),
+    run_grid(
+        *("-S", "training.epochs=7", "-m", "2", "--budget", "1h30m", "-j", "2", "--gpus", "0,1"),
+        *("--fail-fast", "--data-dir", tmp_path),
     )
     seen = scheduler.seen
     assert seen["experiment"].document["training"]["epochs"] == 7
     assert seen["experiment"].search.max_trials == 2
     assert (seen["budget_seconds"], seen["workers"], seen["gpus"]) == (5400.0, 2, ("0", "1"))
     assert (seen["fail_fast"], seen["results_dir"], seen["data_dir"]) == (True, results, tmp_path)
-
-
-def test_the_data_folder_comes_from_the_environment(
-    tuner,
-    experiment: Path,
-    results: Path,
-    scheduler: Scheduler,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    monkeypatch.setenv("TUNER_DATA_DIR", str(tmp_path))
-    tuner("run", experiment, "--results", results)
-    assert scheduler.seen["data_dir"] == tmp_path
+    monkeypatch.setenv("TUNER_DATA_DIR", str(tmp_path / "of the environment"))
+    run_grid()
+    assert scheduler.seen["data_dir"] == tmp_path / "of the environment"
 
 
 @pytest.mark.parametrize(
     ("ending", "failed", "status"),
     [("done", 0, 0), ("done", 1, 3), ("budget", 0, 0), ("interrupted", 1, 130), ("failed", 0, 3)],
 )
-def test_exit_statuses(
-    tuner,
-    experiment: Path,
-    results: Path,
-    scheduler: Scheduler,
-    ending: str,
-    failed: int,
-    status: int,
-) -> None:
+def test_exit_statuses(run_grid, scheduler, ending: str, failed: int, status: int) -> None:
     scheduler.ending = ending
     scheduler.counts = {TrialState.COMPLETED: 3, TrialState.DIVERGED: failed}
-    assert tuner("run", experiment, "--results", results).status == status
+    assert run_grid().status == status
 
 
 RUNNING = [
@@ -163,10 +142,7 @@ def parsed(command: click.Command, arguments: list[str]) -> dict[str, Any]:
 @pytest.mark.parametrize("folder_of_the_environment", [None, "data", "elsewhere"])
 @pytest.mark.parametrize(("command", "typed"), [(run.command, SEARCH), (confirm.command, LEADERS)])
 def test_the_line_to_continue_gives_the_same_options_back(
-    command: click.Command,
-    typed: list[str],
-    folder_of_the_environment: str | None,
-    monkeypatch: pytest.MonkeyPatch,
+    command, typed, folder_of_the_environment, monkeypatch
 ) -> None:
     if folder_of_the_environment:
         monkeypatch.setenv("TUNER_DATA_DIR", folder_of_the_environment)
@@ -179,9 +155,7 @@ def test_the_line_to_continue_gives_the_same_options_back(
         assert parsed(command, arguments) == expected
 
 
-def test_what_was_typed_is_what_is_printed(
-    tuner, experiment: Path, results: Path, scheduler: Scheduler
-) -> None:
+def test_what_was_typed_is_what_is_printed(tuner, experiment, results, scheduler) -> None:
     scheduler.ending = "interrupted"
     override = "model.depth={choice: [20, 32]}"
     options = ["-S", override, "-m", "2", "--budget", "1h30m", "--results", str(results), "-q"]
@@ -190,9 +164,7 @@ def test_what_was_typed_is_what_is_printed(
     assert shlex.split(line) == ["tuner", "run", str(experiment), *options]
 
 
-def test_an_interrupted_retry_goes_on_as_a_run(
-    tuner, experiment: Path, results: Path, scheduler: Scheduler
-) -> None:
+def test_an_interrupted_retry_goes_on_as_a_run(tuner, results, scheduler) -> None:
     kept = results / "grid" / "experiment.yaml"
     kept.write_text(EXPERIMENT)
     scheduler.ending = "interrupted"
@@ -202,9 +174,7 @@ def test_an_interrupted_retry_goes_on_as_a_run(
     assert shlex.split(line) == ["tuner", "run", str(kept), *options]
 
 
-def test_a_confirmation_is_continued_with_all_its_options(
-    tuner, results: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_confirmation_is_continued_with_all_its_options(tuner, results, monkeypatch) -> None:
     seen = []
 
     def run_shown(experiment: Any, options: Any, again: str) -> None:
@@ -234,11 +204,9 @@ def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_page_that_cannot_be_drawn_hides_no_run(
-    tuner, experiment: Path, results: Path, scheduler: Scheduler, monkeypatch, traces: Path
-) -> None:
+def test_a_page_that_cannot_be_drawn_hides_no_run(run_grid, monkeypatch, traces) -> None:
     monkeypatch.setattr("tuner.report.page.write_page", broken)
-    said = tuner("run", experiment, "-q", "--results", results)
+    said = run_grid("-q")
     assert said.status == 0
     assert said.out.startswith("grid: 6 ranked trials, best first\n")
     (file,) = traces.iterdir()
@@ -250,7 +218,7 @@ def test_a_page_that_cannot_be_drawn_hides_no_run(
 
 
 def test_a_page_that_cannot_be_drawn_hides_no_results(
-    experiment: Path, results: Path, scheduler: Scheduler, monkeypatch, traces: Path
+    experiment, results, scheduler, monkeypatch, traces
 ) -> None:
     monkeypatch.setattr("tuner.report.page.write_page", broken)
     monkeypatch.setattr("tuner.execution.run.run_experiment", lambda experiment, **options: None)
@@ -261,10 +229,10 @@ def test_a_page_that_cannot_be_drawn_hides_no_results(
 
 @pytest.mark.parametrize("method", ["__enter__", "__call__", "download", "__exit__"])
 def test_a_view_that_breaks_is_off_and_the_run_goes_on(
-    tuner, experiment: Path, results: Path, scheduler: Scheduler, monkeypatch, traces, method: str
+    run_grid, results, monkeypatch, traces, method: str
 ) -> None:
     monkeypatch.setattr(PlainLines, method, broken)
-    said = tuner("run", experiment, "--results", results)
+    said = run_grid()
     assert said.status == 0
     assert said.out.startswith("grid: 6 ranked trials, best first\n")
     assert said.err.count("the progress of this run is no longer shown: ZeroDivisionError") == 1
@@ -283,12 +251,10 @@ def test_a_live_view_that_cannot_be_drawn_is_off(monkeypatch, capsys, traces: Pa
     assert capsys.readouterr().err.count("is no longer shown: ZeroDivisionError: oh") == 1
 
 
-def test_files_for_tensorboard_that_cannot_be_written_end_no_run(
-    tuner, experiment: Path, results: Path, scheduler: Scheduler
-) -> None:
+def test_files_for_tensorboard_that_cannot_be_written_end_no_run(run_grid, results) -> None:
     pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
     (results / "grid" / "tensorboard").write_text("in the way")
-    said = tuner("run", experiment, "--tensorboard", "--results", results)
+    said = run_grid("--tensorboard")
     assert said.status == 0
     assert said.err.count("the files for TensorBoard are not complete: Not a directory") == 1
 
@@ -311,7 +277,7 @@ def test_files_for_tensorboard_that_cannot_be_written_end_no_run(
     ],
 )
 def test_what_cannot_be_done_is_said_and_not_ignored(
-    tuner, experiment: Path, tmp_path: Path, scheduler: Scheduler, options: list[str], message: str
+    tuner, experiment, tmp_path, scheduler, options, message
 ) -> None:
     said = tuner("run", experiment, *options, "--results", tmp_path / "none")
     assert said.status == 2
@@ -322,70 +288,39 @@ def test_what_cannot_be_done_is_said_and_not_ignored(
 
 _WAITING = """\
 import sys, tuner.execution.run as module
-from tuner.execution.events import RunEnded
 from tuner.cli.main import main
 
 def wait(experiment, *, stop, **others):
     print("running", flush=True)
     while not stop.wait(0.05):
         pass
-    if "stubborn" in sys.argv[0]:
-        print("stopping", flush=True)
-        import time
-        time.sleep(60)
-    return RunEnded("interrupted", {}, None, 1.0, 4)
+    print("stopping", flush=True)
+    import time
+    time.sleep(60)
 
 module.run_experiment = wait
 main(sys.argv[1:])
 """
 
 
-def interrupted(name: str, experiment: Path, results: Path, signals: int) -> tuple[int, str]:
-    """Exit status and stderr of a run that is sent SIGINT so many times."""
-    path = experiment.with_name(f"{name}.py")
-    path.write_text(_WAITING)
-    command = [sys.executable, str(path), "run", str(experiment), "--results", str(results)]
+def test_the_second_ctrl_c_ends_at_once(experiment, results) -> None:
+    command = [sys.executable, "-c", _WAITING, "run", str(experiment), "--results", str(results)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stdout is not None
-        for expected in ("running\n", "stopping\n")[:signals]:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        for expected in ("running\n", "stopping\n"):
             assert process.stdout.readline() == expected
             process.send_signal(signal.SIGINT)
         begun = time.monotonic()
         _, said = process.communicate(timeout=30)
         assert time.monotonic() - begun < 10
-    return process.returncode, said
-
-
-def test_the_first_ctrl_c_ends_cleanly_with_the_line_to_continue(
-    experiment: Path, results: Path
-) -> None:
-    status, said = interrupted("patient", experiment, results, 1)
-    assert status == 130
-    assert "press Ctrl-C again to stop at once" in said
-    assert f"to continue: tuner run {experiment} --results {results}" in said
-    assert "Traceback" not in said
-
-
-def test_the_second_ctrl_c_ends_at_once(experiment: Path, results: Path) -> None:
-    status, said = interrupted("stubborn", experiment, results, 2)
-    assert status == 130
+    assert process.returncode == 130
     assert "stopped at once; to continue: tuner run" in said
     assert "Traceback" not in said
 
 
-def test_signal_handlers_are_put_back(
-    tuner, experiment: Path, results: Path, scheduler: Scheduler
-) -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    tuner("run", experiment, "--results", results)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-
-
-def test_a_results_folder_in_use_is_refused(tuner, experiment: Path, results: Path) -> None:
+def test_a_results_folder_in_use_is_refused(tuner_of_grid, experiment, results) -> None:
     with RunFolder(results, "grid").lock():
-        said = tuner("run", experiment, "--results", results)
+        said = tuner_of_grid("run", experiment)
     assert said.status == 1
     assert f"process {os.getpid()} has been running this experiment" in said.err

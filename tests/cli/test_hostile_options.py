@@ -30,9 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("x" * 5000, "File name too long"),
     ],
 )
-def test_a_results_folder_that_cannot_be_is_refused(
-    capsys: pytest.CaptureFixture[str], command: list[str], folder: str, words: str
-) -> None:
+def test_a_results_folder_that_cannot_be_is_refused(capsys, command, folder, words):
     assert run([*command, "--results", folder]) == 2
     said = capsys.readouterr().err
     assert words in said
@@ -40,25 +38,19 @@ def test_a_results_folder_that_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize("folder", ["file", "nowhere", "loop", "x" * 5000])
-def test_a_data_folder_of_the_environment_that_cannot_be_is_refused(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: str
-) -> None:
+def test_a_data_folder_of_the_environment_that_cannot_be_is_refused(capsys, monkeypatch, folder):
     monkeypatch.setenv("TUNER_DATA_DIR", folder)
     assert run(["doctor"]) == 2
     assert "TUNER_DATA_DIR" in capsys.readouterr().err
 
 
-def test_a_tilde_is_the_home(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_tilde_is_the_home(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert run(["status", "--results=~/new"]) == 0
     assert f"No results in {tmp_path / 'new'}" in capsys.readouterr().err
 
 
-def test_a_name_that_is_too_long_for_a_file_is_no_result(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_name_that_is_too_long_for_a_file_is_no_result(capsys):
     assert run(["show", "x" * 5000]) == 2
     assert run(["init", "x" * 5000]) == 2
     assert "unexpected" not in capsys.readouterr().err

@@ -10,6 +10,7 @@ from threading import Event
 
 import pytest
 
+from tests.search.cases import Dice
 from tuner.execution.current import mark_current
 from tuner.execution.pools import Pool
 from tuner.execution.protocol import (
@@ -164,3 +165,9 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def dice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bayesian search without a model, which takes seconds to load and to fit."""
+    monkeypatch.setattr("tuner.search.bayesian.Surrogate", Dice)

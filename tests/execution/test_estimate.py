@@ -318,7 +318,7 @@ training: {{epochs: 3, batch_size: 16, learning_rate: {{choice: [0.001, 0.002]}}
 """
 
 
-def test_measured_planned_run_and_planned_again(tmp_path, monkeypatch):
+def test_measured_planned_run_and_planned_again(tmp_path, monkeypatch, forked_workers):
     """On real workers, with a record of its own."""
     monkeypatch.setenv("TUNER_CACHE_DIR", str(tmp_path / "cache"))
     experiment = load_experiment(write_experiment(tmp_path, TINY))

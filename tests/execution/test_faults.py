@@ -1,7 +1,4 @@
-"""What goes wrong on a shared machine: short forms of what `benchmarks.reliability` does for hours.
-
-Workers are forked from a process that has imported TensorFlow, so that each starts in no time.
-"""
+"""What goes wrong on a shared machine: short forms of what `benchmarks.reliability` does."""
 
 from __future__ import annotations
 
@@ -12,16 +9,9 @@ import pytest
 
 from benchmarks.reliability import disk_full, kills, long_run, memory, resume
 from benchmarks.reliability.disk import can_mount
-from benchmarks.reliability.preload import preloaded
-from benchmarks.reliability.search import environment, write_data
+from benchmarks.reliability.search import write_data
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc, inotify and fork")
-
-
-@pytest.fixture(scope="module")
-def environ():
-    with preloaded("tensorflow", environment()) as environ:
-        yield environ
 
 
 def test_after_kills_at_random_moments_nothing_is_lost_changed_or_done_twice(tmp_path, environ):

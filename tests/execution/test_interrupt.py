@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-import tuner
+from benchmarks.reliability.search import environment
 from tests.execution.tiny import EXPERIMENT, write_experiment
 from tuner.experiment.trial import TrialState
 from tuner.ledger.ledger import Ledger
@@ -19,12 +19,12 @@ from tuner.ledger.ledger import Ledger
 LONG = EXPERIMENT.replace("epochs: 2", "epochs: 400").replace("0.001, 3.0e+38", "0.001")
 
 
-def run(folder: Path, *options: str) -> subprocess.Popen[str]:
+def run(folder: Path, environ: Mapping[str, str], *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tuner", "run", "tiny.yaml", *options]
     return subprocess.Popen(
         command,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(tuner.__file__).parents[1])},
+        env=dict(environ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -49,21 +49,27 @@ def wait_for_an_epoch(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_ends_cleanly_within_seconds_and_says_how_to_go_on(tmp_path, sent):
+def test_the_first_signal_ends_cleanly_within_seconds_and_says_how_to_go_on(
+    tmp_path, sent, environ
+):
     write_experiment(tmp_path, LONG)
-    process = run(tmp_path)
+    # Ctrl-C once without anything preloaded, as people use it.
+    process = run(tmp_path, environment() if sent is signal.SIGINT else environ)
     wait_for_an_epoch(tmp_path)
     process.send_signal(sent)
     begun = time.monotonic()
     _, said = process.communicate(timeout=30)
     assert time.monotonic() - begun < 10
     assert process.returncode == 130
+    assert "press Ctrl-C again to stop at once" in said
     assert "to continue: tuner run tiny.yaml" in said
     assert "Traceback" not in said
     assert counts(tmp_path)[TrialState.RUNNING] == 0
+    if sent is signal.SIGTERM:
+        return
     # Edited to be short (and to hold diverging trials), the experiment runs to its end.
     write_experiment(tmp_path)
-    process = run(tmp_path, "-q")
+    process = run(tmp_path, environ, "-q")
     process.communicate(timeout=120)
     assert process.returncode == 3  # two of the four diverge, as they should
     assert counts(tmp_path)[TrialState.COMPLETED] == 2

@@ -88,7 +88,7 @@ def test_other_data_seeds_or_precision_are_other_trials(other, wider):
         assert reuse(wider, other, WIDER + change) == 0
 
 
-def test_a_search_that_learns_starts_from_what_others_know(other, wider):
+def test_a_search_that_learns_starts_from_what_others_know(other, wider, dice):
     other.run(good)
     text = WIDER + "search: {method: bayesian, max_trials: 8}"
     assert reuse(wider, other, text) == 6

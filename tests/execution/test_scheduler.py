@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sqlite3
-import time
 
 import pytest
 
@@ -13,6 +11,7 @@ from tuner.errors import InputError, Problem, TunerError
 from tuner.execution.events import EpochEnded, TrialEnded, TrialStarted, WorkerLost
 from tuner.execution.protocol import MAX_PROGRAMS, Lost, Programs, SetupFailed
 from tuner.experiment.trial import TrialState
+from tuner.ledger.records import UNRANKED_STATES
 
 
 def states(rows):
@@ -32,21 +31,14 @@ def test_a_grid_runs_every_combination_once_and_knows_the_best(bench):
     assert bench.pool.closed
 
 
-def test_running_again_runs_nothing(bench):
+def test_an_edited_experiment_runs_only_what_is_new(bench):
     before = bench.run()
     assert bench.run() == before
     assert bench.pool.tasks == []
-
-
-def test_an_edited_experiment_runs_only_what_is_new(bench):
-    bench.run()
     rows = bench.run(text=GRID.replace("0.001]", "0.001, 0.5]"))
     assert len(rows) == 8
     assert {task.training["learning_rate"] for task in bench.pool.tasks} == {0.5}
-
-
-def test_closing_a_value_reuses_the_trial_that_had_it_open(bench):
-    bench.run()
+    # A value that is closed is that of the trial that had it open.
     closed = GRID.replace("{choice: [8, 14]}", "14")
     bench.run(text=closed.replace("{choice: [0.1, 0.01, 0.001]}", "0.01"))
     assert bench.pool.tasks == []
@@ -71,12 +63,15 @@ def test_an_exception_is_failed_with_its_reason_and_the_others_go_on(bench):
     rows = bench.run(lambda task: raising(task) if task.number == 2 else good(task))
     assert (rows[1].state, rows[1].reason) == (TrialState.FAILED, "ValueError: no such thing")
     assert states(rows).count(TrialState.COMPLETED) == 5
-
-
-def test_finished_failures_do_not_run_again(bench):
-    bench.run(raising)
     bench.run()
-    assert bench.pool.tasks == []
+    assert bench.pool.tasks == []  # failures do not run again unasked
+
+
+def test_a_retry_runs_what_has_no_score_again_and_nothing_else(bench):
+    bench.run(lambda task: {1: diverging, 2: raising}.get(task.number, good)(task))
+    rows = bench.run(retry=UNRANKED_STATES)
+    assert [task.number for task in bench.pool.tasks] == [1, 2]
+    assert states(rows) == [TrialState.COMPLETED] * 6
 
 
 def test_fail_fast_stops_at_the_first_failure(bench):
@@ -102,23 +97,21 @@ def test_a_trial_whose_worker_dies_twice_is_failed(bench):
     assert states(rows).count(TrialState.COMPLETED) == 5
 
 
-def test_a_worker_that_cannot_start_ends_the_run(bench, monkeypatch):
+@pytest.mark.parametrize(
+    ("report", "error", "told"),
+    [
+        (Lost("exit status 1; see the log"), TunerError, "worker 1 cannot start: exit status 1"),
+        (SetupFailed("bad", (Problem("damaged", "train"),)), InputError, "train: damaged"),
+    ],
+)
+def test_a_worker_that_cannot_start_ends_the_run(bench, monkeypatch, report, error, told):
     def start(pool, worker):
-        pool._reports.append((worker, Lost("exit status 1; see the log")))
+        pool._reports.append((worker, report))
 
     monkeypatch.setattr("tests.execution.conftest.ScriptedPool.start", start)
-    with pytest.raises(TunerError, match="worker 1 cannot start: exit status 1"):
+    with pytest.raises(error, match=told):
         bench.run()
     assert bench.pool.closed
-
-
-def test_what_a_worker_finds_wrong_with_the_data_is_told_as_such(bench, monkeypatch):
-    def start(pool, worker):
-        pool._reports.append((worker, SetupFailed("bad", (Problem("damaged", "train"),))))
-
-    monkeypatch.setattr("tests.execution.conftest.ScriptedPool.start", start)
-    with pytest.raises(InputError, match="train: damaged"):
-        bench.run()
 
 
 def test_stopping_keeps_what_is_finished_and_the_rest_runs_later(bench):
@@ -194,29 +187,6 @@ def test_a_worker_that_says_nothing_can_still_be_interrupted(bench):
     rows = bench.run(silent, listener=listener)
     assert bench.ending == "interrupted"
     assert states(rows) == [TrialState.WAITING]
-
-
-def test_scheduling_costs_little(bench, tmp_path):
-    """A trial of two epochs makes about ten commits, and takes little more time than they do."""
-    text = GRID.replace("[8, 14]", "[8]").replace(
-        "{choice: [0.1, 0.01, 0.001]}", "{min: 0.01, max: 0.1, count: 100}"
-    )
-    started = time.perf_counter()
-    bench.run(text=text)
-    seconds = time.perf_counter() - started
-    assert seconds < 100 * (10 * 5 * bare_commit_seconds(tmp_path) + 0.02)
-
-
-def bare_commit_seconds(folder):
-    connection = sqlite3.connect(folder / "bare.sqlite", isolation_level=None)
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("CREATE TABLE t (x)")
-    started = time.perf_counter()
-    for number in range(100):
-        connection.execute("INSERT INTO t VALUES (?)", (number,))
-    seconds = time.perf_counter() - started
-    connection.close()
-    return seconds / 100
 
 
 def test_a_worker_is_not_believed_to_hold_more_programs_than_it_keeps():

@@ -13,6 +13,8 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.checkpoint import SavedCheckpoint
 from tuner.ledger.ledger import Ledger
 
+pytestmark = pytest.mark.usefixtures("dice")
+
 SPACE = """
 name: search
 model: {family: resnet, depth: {choice: [8, 14]}}
@@ -23,7 +25,6 @@ training:
   l2: {choice: [0, 0.0001, 0.001]}
 """
 METHODS = {
-    "random": "search: {method: random, max_trials: 8}",
     "random with asha": "search: {method: random, max_trials: 12, stop: {rule: asha}}",
     "sobol with median": "search: {method: sobol, max_trials: 9, "
     "stop: {rule: median, min_trials: 3}}",

@@ -17,14 +17,18 @@ training:
 """
 
 
-def write_data(folder: Path) -> Path:
+def write_data(folder: Path, num_test: int = 0) -> Path:
     """8x8 images of 4 classes that differ in how red they are."""
     rng = np.random.default_rng(0)
-    labels = np.arange(120) % 4
-    images = rng.integers(0, 120, (120, 8, 8, 3))
-    images[..., 0] += (labels * 40)[:, None, None]
+    arrays = {}
+    for part, count in (("train", 120), ("test", num_test)):
+        labels = np.arange(count) % 4
+        images = rng.integers(0, 120, (count, 8, 8, 3))
+        images[..., 0] += (labels * 40)[:, None, None]
+        if count:
+            arrays |= {f"x_{part}": images.astype(np.uint8), f"y_{part}": labels}
     path = folder / "tiny.npz"
-    np.savez(path, x_train=images.astype(np.uint8), y_train=labels)
+    np.savez(path, **arrays)
     return path
 
 

@@ -7,8 +7,6 @@ import sqlite3
 from datetime import datetime
 from pathlib import Path
 
-import pytest
-
 from tests.ledger import harm
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
@@ -62,9 +60,7 @@ def test_a_sound_copy_is_not_replaced_by_a_damaged_one(ledger: Ledger, path: Pat
     assert numbers(backup_of(path)) == [1]
 
 
-def test_a_full_disk_stops_no_run_and_is_said(
-    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_stops_no_run_and_is_said(ledger, path, monkeypatch):
     def full(connection: sqlite3.Connection, draft: Path) -> None:
         draft.write_bytes(b"half")
         raise OSError(28, "No space left on device")

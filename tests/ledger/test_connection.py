@@ -41,41 +41,36 @@ def test_a_missing_ledger_is_named(path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_text_file_is_foreign(path: Path) -> None:
-    path.write_text("hello, I am somebody's notes\n")
-    assert "not a ledger" in refusal(path)
-
-
-def test_another_programs_database_is_foreign(path: Path) -> None:
+def spoil(path: Path, statement: str) -> None:
     other = sqlite3.connect(path)
-    other.execute("CREATE TABLE trials (x)")
+    other.execute(statement)
     other.commit()
     other.close()
+
+
+def test_what_is_no_ledger_is_foreign(path: Path) -> None:
+    path.write_text("hello, I am somebody's notes\n")
     assert "not a ledger" in refusal(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"\x00" * 5000])
-def test_an_empty_or_zeroed_file_is_damage_not_a_new_ledger(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    assert "damaged" in refusal(path)
+    path.unlink()
+    spoil(path, "CREATE TABLE trials (x)")
+    assert "not a ledger" in refusal(path)
 
 
 def test_a_newer_version_is_refused(path: Path) -> None:
     filled(path)
-    other = sqlite3.connect(path)
-    other.execute("UPDATE meta SET value = '99' WHERE name = 'schema'")
-    other.commit()
-    other.close()
+    spoil(path, "UPDATE meta SET value = '99' WHERE name = 'schema'")
     message = refusal(path)
     assert "newer version" in message
     assert "99" in message
 
 
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])
-def test_a_cut_ledger_is_damaged(path: Path, share: float) -> None:
+@pytest.mark.parametrize("share", [0, 0.2, 0.5, 0.9, 0.999])
+def test_a_cut_or_zeroed_ledger_is_damaged(path: Path, share: float) -> None:
     filled(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
+    assert "damaged" in refusal(path)
+    path.write_bytes(bytes(5000))
     assert "damaged" in refusal(path)
 
 
@@ -91,10 +86,7 @@ def test_a_zeroed_page_is_found_before_writing(path: Path) -> None:
 
 def test_an_unreadable_row_is_damage(path: Path) -> None:
     filled(path, trials=1)
-    other = sqlite3.connect(path)
-    other.execute("UPDATE trials SET configuration = '{broken'")
-    other.commit()
-    other.close()
+    spoil(path, "UPDATE trials SET configuration = '{broken'")
     with Ledger.open_read_only(path) as ledger, pytest.raises(InputError, match="damaged"):
         ledger.rows()
 

@@ -20,13 +20,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return harm.make(tmp_path_factory.mktemp("whole"))
 
 
-@pytest.fixture(scope="module")
-def broken_off(run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    folder = harm.harmed_copy(run, tmp_path_factory.mktemp("broken") / "off", "lock", bytes)
-    harm.leave_in_mid_commit(folder)
-    return folder
-
-
 def verdicts(run: RunFolder, where: Path, file: str, count: int) -> dict[harm.Harm, str]:
     whole = harm.contents(harm.harmed_copy(run, where, "lock", bytes))
     size = (run.path / file).stat().st_size
@@ -44,19 +37,8 @@ def test_a_harmed_ledger_gives_the_same_or_an_error(run: RunFolder, tmp_path: Pa
     assert set(found.values()) == GOOD
 
 
-def test_a_harmed_journal_gives_the_same_or_an_error(
-    broken_off: RunFolder, run: RunFolder, tmp_path: Path
-) -> None:
-    rolled_back = harm.contents(harm.harmed_copy(broken_off, tmp_path, "lock", bytes))
-    assert rolled_back == harm.contents(run)
-    found = verdicts(broken_off, tmp_path, "ledger.sqlite-journal", 25)
-    assert {change: said for change, said in found.items() if said not in GOOD} == {}
-
-
 @pytest.mark.parametrize("file", BESIDE)
-def test_a_harmed_file_beside_it_gives_the_same_or_an_error(
-    run: RunFolder, tmp_path: Path, file: str
-) -> None:
+def test_a_harmed_file_beside_it_gives_the_same_or_an_error(run, tmp_path, file):
     found = verdicts(run, tmp_path, file, 5)
     assert {change: said for change, said in found.items() if said not in GOOD} == {}
 
@@ -66,15 +48,13 @@ def test_a_repair_never_makes_it_worse(run: RunFolder, tmp_path: Path) -> None:
     size = run.ledger.stat().st_size
     said = [
         harm.repaired(harm.harmed_copy(run, tmp_path, "ledger.sqlite", change), whole)
-        for change in harm.harms(size, 6)
+        for change in harm.harms(size, 4)
     ]
     assert set(said) == {f"sound: {harm.NUM_TRIALS}"}  # all were in the copy, some of them waiting
 
 
 @pytest.mark.parametrize("page", range(0, 22, 3))
-def test_without_a_copy_what_can_be_read_is_saved_and_the_rest_is_named(
-    run: RunFolder, tmp_path: Path, page: int
-) -> None:
+def test_without_a_copy_what_can_be_read_is_saved_and_the_rest_is_named(run, tmp_path, page):
     """The first page names all tables, the third is the root of the trials, others hold rows."""
     lost = harm.Harm("zero", 4096 * page, 4096)
     folder = harm.harmed_copy(run, tmp_path, "ledger.sqlite", lost)
@@ -86,29 +66,11 @@ def test_without_a_copy_what_can_be_read_is_saved_and_the_rest_is_named(
         assert int(said.removeprefix("sound: ")) >= harm.NUM_TRIALS - 12
 
 
-def test_of_a_file_that_is_cut_what_is_left_is_saved(run: RunFolder, tmp_path: Path) -> None:
-    folder = harm.harmed_copy(run, tmp_path, "ledger.sqlite", harm.Harm("cut", 70_000, 0))
-    backup_of(folder.ledger).unlink()
-    said = harm.repaired(folder, harm.contents(run))
-    assert int(said.removeprefix("sound: ")) > harm.NUM_TRIALS // 2
-
-
-@pytest.mark.parametrize("page", [0, 2, 12])
-def test_a_copy_that_is_harmed_as_well_gives_no_wrong_value(
-    run: RunFolder, tmp_path: Path, page: int
-) -> None:
+def test_a_copy_that_is_harmed_as_well_gives_no_wrong_value(run, tmp_path):
     whole = harm.contents(run)
     copy = backup_of(run.ledger).name
     for change in harm.harms((run.path / copy).stat().st_size, 2):
         folder = harm.harmed_copy(run, tmp_path, copy, change)
-        folder.ledger.write_bytes(harm.Harm("zero", 4096 * page, 4096)(folder.ledger.read_bytes()))
+        folder.ledger.write_bytes(harm.Harm("zero", 8192, 4096)(folder.ledger.read_bytes()))
         said = harm.repaired(folder, whole)
         assert said.startswith(("sound", "given up")), change
-
-
-def test_a_changed_byte_costs_no_trial(run: RunFolder, tmp_path: Path) -> None:
-    whole = harm.contents(run)
-    size = run.ledger.stat().st_size
-    for change in [harm.Harm("flip", place, 1, 7) for place in range(50, size, size // 12)]:
-        folder = harm.harmed_copy(run, tmp_path, "ledger.sqlite", change)
-        assert harm.repaired(folder, whole) == f"sound: {harm.NUM_TRIALS}"

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
@@ -117,24 +116,13 @@ def test_the_top_is_ordered_by_score_and_ties_go_to_the_earlier(ledger: Ledger) 
     assert [row.number for row in ledger.top(9)] == [1, 5, 2, 4]
 
 
-def test_failed_and_diverged_trials_keep_no_score(ledger: Ledger) -> None:
+def test_failed_and_diverged_trials_keep_no_score_and_an_infinite_one_is_kept(ledger):
     run_trial(ledger, "a", Outcome(TrialState.FAILED, 0.9, reason="boom"))
     run_trial(ledger, "b", Outcome(TrialState.DIVERGED, 0.8, reason="loss is nan in epoch 1"))
     assert ledger.top(5) == []
     assert [row.reason for row in ledger.rows([TrialState.FAILED])] == ["boom"]
-
-
-def test_an_infinite_score_is_kept(ledger: Ledger) -> None:
-    run_trial(ledger, "a", completed(math.inf))
+    run_trial(ledger, "c", completed(math.inf))
     assert ledger.top(1)[0].score == math.inf
-
-
-def test_the_top_is_found_by_index(ledger: Ledger, path: Path) -> None:
-    raw = sqlite3.connect(path)
-    query = "SELECT * FROM trials WHERE score IS NOT NULL ORDER BY score DESC, number LIMIT 5"
-    plan = " ".join(row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {query}"))
-    raw.close()
-    assert "trials_by_score" in plan
 
 
 def test_interrupted_requeues_what_was_running_and_drops_its_epochs(ledger: Ledger) -> None:
@@ -182,9 +170,7 @@ def test_a_trial_that_does_not_exist_is_an_error(ledger: Ledger) -> None:
     assert ledger.row(5) is None
 
 
-def test_names_hold_what_was_searched_and_what_an_edit_made_differ(
-    ledger: Ledger, path: Path
-) -> None:
+def test_names_hold_what_was_searched_and_what_an_edit_made_differ(ledger, path):
     ledger.add([new("a")])
     assert ledger.value_names == ("training.learning_rate",)
     later = {"model.family": "resnet", "model.depth": 32, "training.learning_rate": 0.1}
@@ -226,20 +212,3 @@ def test_what_a_run_sets_out_to_do_is_noted(ledger: Ledger) -> None:
 def test_a_reader_cannot_write(ledger: Ledger, path: Path) -> None:
     with Ledger.open_read_only(path) as reader, pytest.raises(TunerError, match="readonly"):
         reader.event("x")
-
-
-def test_readers_see_every_commit_while_the_writer_writes(ledger: Ledger, path: Path) -> None:
-    ledger.add([new("a")])
-    with Ledger.open_read_only(path) as reader:
-        for epoch in range(1, 6):
-            ledger.record_epoch(1, epoch, {"loss": 1.0}, 1.0)
-            assert len(reader.epochs(1)) == epoch
-
-
-def test_a_commit_is_cheap_beside_an_epoch(ledger: Ledger) -> None:
-    (number,) = ledger.add([new("a")])
-    begun = time.perf_counter()
-    for epoch in range(1, 101):
-        ledger.record_epoch(number, epoch, {"val_accuracy": 0.5}, 1.0)
-    # The goal is 2 ms; a shared machine under load gets slack.
-    assert (time.perf_counter() - begun) / 100 < 0.02

@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import csv
 import io
-import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from tests.ledger.test_ledger import new
 from tuner.experiment.trial import TrialState
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import NewTrial, Outcome
@@ -29,9 +27,7 @@ def test_other_values_have_a_plain_form() -> None:
     assert cells == ["", "true", "[1, 0.5]", "nan", "-inf"]
 
 
-def test_the_table_has_the_promised_columns_and_a_row_for_every_trial(
-    ledger: Ledger, tmp_path: Path
-) -> None:
+def test_the_table_has_the_promised_columns_and_a_row_for_every_trial(ledger, tmp_path):
     values = {"model.depth": 20, "training.optimizer": "-sgd"}
     ledger.add([NewTrial(f"k{i}", values, values, i, 5 + i, "s", 100, 200) for i in range(2)])
     outcome = Outcome(
@@ -69,15 +65,3 @@ def test_refreshing_costs_a_bounded_share_of_the_time(ledger: Ledger, tmp_path: 
 def test_an_empty_ledger_has_a_head(ledger: Ledger) -> None:
     (line,) = csv.reader(io.StringIO(to_csv(csv_columns(ledger), [])))
     assert line[0] == "trial"
-
-
-def test_writing_takes_no_more_memory_for_more_trials(ledger: Ledger, tmp_path: Path) -> None:
-    peaks = []
-    for _ in range(2):
-        first = sum(ledger.counts().values())
-        ledger.add([new(f"{number}") for number in range(first, first + 3_000)])
-        tracemalloc.start()
-        TrialsCsv(tmp_path / "trials.csv", ledger).write()
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 
-from tuner.experiment import Configuration, Experiment, parse_experiment
-from tuner.search.method import Result, SearchMethod
+from tuner.experiment import Configuration, Experiment, SearchSpace, parse_experiment
+from tuner.experiment.trial import canonical
+from tuner.search.bayesian import Knowledge
+from tuner.search.method import Proposal, Result, SearchMethod
 
 Score = Callable[[Configuration, int], float]
 
@@ -62,6 +65,8 @@ PLANNED = {
 ADAPTIVE: dict[str, Case] = {
     "hyperband over a finite space": Case("hyperband", FINITE, 32),
     "hyperband without end": Case("hyperband", ENDLESS, None),
+    "bayesian over a finite space": Case("bayesian", FINITE, 32),
+    "bayesian without end": Case("bayesian", ENDLESS, None),
 }
 CASES = {**PLANNED, **ADAPTIVE}
 
@@ -93,3 +98,27 @@ def proposals(method: SearchMethod, score: Score = made_up) -> list[str]:
     """What is proposed as text, each once."""
     flat = (json.dumps(one.flat(), sort_keys=True) for one in drive(method, score))
     return list(dict.fromkeys(flat))
+
+
+def key(found: Proposal | Configuration | None) -> str:
+    assert found is not None
+    return canonical((found.configuration if isinstance(found, Proposal) else found).flat())
+
+
+class Dice:
+    """Stands in for a model: proposes by a number that depends on everything that it is told."""
+
+    told: list[Knowledge]
+
+    def __init__(self, space: SearchSpace, backend: str) -> None:
+        self._space = space
+        Dice.told = []
+
+    def propose(self, known: Knowledge, seed: int) -> Configuration:
+        Dice.told.append(known)
+        cost = [(key(one), cost) for one, cost in known.cost]
+        text = canonical([seed, cost, [key(one) for one in known.waiting]])
+        return self._space.sample(random.Random(text))
+
+    def best_of(self, candidates: list[Configuration]) -> Configuration:
+        return min(candidates, key=key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
-from tests.search.cases import CASES, PLANNED, Case
+from tests.search.cases import CASES, PLANNED, Case, Dice
 
 # Times are asserted where they matter, not for every example on a shared machine.
 settings.register_profile("tuner", deadline=None)
@@ -24,3 +24,9 @@ def planned(request: pytest.FixtureRequest) -> Case:
     """Every method that knows beforehand what it will propose."""
     case: Case = request.param
     return case
+
+
+@pytest.fixture
+def dice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bayesian search without a model, which takes seconds to load and to fit."""
+    monkeypatch.setattr("tuner.search.bayesian.Surrogate", Dice)

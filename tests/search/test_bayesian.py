@@ -14,10 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.search.cases import ENDLESS, FINITE
+from tests.search.cases import ENDLESS, FINITE, Dice, key
 from tuner.experiment import Experiment, parse_experiment
-from tuner.experiment.hyperparameters import from_keras_tuner
-from tuner.experiment.trial import Configuration, canonical
+from tuner.experiment.trial import Configuration
 from tuner.search.bayesian import Bayesian, Knowledge, Surrogate, make_bayesian
 from tuner.search.method import Proposal, Result
 from tuner.search.planned import DrawnPlan, RandomPlan
@@ -46,11 +45,6 @@ def experiment(text: str, trials: int = 30, seed: int = 0, more: str = "") -> Ex
     return parse_experiment(text.replace("TRIALS", str(trials)) + more, "x.yaml")
 
 
-def key(found: Proposal | Configuration | None) -> str:
-    assert found is not None
-    return canonical((found.configuration if isinstance(found, Proposal) else found).flat())
-
-
 def score(configuration: Configuration) -> float | None:
     """Some number of a configuration; one in eight fails."""
     drawn = random.Random(key(configuration)).random()
@@ -59,30 +53,6 @@ def score(configuration: Configuration) -> float | None:
 
 def result(proposal: Proposal) -> Result:
     return Result(proposal.configuration, score(proposal.configuration), ended=True)
-
-
-class Dice:
-    """Proposes by a number that depends on everything that a model is told."""
-
-    told: list[Knowledge]
-
-    def __init__(self, space, backend: str) -> None:
-        self._space = space
-        Dice.told = []
-
-    def propose(self, known: Knowledge, seed: int) -> Configuration:
-        Dice.told.append(known)
-        cost = [(key(one), cost) for one, cost in known.cost]
-        text = canonical([seed, cost, [key(one) for one in known.waiting]])
-        return self._space.sample(random.Random(text))
-
-    def best_of(self, candidates: list[Configuration]) -> Configuration:
-        return min(candidates, key=key)
-
-
-@pytest.fixture
-def dice(monkeypatch) -> None:
-    monkeypatch.setattr("tuner.search.bayesian.Surrogate", Dice)
 
 
 def searched(method: Bayesian, workers: int = 1) -> list[str]:
@@ -153,13 +123,8 @@ def test_more_trials_keep_the_first_ones(dice) -> None:
     assert many[:14] == few
 
 
-def test_another_seed_gives_other_proposals(dice) -> None:
-    one, other = (searched(make_bayesian(experiment(ENDLESS, 20, seed))) for seed in (0, 1))
-    assert not set(one) & set(other)
-
-
 @pytest.mark.parametrize("text", SPACES.values(), ids=SPACES.keys())
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(cut=st.integers(0, 30), running=st.integers(0, 3), rng=st.randoms(use_true_random=False))
 def test_a_search_cut_anywhere_goes_on_as_if_it_had_not_been(text, cut, running, rng) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -347,29 +312,23 @@ def test_a_proposed_number_has_eight_digits() -> None:
     assert float(f"{rate:.7e}") == rate
 
 
-@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
-def test_a_fresh_process_proposes_the_same_and_loads_no_more_than_it_must(backend) -> None:
+def test_a_fresh_process_proposes_the_same_and_loads_no_more_than_it_must() -> None:
     """Frameworks late, TensorFlow not for JAX, and no device taken."""
-    program = f"""
+    program = """
 import os, sys
-if {backend == "jax"}:
-    sys.modules["tensorflow"] = None  # an import raises
+sys.modules["tensorflow"] = None  # an import raises
 from tests.search import test_bayesian as t
 from tuner.search import make_method
-method = make_method(t.experiment("backend: {backend}" + t.ONE, 5))
+method = make_method(t.experiment("backend: jax" + t.ONE, 5))
 for _ in range(3):
     t.step(method)
-assert method.total == 5 and not {{"keras", "keras_tuner", "sklearn"}} & set(sys.modules)
+assert method.total == 5 and not {"keras", "keras_tuner", "sklearn"} & set(sys.modules)
 print(t.key(method.ask()))
 import keras
-assert keras.backend.backend() == "{backend}"
+assert keras.backend.backend() == "jax"
 assert "KERAS_BACKEND" not in os.environ
-if {backend == "jax"}:
-    from jax._src import xla_bridge
-    assert not xla_bridge._backends
-else:
-    from tensorflow.python.eager import context
-    assert not context.context()._initialized
+from jax._src import xla_bridge
+assert not xla_bridge._backends
 """
     environ = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     code = [sys.executable, "-c", program]
@@ -380,13 +339,3 @@ else:
     for _ in range(3):
         step(method)
     assert done.stdout == key(method.ask()) + "\n"
-
-
-def test_values_of_keras_tuner_are_those_of_the_space() -> None:
-    """What the model proposes at the ends of the unit cube is inside."""
-    given = experiment(SURFACE)
-    surrogate = Surrogate(given.space, "tensorflow")
-    for share in (0.0, 1.0):
-        values = {one.name: one.prob_to_value(share) for one in surrogate._hp.space}
-        proposed = from_keras_tuner(given.space, surrogate._rounded(values))
-        assert given.space.find(proposed.flat()) is not None

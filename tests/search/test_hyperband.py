@@ -310,9 +310,7 @@ def test_results_of_other_configurations_are_left_alone() -> None:
         ("{epochs: 9}", ", min_epochs: 4", "training.epochs: 9 leave", "4 * 3"),
     ],
 )
-def test_epochs_that_make_no_brackets_are_refused(
-    training: str, search: str, words: str, expected: str
-) -> None:
+def test_epochs_that_make_no_brackets_are_refused(training, search, words, expected):
     text = (
         f"model: {{family: resnet}}\ntraining: {training}\n"
         f"search: {{method: hyperband, max_trials: 9{search}}}\n"

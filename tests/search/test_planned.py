@@ -42,11 +42,13 @@ def test_a_grid_is_the_space_in_its_order() -> None:
 
 
 def test_a_point_of_a_plan_needs_none_before_it() -> None:
-    space = FINITE.experiment(32).space
-    assert RandomPlan(space, None, seed=1)[30] == list(RandomPlan(space, None, seed=1))[30]
-    for index in (-1, 32):
-        with pytest.raises(IndexError):
-            RandomPlan(space, None, seed=1)[index]
+    """Point `i` has its own generator: what others consumed does not matter."""
+    drawn = DrawnPlan(CASES["random without end"].experiment(50).space, 50, seed=0)
+    for plan in (RandomPlan(FINITE.experiment(32).space, None, seed=1), drawn):
+        assert plan[30] == list(plan)[30]
+        for index in (-1, 32 if plan is not drawn else 50):
+            with pytest.raises(IndexError):
+                plan[index]
 
 
 def test_a_random_point_of_thousands_of_millions_is_found_at_once() -> None:
@@ -67,13 +69,6 @@ def test_every_point_is_equally_likely_to_come_first() -> None:
     space = FINITE.experiment(32).space
     firsts = Counter(space.index(RandomPlan(space, 1, seed)[0].flat()) for seed in range(3200))
     assert stats.chisquare([firsts[number] for number in range(32)]).pvalue > 1e-3
-
-
-def test_draws_ignore_a_range_that_was_closed_meanwhile() -> None:
-    """Draw `i` has its own generator: what other draws consumed does not matter."""
-    plan = DrawnPlan(CASES["random without end"].experiment(50).space, 50, seed=0)
-    again = DrawnPlan(CASES["random without end"].experiment(50).space, 50, seed=0)
-    assert plan[40] == list(again)[40]
 
 
 def test_a_grid_beyond_what_len_can_hold_still_has_a_total_and_points() -> None:
@@ -212,10 +207,10 @@ def test_what_is_never_admitted_is_said_and_not_looked_for_for_ever() -> None:
 @pytest.mark.parametrize("plan", [SobolPlan, DrawnPlan])
 def test_many_draws_keep_the_constraints(plan: type[SobolPlan]) -> None:
     space = CASES["sobol without end"].experiment(5).space
-    made = plan(space, 10_000, 0)
+    made = plan(space, 4_000, 0)
     worst = max(one.model["depth"] * one.training["l2"] for one in made)
-    assert made.total == 10_000
-    assert 0.199 < worst < 0.2
+    assert made.total == 4_000
+    assert 0.198 < worst < 0.2
 
 
 def test_scipy_is_loaded_when_a_point_is_asked_for() -> None:
@@ -245,7 +240,7 @@ def test_every_number_comes_exactly_once(size: int, seed: int) -> None:
     assert sorted(order[index] for index in range(size)) == list(range(size))
 
 
-@pytest.mark.parametrize("size", [2, 3, 5, 16, 17])
+@pytest.mark.parametrize("size", [2, 5, 17])
 def test_each_place_holds_each_number_equally_often_over_seeds(size: int) -> None:
     for place in {0, size // 2, size - 1}:
         counts = [0] * size
@@ -264,9 +259,3 @@ def test_neighbours_are_not_kept_together() -> None:
 def test_a_known_order_stays_what_it_is() -> None:
     """Raising max_trials of an old study must keep what was done."""
     assert [Permutation(10, 0)[index] for index in range(10)] == [3, 2, 4, 6, 7, 9, 0, 8, 1, 5]
-
-
-def test_places_outside_have_no_number() -> None:
-    for index in (-1, 10):
-        with pytest.raises(IndexError):
-            Permutation(10, 0)[index]

@@ -11,7 +11,7 @@ from scipy import stats
 
 from tests.search.surface import Simulation, Surface, experiment_of
 
-SEEDS = range(20)
+SEEDS = range(12)
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ def surfaces() -> list[Surface]:
     ],
     ids=["asha", "hyperband"],
 )
-def test_it_comes_within_one_percent_of_the_grid_at_a_quarter_of_its_epochs(
-    search: str, surfaces: list[Surface]
-) -> None:
+def test_it_comes_within_one_percent_of_the_grid_at_a_quarter_of_its_epochs(search, surfaces):
     points = list(experiment_of("{method: grid}").space)
     shares, values = [], []
     for seed, surface in enumerate(surfaces):
@@ -54,5 +52,5 @@ def test_it_comes_within_one_percent_of_the_grid_at_a_quarter_of_its_epochs(
         shares.append(run.trained_epochs / sum(len(surface.curve(point)) for point in points))
         values.append(surface.truth(run.best()) / max(map(surface.truth, points)))
     assert interval(values).low > 0.99
-    assert sum(value > 0.99 for value in values) >= 16  # of 20
+    assert sum(value > 0.99 for value in values) >= 10  # of 12
     assert interval(shares).high < 0.25
