@@ -9,9 +9,8 @@ from rich.console import Console
 
 from tests.cli import recorded_run
 from tests.report.rows import trial
-from tuner.cli.live import LiveView, panel
 from tuner.cli.progress import Best, RunProgress
-from tuner.cli.view import PlainLines
+from tuner.cli.view import LiveView, PlainLines, panel
 from tuner.execution.events import (
     EpochEnded,
     Notice,

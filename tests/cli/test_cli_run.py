@@ -20,10 +20,9 @@ import tuner as package
 from tests.cli import recorded_run
 from tuner.actions import confirm as actions_confirm
 from tuner.cli import confirm, run
-from tuner.cli.live import LiveView
 from tuner.cli.options import command_line
 from tuner.cli.progress import RunProgress
-from tuner.cli.view import PlainLines, SafeView
+from tuner.cli.view import LiveView, PlainLines, SafeView
 from tuner.errors import TunerError
 from tuner.execution.events import RunEnded
 from tuner.experiment.experiment import load_experiment
@@ -241,7 +240,7 @@ def test_a_view_that_breaks_is_off_and_the_run_goes_on(
 
 
 def test_a_live_view_that_cannot_be_drawn_is_off(monkeypatch, capsys, traces: Path) -> None:
-    monkeypatch.setattr("tuner.cli.live.panel", broken)
+    monkeypatch.setattr("tuner.cli.view.panel", broken)
     clock = recorded_run.Clock()
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     with SafeView(LiveView(RunProgress(Objective(), clock), console)) as view:

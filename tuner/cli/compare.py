@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import json_option, output_option, results_option
+from tuner.cli.options import (
+    check_format,
+    format_option,
+    json_option,
+    output_option,
+    results_option,
+)
 from tuner.errors import InputError, Problem
-from tuner.report.render import plain
+from tuner.report import render
+from tuner.report.render import Style
 
 if TYPE_CHECKING:
     from tuner.report.comparison import Comparison
@@ -30,18 +36,10 @@ FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
     metavar="SCORE",
     help="Cost of reaching this score. Default: the best that every side reaches.",
 )
-@click.option(
-    "-f",
-    "--format",
-    "form",
-    default="table",
-    show_default=True,
-    metavar="FORMAT",
-    help=", ".join(FORMATS) + ".",
-)
-@output_option()
-@json_option()
-@results_option()
+@format_option(", ".join(FORMATS) + ".")
+@output_option
+@json_option
+@results_option
 def command(
     names: tuple[str, ...],
     by: str,
@@ -58,7 +56,8 @@ def command(
     trials of all NAMEs are grouped by a value. Trials are paired by seed and by the settings that
     both sides have, where they have them.
     """
-    form = _checked_format("json" if as_json else form)
+    form = "json" if as_json else form
+    check_format(form, FORMATS)
     if form == "html" and output is None:
         raise InputError(Problem("needs a file", "-f html", expected="-o FILE"))
     if target is not None and not math.isfinite(target):
@@ -68,34 +67,24 @@ def command(
     from tuner.report.comparison import CompareOptions, compare
 
     sources = read_sources(names, results_dir)
-    found = compare(sources, CompareOptions(by, baseline, target))
+    comparison = compare(sources, CompareOptions(by, baseline, target))
     if form == "html":
         from tuner.report.page.compare_page import comparison_page
 
-        text = comparison_page(sources, found)
+        text = comparison_page(sources, comparison)
     else:
-        text = _rendered(found, form, output is None)
+        text = _rendered(comparison, form, terminal.style_for() if output is None else render.plain)
     terminal.emit(text, output)
 
 
-def _rendered(found: Comparison, form: str, to_terminal: bool) -> str:
-    from tuner.report import comparison, render
+def _rendered(comparison: Comparison, form: str, style: Style) -> str:
+    from tuner.report.comparison import sections, to_csv, to_json
 
     if form == "json":
-        return json.dumps(comparison.to_json(found), indent=2, allow_nan=False) + "\n"
+        return terminal.json_text(to_json(comparison))
     if form == "csv":
-        return comparison.to_csv(found)
-    sections = comparison.sections(found)
-    if form == "markdown":
-        return render.to_markdown(*sections)
-    if form == "latex":
-        return render.to_latex(*sections)
-    style = terminal.style_for() if to_terminal else plain
-    return render.to_text(*sections, width=terminal.width(), style=style)
-
-
-def _checked_format(form: str) -> str:
-    if form not in FORMATS:
-        expected = ", ".join(FORMATS)
-        raise InputError(Problem("there is no such format", "--format", form, expected))
-    return form
+        return to_csv(comparison)
+    tables = sections(comparison)
+    if form == "table":
+        return render.to_text(*tables, width=terminal.width(), style=style)
+    return (render.to_markdown if form == "markdown" else render.to_latex)(*tables)

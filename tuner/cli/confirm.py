@@ -8,42 +8,21 @@ from typing import Any
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import command_line, running_options
+from tuner.cli.options import command_line, count_option, running_options
 from tuner.cli.run import RunOptions, exit_status, run_shown, say_how_it_ended
 from tuner.ledger.folder import RunFolder
 
 
 @click.command("confirm")
 @click.argument("name")
-@click.option(
-    "--top",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    metavar="N",
-    help="So many leaders.",
-)
-@click.option(
-    "--seeds",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    metavar="N",
-    help="Each is trained under so many fresh seeds.",
-)
-@click.option(
-    "--epochs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Train for so long. Default: as searched.",
-)
-@click.option(
+@count_option("--top", default=5, text="So many leaders.")
+@count_option("--seeds", default=5, text="Each is trained under so many fresh seeds.")
+@count_option("--epochs", text="Train for so long. Default: as searched.")
+@count_option(
     "--train-images",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Train on so many images. Default: on all training images, none held out.",
+    text="Train on so many images. Default: on all training images, none held out.",
 )
-@running_options()
+@running_options
 def command(
     name: str,
     top: int,

@@ -8,23 +8,21 @@ import click
 
 from tuner.cli import terminal
 from tuner.cli.options import json_option, results_option
-from tuner.report import diff, render
+from tuner.report import diff
 
 
 @click.command("diff")
 @click.argument("one", metavar="NAME/TRIAL")
 @click.argument("other", metavar="NAME/TRIAL")
-@json_option()
-@results_option()
+@json_option
+@results_option
 def command(one: str, other: str, as_json: bool, results_dir: Path) -> None:
     """What differs between two trials: configuration, environment, result.
 
     NAME is a folder under --results, or a path; TRIAL a number, or best.
     """
-    found = diff.diff(diff.read_trial(one, results_dir), diff.read_trial(other, results_dir))
+    difference = diff.diff(diff.read_trial(one, results_dir), diff.read_trial(other, results_dir))
     if as_json:
-        terminal.echo_json(diff.to_json(found))
+        terminal.echo_json(diff.to_json(difference))
         return
-    style = terminal.style_for()
-    sections = diff.sections(found)
-    click.echo(render.to_text(*sections, width=terminal.width(), style=style), nl=False)
+    terminal.echo_tables(*diff.sections(difference))

@@ -24,9 +24,9 @@ PROBLEMS = 3
 @click.command("doctor")
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option("--repair", is_flag=True, help="Mend what can be mended; copies are kept.")
-@json_option()
-@results_option()
-@data_option()
+@json_option
+@results_option
+@data_option
 def command(
     name: str | None, repair: bool, as_json: bool, results_dir: Path, data_dir: Path | None
 ) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import data_option, json_option, results_option
+from tuner.cli.options import data_option, json_option, quiet_option, results_option
 from tuner.ledger.folder import RunFolder
 
 
@@ -20,10 +20,10 @@ from tuner.ledger.folder import RunFolder
     show_default=True,
     help="At most so many networks, of those whose checkpoint is kept.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
-@json_option()
-@results_option()
-@data_option()
+@quiet_option
+@json_option
+@results_option
+@data_option
 def command(
     name: str,
     top: int,
@@ -50,7 +50,7 @@ def command(
     made = predictions(experiment, folder, top=top, data_dir=data_dir, on_member=on_member)
     from tuner.report import ensembling
 
-    found = ensembling.ensemble_figures(
+    figures = ensembling.ensemble_figures(
         folder.name,
         made.labels,
         [
@@ -59,6 +59,6 @@ def command(
         ],
     )
     if as_json:
-        terminal.echo_json(ensembling.to_json(found))
+        terminal.echo_json(ensembling.to_json(figures))
         return
-    click.echo(ensembling.to_text(found, terminal.width(), terminal.style_for()), nl=False)
+    click.echo(ensembling.to_text(figures, terminal.width(), terminal.style_for()), nl=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Keep tuner's own layers, with all that training needs: loads with `import tuner.layers`.",
 )
-@json_option()
-@results_option()
+@json_option
+@results_option
 def command(
     name: str,
     trial: str,
@@ -63,46 +64,44 @@ def command(
     check_target(path, force=force)
     with Ledger.open_read_only(folder.ledger) as ledger:
         row = find_trial(ledger, folder, trial)
-    found = export(folder, row, path, standard=not keep_layers, probabilities=probabilities)
-    if found.model.kept_because:
-        told = f"layers of tuner were kept: {format.printable(found.model.kept_because)}"
-        click.echo(told, err=True)
-    if found.model.needs:
-        click.echo(_needs(found), err=True)
-    if not found.is_same_trial:
-        told = "was edited, or code was changed, since this trial was trained; it would train anew"
-        click.echo(f"{found.recipe}: the experiment {told}", err=True)
+    exported = export(folder, row, path, standard=not keep_layers, probabilities=probabilities)
+    for note in _notes(exported):
+        click.echo(note, err=True)
     if as_json:
-        terminal.echo_json(_document(found))
-    else:
-        click.echo("\n".join(_lines(found)))
+        terminal.echo_json(_document(exported))
+        return
+    shape = ", ".join(map(str, exported.image_shape))
+    parameters = format.count_text(exported.model.parameters)
+    click.echo(
+        f"{exported.path}: trial {exported.trial}, {parameters} parameters; from pixels in "
+        f"0..255, (batch, {shape}), to {exported.gives} of {exported.num_classes} classes\n"
+        f"{exported.recipe}: the experiment that made it"
+    )
 
 
-def _needs(found: Exported) -> str:
-    imports = "; ".join(f"import {format.printable(module)}" for module in found.model.needs)
-    return f"{found.path} needs `{imports}` to load"
+def _notes(exported: Exported) -> Iterator[str]:
+    """What the file needs, and how it is not what one may think."""
+    model = exported.model
+    if model.kept_because:
+        yield f"layers of tuner were kept: {format.printable(model.kept_because)}"
+    if model.needs:
+        imports = "; ".join(f"import {format.printable(module)}" for module in model.needs)
+        yield f"{exported.path} needs `{imports}` to load"
+    if not exported.is_same_trial:
+        told = "was edited, or code was changed, since this trial was trained; it would train anew"
+        yield f"{exported.recipe}: the experiment {told}"
 
 
-def _lines(found: Exported) -> list[str]:
-    shape = "×".join(map(str, found.image_shape))
-    parameters = format.count_text(found.model.parameters)
-    return [
-        f"{found.path}: trial {found.trial}, {parameters} parameters; from pixels in 0..255, "
-        f"(batch, {shape.replace('×', ', ')}), to {found.gives} of {found.num_classes} classes",
-        f"{found.recipe}: the experiment that made it",
-    ]
-
-
-def _document(found: Exported) -> dict[str, Any]:
+def _document(exported: Exported) -> dict[str, Any]:
     return {
-        "trial": found.trial,
-        "model": str(found.path),
-        "experiment": str(found.recipe),
-        "image_shape": list(found.image_shape),
-        "num_classes": found.num_classes,
-        "gives": found.gives,
-        "parameters": found.model.parameters,
-        "needs": list(found.model.needs),
-        "difference": found.model.difference,
-        "is_same_trial": found.is_same_trial,
+        "trial": exported.trial,
+        "model": str(exported.path),
+        "experiment": str(exported.recipe),
+        "image_shape": list(exported.image_shape),
+        "num_classes": exported.num_classes,
+        "gives": exported.gives,
+        "parameters": exported.model.parameters,
+        "needs": list(exported.model.needs),
+        "difference": exported.model.difference,
+        "is_same_trial": exported.is_same_trial,
     }

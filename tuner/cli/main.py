@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -115,19 +115,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except TunerError as error:
         click.echo(f"tuner: {error}", err=True)
         return error.exit_code
-    except Exception as error:
-        _explain(error)
+    except Exception as error:  # one line for a person, the traceback for whoever mends it
+        if os.environ.get("TUNER_TRACEBACK"):
+            traceback.print_exception(error)
+        what, mend = unexpected(error)
+        click.echo(f"tuner: {Problem(f'unexpected error: {what}', mend=mend)}", err=True)
         return 1
-    return _status(result)
-
-
-def _status(result: Any) -> int:
     return result if isinstance(result, int) else 0
-
-
-def _explain(error: Exception) -> None:
-    """One line for a person, the traceback for whoever mends it."""
-    if os.environ.get("TUNER_TRACEBACK"):
-        traceback.print_exception(error)
-    what, mend = unexpected(error)
-    click.echo(f"tuner: {Problem(f'unexpected error: {what}', mend=mend)}", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,10 @@ def command_line(command: click.Command, values: Mapping[str, Any]) -> str:
         else:
             several = (value or ()) if parameter.multiple else [value]
             left_out = (None, parameter.get_default(context), _of_environment(parameter))
-            for one in several:
-                if one not in left_out:
-                    typed += [parameter.opts[0], _typed(parameter, one)]
+            text = duration_text if isinstance(parameter.type, Duration) else str
+            for item in several:
+                if item not in left_out:
+                    typed += [parameter.opts[0], text(item)]
     return shlex.join(typed)
 
 
@@ -93,10 +94,6 @@ def _of_environment(parameter: click.Parameter) -> Path | None:
     """A folder that a variable of the environment names."""
     named = os.environ.get(str(parameter.envvar)) if parameter.envvar else None
     return Path(named).expanduser() if named else None
-
-
-def _typed(parameter: click.Parameter, value: Any) -> str:
-    return duration_text(value) if isinstance(parameter.type, Duration) else str(value)
 
 
 def find_trial(ledger: Ledger, folder: RunFolder, trial: str) -> TrialRow:
@@ -111,129 +108,128 @@ def find_trial(ledger: Ledger, folder: RunFolder, trial: str) -> TrialRow:
             return best[0]
         problem = Problem("no trial has a score", where=folder.name, mend="name a trial's number")
         raise InputError(problem)
-    row = ledger.row(int(trial)) if trial.isascii() and trial.isdigit() else None
+    # SQLite's integers end at 2^63; no ledger has that many trials.
+    is_number = trial.isascii() and trial.isdigit() and len(trial) < 18
+    row = ledger.row(int(trial)) if is_number else None
     if row is None:
         known = sum(ledger.counts().values())
         raise InputError(
             Problem(
                 "there is no such trial",
                 where=folder.name,
-                received=trial,
+                received=trial[:50],
                 expected=f"best, or a number from 1 to {known}" if known else "no trial is there",
             )
         )
     return row
 
 
-def experiment_argument() -> Decorator:
-    """The experiment file."""
-    return click.argument(
-        "experiment", type=click.Path(dir_okay=False, path_type=Path), metavar="EXPERIMENT"
-    )
+# ---------------------------------------------------------------------- shared options
+
+experiment_argument = click.argument(
+    "experiment", type=click.Path(dir_okay=False, path_type=Path), metavar="EXPERIMENT"
+)
+set_option = click.option(
+    "-S",
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change a value, as -S training.epochs=3, or open it: "
+    "-S 'model.depth={choice: [20, 32]}'. May be given often.",
+)
+results_option = click.option(
+    "--results",
+    "results_dir",
+    type=_FOLDER,
+    default=Path("results"),
+    show_default=True,
+    metavar="DIR",
+    help="Where results lie.",
+)
+data_option = click.option(
+    "--data-dir",
+    type=_FOLDER,
+    envvar="TUNER_DATA_DIR",
+    show_envvar=True,  # so that a message about its value says where it came from
+    metavar="DIR",
+    help="Where data sets lie. Default: $TUNER_DATA_DIR, else Keras' own cache.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
+all_versions_option = click.option(
+    "--all-versions",
+    is_flag=True,
+    help="Show trials of earlier versions of the experiment, too, apart from the others.",
+)
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to FILE instead of the terminal.",
+)
 
 
-def set_option() -> Decorator:
-    """-S, which changes or opens a value of the experiment."""
+def format_option(text: str) -> Decorator:
+    """-f FORMAT; `text` says which there are."""
     return click.option(
-        "-S",
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="Change a value, as -S training.epochs=3, or open it: "
-        "-S 'model.depth={choice: [20, 32]}'. May be given often.",
-    )
-
-
-def results_option() -> Decorator:
-    """--results DIR."""
-    return click.option(
-        "--results",
-        "results_dir",
-        type=_FOLDER,
-        default=Path("results"),
+        *("-f", "--format", "form"),
+        default="table",
         show_default=True,
-        metavar="DIR",
-        help="Where results lie.",
+        metavar="FORMAT",
+        help=text,
     )
 
 
-def data_option() -> Decorator:
-    """--data-dir DIR, else $TUNER_DATA_DIR, else Keras' cache."""
+def check_format(form: str, formats: Sequence[str]) -> None:
+    """Refuses a format that is none of these.
+
+    Raises:
+        InputError: it is none.
+    """
+    if form not in formats:
+        expected = ", ".join(formats)
+        raise InputError(Problem("there is no such format", "--format", form, expected))
+
+
+def count_option(*names: str, text: str, default: int | None = None) -> Decorator:
+    """An option whose value is a whole number of at least 1."""
+    kind = click.IntRange(min=1)
     return click.option(
-        "--data-dir",
-        type=_FOLDER,
-        envvar="TUNER_DATA_DIR",
-        show_envvar=True,  # so that a message about its value says where it came from
-        metavar="DIR",
-        help="Where data sets lie. Default: $TUNER_DATA_DIR, else Keras' own cache.",
+        *names, type=kind, default=default, show_default=True, metavar="N", help=text
     )
 
 
-def json_option() -> Decorator:
-    """--json."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def _time_option(*names: str, text: str) -> Decorator:
+    return click.option(*names, type=Duration(), metavar="TIME", help=text)
 
 
-def all_versions_option() -> Decorator:
-    """--all-versions."""
-    return click.option(
-        "--all-versions",
-        is_flag=True,
-        help="Show trials of earlier versions of the experiment, too, apart from the others.",
-    )
+_RUNNING_OPTIONS: Sequence[Decorator] = (
+    count_option(
+        "-j", "--workers", text="Worker processes. Default: one, or one for each of --gpus."
+    ),
+    click.option(
+        "--gpus",
+        metavar="0,1",
+        help="GPUs to use, by index among those that are visible. Default: all of them.",
+    ),
+    _time_option("--budget", "budget_seconds", text="No new trial starts after it: 2h, 90m, 30s."),
+    results_option,
+    data_option,
+    click.option("--fail-fast", is_flag=True, help="Stop at the first failed trial."),
+    _time_option(
+        "--hang-timeout",
+        "silence_seconds",
+        text="Replace a worker that says nothing for so long. Default: 30m.",
+    ),
+    quiet_option,
+    json_option,
+)
 
 
-def output_option() -> Decorator:
-    """-o FILE."""
-    return click.option(
-        "-o",
-        "--output",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="Write to FILE instead of the terminal.",
-    )
-
-
-def running_options() -> Decorator:
+def running_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What every command that trains takes: workers, devices, limits, folders, output."""
-    options: list[Decorator] = [
-        click.option(
-            "-j",
-            "--workers",
-            type=click.IntRange(min=1),
-            metavar="N",
-            help="Worker processes. Default: one, or one for each of --gpus.",
-        ),
-        click.option(
-            "--gpus",
-            metavar="0,1",
-            help="GPUs to use, by index among those that are visible. Default: all of them.",
-        ),
-        click.option(
-            "--budget",
-            "budget_seconds",
-            type=Duration(),
-            metavar="TIME",
-            help="No new trial starts after it: 2h, 90m, 30s.",
-        ),
-        results_option(),
-        data_option(),
-        click.option("--fail-fast", is_flag=True, help="Stop at the first failed trial."),
-        click.option(
-            "--hang-timeout",
-            "silence_seconds",
-            type=Duration(),
-            metavar="TIME",
-            help="Replace a worker that says nothing for so long. Default: 30m.",
-        ),
-        click.option("-q", "--quiet", is_flag=True, help="No progress, only the result."),
-        json_option(),
-    ]
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+    for option in reversed(_RUNNING_OPTIONS):
+        function = option(function)
+    return function

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from tuner.cli import terminal
 from tuner.cli.options import (
+    count_option,
     data_option,
     experiment_argument,
     json_option,
@@ -34,24 +35,16 @@ _MAX_STRUCTURES = 30
 
 
 @click.command("plan")
-@experiment_argument()
-@set_option()
+@experiment_argument
+@set_option
 @click.option("--list", "lists", is_flag=True, help="One line for every trial.")
-@click.option(
-    "-j",
-    "--workers",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Worker processes that the time is estimated for.",
-)
+@count_option("-j", "--workers", default=1, text="Worker processes that the time is estimated for.")
 @click.option(
     "--measure", is_flag=True, help="First train some structures for seconds, to know the time."
 )
-@json_option()
-@results_option()
-@data_option()
+@json_option
+@results_option
+@data_option
 def command(
     experiment: Path,
     overrides: tuple[str, ...],
@@ -67,68 +60,59 @@ def command(
     Trains nothing, but for --measure, which keeps no more than how fast that was. The time is told
     from speeds that earlier runs on this machine have seen.
     """
+    from tuner.experiment.experiment import load_experiment
+
+    loaded = load_experiment(experiment, overrides)
     if measure:
-        _measure_first(experiment, overrides, workers, results_dir, data_dir)
-    print_plan(
-        experiment,
-        overrides,
-        lists=lists,
-        workers=workers,
-        as_json=as_json,
-        results_dir=results_dir,
-        data_dir=data_dir,
-    )
+        _measure(loaded, workers, results_dir, data_dir)
+    print_plan(loaded, workers, results_dir, data_dir, lists=lists, as_json=as_json)
 
 
 def print_plan(
-    path: Path,
-    overrides: tuple[str, ...],
-    *,
-    lists: bool,
+    experiment: Experiment,
     workers: int,
-    as_json: bool,
     results_dir: Path,
     data_dir: Path | None,
+    *,
+    as_json: bool,
+    lists: bool = False,
 ) -> None:
-    """Loads, plans and prints: for `plan` and `run --dry-run`."""
+    """Plans and prints: for `plan` and `run --dry-run`."""
     from tuner.actions.plan import make_plan
-    from tuner.experiment.experiment import load_experiment
 
-    experiment = load_experiment(path, overrides)
     plan = make_plan(experiment, results_dir=results_dir, data_dir=data_dir, here=_here(workers))
     if as_json:
         terminal.echo_json({**asdict(plan), "time": plan.time.summary()})
         return
-    click.echo("\n".join(plan_lines(plan, terminal.style_for(), terminal.width())))
+    click.echo("\n".join(_plan_lines(plan, terminal.style_for())))
     if lists:
         click.echo("")
         for line in _trial_lines(experiment, results_dir, data_dir):
             click.echo(line)
 
 
-def plan_lines(plan: Plan, style: Style, width: int) -> list[str]:
+def _plan_lines(plan: Plan, style: Style) -> Iterator[str]:
     """The plan in words and a table of structures."""
-    title = f"{plan.name}: {_to_run_text(plan)}"
-    lines = [style(title, "title"), *(f"  {text}" for text in _details(plan)), ""]
-    lines.append(style(f"{_structures_text(plan)} to compile, once each", "head"))
-    lines += _structure_lines(plan, width)
-    lines += [style(f"Note: {note}", "dim") for note in plan.notes]
-    return lines
-
-
-def _structures_text(plan: Plan) -> str:
     from tuner.search.search import MAX_STRUCTURES
 
-    if plan.num_structures is None:
-        return f"more than {MAX_STRUCTURES:,} structures"
-    return format.counted(plan.num_structures, "structure")
-
-
-def _to_run_text(plan: Plan) -> str:
-    if plan.to_run is None:
-        return "as many trials as the search proposes"
-    total = f" of {plan.total:,}" if plan.total is not None and plan.done else ""
-    return f"{format.counted(plan.to_run, 'trial')} to run{total}"
+    to_run, structures = "as many trials as the search proposes", plan.num_structures
+    if plan.to_run is not None:
+        total = f" of {plan.total:,}" if plan.total is not None and plan.done else ""
+        to_run = f"{format.counted(plan.to_run, 'trial')} to run{total}"
+    yield style(f"{plan.name}: {to_run}", "title")
+    yield from (f"  {text}" for text in _details(plan))
+    count = f"more than {MAX_STRUCTURES:,} structures"
+    if structures is not None:
+        count = format.counted(structures, "structure")
+    yield from ("", style(f"{count} to compile, once each", "head"))
+    table = _structures_table(plan)
+    yield from grid_lines(table, width=terminal.width(), indent="  ", rule=False)
+    if structures is None:
+        yield f"  … and many more (--json has {len(plan.structures)})"
+    elif hidden := structures - len(table.rows):
+        has = "all" if len(plan.structures) == structures else f"{len(plan.structures)}"
+        yield f"  … and {hidden:,} more (--json has {has})"
+    yield from (style(f"Note: {note}", "dim") for note in plan.notes)
 
 
 def _details(plan: Plan) -> list[str]:
@@ -163,42 +147,27 @@ def _time_texts(plan: Plan) -> list[str]:
     return [f"{estimate_text(estimate)}{with_workers}", f"  {estimate.basis}"]
 
 
-def _structure_lines(plan: Plan, width: int) -> list[str]:
-    table = structures_table(plan)
-    lines = grid_lines(table, width=width, indent="  ", rule=False)
-    if plan.num_structures is None:
-        return [*lines, f"  … and many more (--json has {len(plan.structures)})"]
-    hidden = plan.num_structures - len(table.rows)
-    has = "all" if len(plan.structures) == plan.num_structures else f"{len(plan.structures)}"
-    return [*lines, f"  … and {hidden:,} more (--json has {has})"] if hidden else lines
-
-
-def structures_table(plan: Plan) -> Table:
+def _structures_table(plan: Plan) -> Table:
     """The first structures: their values, how many configurations share each, and its cost."""
     shown = plan.structures[:_MAX_STRUCTURES]
     names = list(dict.fromkeys(name for structure in shown for name in structure.values))
     short = format.short_names(names)
-    columns = [Column(name, short[name]) for name in names]
-    cells = [[_value_text(structure.values, name) for name in names] for structure in shown]
-    counts = [structure.configurations for structure in shown]
-    if any(count is not None for count in counts):
-        columns.append(Column("configurations", "configurations"))
-        for row, count in zip(cells, counts, strict=True):
-            row.append("?" if count is None else f"{count:,}")
+    columns = [Column(name, short[name], format.value_text) for name in names]
+    rows = [[s.values.get(name, format.NOTHING) for name in names] for s in shown]
+    if any(structure.configurations is not None for structure in shown):
+        columns.append(Column("configurations", "configurations", _known_count))
+        rows = [[*row, s.configurations] for row, s in zip(rows, shown, strict=True)]
     columns += [
         Column("parameters", "params", format.count_text),
         Column("macs", "MACs", format.count_text),
         Column("memory_bytes", "memory", format.bytes_text),
     ]
-    rows = tuple(
-        (*row, structure.parameters, structure.macs, structure.memory_bytes)
-        for row, structure in zip(cells, shown, strict=True)
-    )
-    return Table("structures", tuple(columns), rows)
+    cells = ((*r, s.parameters, s.macs, s.memory_bytes) for r, s in zip(rows, shown, strict=True))
+    return Table("structures", tuple(columns), tuple(cells))
 
 
-def _value_text(values: Mapping[str, Any], name: str) -> str:
-    return format.value_text(values[name]) if name in values else format.NOTHING
+def _known_count(count: int | None) -> str:
+    return "?" if count is None else f"{count:,}"
 
 
 def _trial_lines(experiment: Experiment, results_dir: Path, data_dir: Path | None) -> Iterator[str]:
@@ -220,20 +189,15 @@ def _trial_lines(experiment: Experiment, results_dir: Path, data_dir: Path | Non
 # ---------------------------------------------------------------------- --measure
 
 
-def _measure_first(
-    path: Path,
-    overrides: tuple[str, ...],
-    workers: int,
-    results_dir: Path,
-    data_dir: Path | None,
+def _measure(
+    experiment: Experiment, workers: int, results_dir: Path, data_dir: Path | None
 ) -> None:
     """Trains some structures for seconds, with a line on stderr for each."""
     from tuner.execution.rehearsal import measure
-    from tuner.experiment.experiment import load_experiment
 
     click.echo("measuring; starting a worker", err=True)
     measure(
-        load_experiment(path, overrides),
+        experiment,
         results_dir=results_dir,
         data_dir=data_dir,
         here=_here(workers),

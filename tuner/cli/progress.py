@@ -27,7 +27,7 @@ from tuner.ledger.records import RANKED_STATES, UNRANKED_STATES
 
 
 @dataclass
-class RunningTrial:
+class ShownTrial:
     """One trial on its worker. `epoch` is the running one, from 1; `curve` the objective's.
 
     `heard_at` is when it began what it does now: compiling, or an epoch.
@@ -52,6 +52,11 @@ class RunningTrial:
     def part(self) -> float:
         """How much of the running epoch is done, 0 to 1."""
         return self.step / self.steps if self.steps else 0.0
+
+    @property
+    def last(self) -> float | None:
+        """The objective after the last epoch; None before there is one."""
+        return self.curve[-1] if self.curve else None
 
     @property
     def share(self) -> float:
@@ -80,8 +85,8 @@ class RunProgress:
         self.done = 0
         self.ended = 0
         self.device = ""
-        self.running: dict[int, RunningTrial] = {}
-        self.waiting: dict[int, RunningTrial] = {}  # by number: at a rung, for others
+        self.running: dict[int, ShownTrial] = {}
+        self.waiting: dict[int, ShownTrial] = {}  # by number: at a rung, for others
         self.failures: list[TrialEnded] = []  # diverged ones, too
         self.stopped: list[TrialEnded] = []
         self._best_ended: Best | None = None
@@ -103,12 +108,8 @@ class RunProgress:
                 self.device = event.device
             case TrialStarted():
                 self._start_trial(event)
-            case TrialCompiled():
-                self._compiled(event)
-            case TrialProgress():
-                self._progressed(event)
-            case EpochEnded():
-                self._end_epoch(event)
+            case TrialCompiled() | TrialProgress() | EpochEnded():
+                self._advance(event)
             case TrialWaits():
                 self._wait(event)
             case TrialEnded():
@@ -169,10 +170,13 @@ class RunProgress:
     @property
     def best(self) -> Best | None:
         """The best trial so far, of those that have ended or wait."""
-        found = [Best(t.number, self._top(t.curve), t.values) for t in self.waiting.values()]
+        scores = [
+            (t, self._objective.best(filter(math.isfinite, t.curve))) for t in self.waiting.values()
+        ]
+        trials = [Best(t.number, score, t.values) for t, score in scores if score is not None]
         if self._best_ended is not None:
-            found.append(self._best_ended)
-        return max((b for b in found if not math.isnan(b.score)), key=self._order, default=None)
+            trials.append(self._best_ended)
+        return max(trials, key=self._order, default=None)
 
     def _start_run(self, event: RunStarted) -> None:
         self.downloaded = None
@@ -186,7 +190,7 @@ class RunProgress:
         now = self.clock()
         before = self.waiting.pop(event.number, None)
         self._trained.setdefault(event.structure, Trained())
-        self.running[event.worker] = RunningTrial(
+        self.running[event.worker] = ShownTrial(
             event.number,
             event.worker,
             event.values,
@@ -200,25 +204,20 @@ class RunProgress:
             curve=before.curve[: event.epochs_done] if before else [],
         )
 
-    def _compiled(self, event: TrialCompiled) -> None:
-        trial = self._trial(event.worker, event.number)
-        if trial:
-            trial.is_compiling, trial.heard_at = False, self.clock()
-            self._trained[trial.structure].compile_seconds = event.seconds
-
-    def _progressed(self, event: TrialProgress) -> None:
-        trial = self._trial(event.worker, event.number)
-        if trial:
-            trial.is_compiling = False
+    def _advance(self, event: TrialCompiled | TrialProgress | EpochEnded) -> None:
+        trial = self.running.get(event.worker)
+        if trial is None or trial.number != event.number:
+            return
+        trial.is_compiling = False
+        if isinstance(event, TrialProgress):
             trial.epoch, trial.step, trial.steps = event.epoch, event.step, event.steps
             trial.loss = event.loss
-
-    def _end_epoch(self, event: EpochEnded) -> None:
-        trial = self._trial(event.worker, event.number)
-        if trial:
-            trial.is_compiling, trial.heard_at = False, self.clock()
-            mine = self._trained[trial.structure]
-            mine.epochs, mine.seconds = mine.epochs + 1, mine.seconds + event.seconds
+            return
+        trial.heard_at, trained = self.clock(), self._trained[trial.structure]
+        if isinstance(event, TrialCompiled):
+            trained.compile_seconds = event.seconds
+        else:
+            trained.epochs, trained.seconds = trained.epochs + 1, trained.seconds + event.seconds
             self._epochs += 1
             trial.epoch, trial.step = event.epoch + 1, 0
             trial.loss = event.metrics.get("loss", trial.loss)
@@ -228,7 +227,7 @@ class RunProgress:
         trial = None if event.worker is None else self.running.pop(event.worker, None)
         if trial is None:  # it had come so far in an earlier run
             what = (event.number, 0, event.values, 0, event.epochs, False, self.clock())
-            trial = RunningTrial(*what, epoch=event.epoch + 1)
+            trial = ShownTrial(*what, epoch=event.epoch + 1)
         self.waiting[event.number] = trial
 
     def _end_trial(self, event: TrialEnded) -> None:
@@ -247,19 +246,11 @@ class RunProgress:
         if event.state in RANKED_STATES and event.score is not None:
             self._compare(Best(event.number, event.score, event.values))
 
-    def _compare(self, found: Best) -> None:
-        if math.isnan(found.score):
+    def _compare(self, trial: Best) -> None:
+        if math.isnan(trial.score):
             return
-        if self._best_ended is None or self._order(found) > self._order(self._best_ended):
-            self._best_ended = found
+        if self._best_ended is None or self._order(trial) > self._order(self._best_ended):
+            self._best_ended = trial
 
-    def _top(self, curve: list[float]) -> float:
-        best = self._objective.best(filter(math.isfinite, curve))
-        return math.nan if best is None else best
-
-    def _order(self, found: Best) -> tuple[float, int]:
-        return self._objective.gain(found.score), -found.number
-
-    def _trial(self, worker: int, number: int) -> RunningTrial | None:
-        trial = self.running.get(worker)
-        return trial if trial and trial.number == number else None
+    def _order(self, trial: Best) -> tuple[float, int]:
+        return self._objective.gain(trial.score), -trial.number

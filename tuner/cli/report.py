@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from tuner.cli import terminal
-from tuner.cli.options import all_versions_option, json_option, output_option, results_option
+from tuner.cli.options import (
+    all_versions_option,
+    check_format,
+    format_option,
+    json_option,
+    output_option,
+    results_option,
+)
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder
 from tuner.report import format, render, summary, trials_table
@@ -23,16 +30,8 @@ _TOP_OF_A_SCREEN = 20
 
 @click.command("report")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option(
-    "-f",
-    "--format",
-    "form",
-    default="table",
-    show_default=True,
-    metavar="FORMAT",
-    help="table, csv, json, markdown, latex, html or optuna (a study in an SQLite file).",
-)
-@output_option()
+@format_option("table, csv, json, markdown, latex, html or optuna (a study in an SQLite file).")
+@output_option
 @click.option(
     "--top",
     type=click.IntRange(min=0),
@@ -63,9 +62,9 @@ _TOP_OF_A_SCREEN = 20
     metavar="NAME=VALUE",
     help="Only trials with at most so much, as --max parameters=1e6. May be given often.",
 )
-@all_versions_option()
-@json_option()
-@results_option()
+@all_versions_option
+@json_option
+@results_option
 def command(
     names: tuple[str, ...],
     form: str,
@@ -87,13 +86,12 @@ def command(
     """
     folders = [RunFolder.open(name, results_dir) for name in names]
     if form in ("html", "optuna") and not as_json:
-        _refuse_for(form, top, sort, columns, group_by, lower, upper)
-        if form == "html":
-            _write_page(folders, output, all_versions=all_versions)
-        else:
-            _write_studies(folders, output, all_versions=all_versions)
+        _refuse_selection(form)
+        write = _write_page if form == "html" else _write_studies
+        write(folders, output, all_versions=all_versions)
         return
-    form = _checked_format("json" if as_json else form)
+    form = "json" if as_json else form
+    check_format(form, ("table", "csv", "json", "markdown", "latex"))
     if top is None:
         top = _TOP_OF_A_SCREEN if form == "table" else 0
     options = TableOptions(top, sort, _listed([columns or ""]), _listed(group_by))
@@ -133,8 +131,6 @@ def document(records: list[RunRecord], options: TableOptions) -> dict[str, objec
 
 # ---------------------------------------------------------------------- formats
 
-_FORMATS = ("table", "csv", "json", "markdown", "latex")
-
 
 def _rendered(form: str, records: list[RunRecord], options: TableOptions, style: Style) -> str:
     if form == "table":
@@ -142,7 +138,7 @@ def _rendered(form: str, records: list[RunRecord], options: TableOptions, style:
     if form == "csv":
         return render.to_csv(*(trials_table.every_trial(record, options) for record in records))
     if form == "json":
-        return json.dumps(document(records, options), indent=2, allow_nan=False) + "\n"
+        return terminal.json_text(document(records, options))
     if form == "latex":
         tables = [trials_table.trials_table(r, options, for_paper=True) for r in records]
         apart = filter(None, map(trials_table.superseded_table, records))
@@ -158,35 +154,14 @@ def _markdown(record: RunRecord, options: TableOptions) -> str:
     return "\n".join(parts)
 
 
-def _checked_format(form: str) -> str:
-    if form not in _FORMATS:
-        expected = ", ".join(_FORMATS)
-        raise InputError(Problem("there is no such format", "--format", form, expected))
-    return form
-
-
-def _refuse_for(
-    form: str,
-    top: int | None,
-    sort: str | None,
-    columns: str | None,
-    group_by: Sequence[str],
-    lower: Sequence[str],
-    upper: Sequence[str],
-) -> None:
+def _refuse_selection(form: str) -> None:
     """Page and study have all that there is; whoever shows them sorts and filters."""
-    given = {
-        "--top": top is not None,
-        "--sort": sort is not None,
-        "--columns": columns is not None,
-        "--group-by": bool(group_by),
-        "--min": bool(lower),
-        "--max": bool(upper),
-    }
+    context = click.get_current_context()
     problems = [
-        Problem(f"has no effect with -f {form}: everything is in it", name)
-        for name, is_given in given.items()
-        if is_given
+        Problem(f"has no effect with -f {form}: everything is in it", option.opts[0])
+        for option in context.command.params
+        if option.name in ("top", "sort", "columns", "group_by", "lower", "upper")
+        and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
     ]
     if problems:
         raise InputError(problems)

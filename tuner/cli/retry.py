@@ -19,7 +19,7 @@ from tuner.ledger.records import UNRANKED_STATES
 @click.command("retry")
 @click.argument("name")
 @click.option("--stopped", is_flag=True, help="Also go on with trials that a rule has stopped.")
-@running_options()
+@running_options
 def command(name: str, results_dir: Path, stopped: bool, **others: Any) -> int:
     """Run the failed and diverged trials of NAME again, and whatever else is missing.
 

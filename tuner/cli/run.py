@@ -20,15 +20,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import command_line, experiment_argument, running_options, set_option
+from tuner.cli.options import (
+    command_line,
+    count_option,
+    experiment_argument,
+    running_options,
+    set_option,
+)
 from tuner.errors import InputError, Problem
+from tuner.execution.events import Event, Listener, RunEnded, RunStarted, TrialEnded
 from tuner.ledger.folder import RunFolder
+from tuner.ledger.records import UNRANKED_STATES
 from tuner.report import format
 
 if TYPE_CHECKING:
     from tuner.cli.progress import RunProgress
-    from tuner.cli.view import SafeView
-    from tuner.execution.events import Event, Listener, RunEnded
     from tuner.experiment.experiment import Experiment
     from tuner.experiment.trial import TrialState
 
@@ -38,18 +44,12 @@ _INTERRUPTED = 130
 
 
 @click.command("run")
-@experiment_argument()
-@set_option()
+@experiment_argument
+@set_option
 @click.option(
     "--engine", default="local", show_default=True, metavar="local|ray", help="Where workers run."
 )
-@click.option(
-    "-m",
-    "--max-trials",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Try at most N configurations (search.max_trials).",
-)
+@count_option("-m", "--max-trials", text="Try at most N configurations (search.max_trials).")
 @click.option(
     "--reuse",
     multiple=True,
@@ -62,7 +62,7 @@ _INTERRUPTED = 130
     help="Keep event files for TensorBoard in results/NAME/tensorboard.",
 )
 @click.option("--dry-run", is_flag=True, help="As tuner plan.")
-@running_options()
+@running_options
 def command(
     experiment: Path,
     overrides: tuple[str, ...],
@@ -76,28 +76,22 @@ def command(
     finished is kept. Exit status: 0 done, 2 the experiment is wrong, 3 some trials failed or
     diverged, 130 interrupted.
     """
-    _check_engine(engine)
+    if engine == "ray":  # what a later version will do is never silently ignored
+        raise InputError(Problem("not available in this version", "--engine", engine, "local"))
+    if engine != "local":
+        raise InputError(Problem("there is no such engine", "--engine", engine, "local, ray"))
     options = RunOptions(experiment=experiment, overrides=overrides, **others)
-    if dry_run:
-        return _dry_run(options)
-    return run_with(options, command_line(command, click.get_current_context().params))
+    if not dry_run:
+        return run_with(options, command_line(command, click.get_current_context().params))
+    from tuner.cli.plan import print_plan
 
-
-def _check_engine(engine: str) -> None:
-    """What a later version will do is never silently ignored."""
-    if engine == "ray":
-        what, expected = "not available in this version", "local"
-    elif engine != "local":
-        what, expected = "there is no such engine", "local, ray"
-    else:
-        return
-    raise InputError(Problem(what, "--engine", received=engine, expected=expected))
+    places = (options.results_dir, options.data_dir)
+    print_plan(options.load(), options.num_workers, *places, as_json=options.as_json)
+    return 0
 
 
 def exit_status(ended: RunEnded) -> int:
     """What the shell is told of how a run ended."""
-    from tuner.ledger.records import UNRANKED_STATES
-
     if ended.ending == "interrupted":
         return _INTERRUPTED
     failures = sum(ended.counts.get(state, 0) for state in UNRANKED_STATES)
@@ -143,12 +137,12 @@ class RunOptions:
         if problems:
             raise InputError(problems)
 
-    @property
-    def all_overrides(self) -> tuple[str, ...]:
-        """-S and those options that change the experiment."""
-        if self.max_trials is None:
-            return self.overrides
-        return (*self.overrides, f"search.max_trials={self.max_trials}")
+    def load(self) -> Experiment:
+        """The experiment with -S and those options that change it."""
+        from tuner.experiment.experiment import load_experiment
+
+        limit = [] if self.max_trials is None else [f"search.max_trials={self.max_trials}"]
+        return load_experiment(self.experiment, (*self.overrides, *limit))
 
     @property
     def num_workers(self) -> int:
@@ -167,9 +161,8 @@ def run_with(options: RunOptions, again: str, *, retry: Sequence[TrialState] = (
     `again` is the command that continues.
     """
     from tuner.actions.page import write_run_page
-    from tuner.experiment.experiment import load_experiment
 
-    experiment = load_experiment(options.experiment, options.all_overrides)
+    experiment = options.load()
     ended, stop = run_shown(experiment, options, again, retry=retry)
     folder = RunFolder(options.results_dir, experiment.name)
     unwritten = write_run_page(folder)
@@ -190,16 +183,18 @@ def run_shown(
     retry: Sequence[TrialState] = (),
 ) -> tuple[RunEnded, StopRequest]:
     """Run an experiment and show how it goes; `again` is the command that continues it."""
+    from tuner.cli.progress import RunProgress
+    from tuner.cli.view import view_of
     from tuner.execution.run import run_experiment
     from tuner.execution.scheduler import SILENCE_SECONDS
 
     stop = StopRequest()
     folder = RunFolder(options.results_dir, experiment.name)
-    progress = _progress(experiment)
+    progress = RunProgress(experiment.objective, time.monotonic)
     write_files = _tensorboard_files(folder) if options.tensorboard else None
     with (
         _stopping(stop, progress, again, quiet=options.quiet),
-        _view(progress, quiet=options.quiet) as view,
+        view_of(progress, quiet=options.quiet) as view,
     ):
 
         def listener(event: Event) -> None:
@@ -229,7 +224,6 @@ def _tensorboard_files(folder: RunFolder) -> Listener:
     """Keeps the files of TensorBoard up to date, a trial at its end."""
     from tuner.actions.tensorboard import write_tensorboard
     from tuner.cli.view import Guarded
-    from tuner.execution.events import RunEnded, RunStarted, TrialEnded
 
     guarded = Guarded("the files for TensorBoard are not complete")
 
@@ -248,43 +242,7 @@ class StopRequest(threading.Event):
     terminal_is_gone = False
 
 
-def _dry_run(options: RunOptions) -> int:
-    from tuner.cli.plan import print_plan
-
-    print_plan(
-        options.experiment,
-        options.all_overrides,
-        lists=False,
-        workers=options.num_workers,
-        as_json=options.as_json,
-        results_dir=options.results_dir,
-        data_dir=options.data_dir,
-    )
-    return 0
-
-
 # ---------------------------------------------------------------------- meanwhile
-
-
-def _progress(experiment: Experiment) -> RunProgress:
-    from tuner.cli.progress import RunProgress
-
-    return RunProgress(experiment.objective, time.monotonic)
-
-
-def _view(progress: RunProgress, *, quiet: bool) -> SafeView:
-    """Redrawn on a terminal, lines elsewhere, nothing when quiet."""
-    from tuner.cli.view import PlainLines, SafeView
-
-    if quiet:
-        return SafeView(PlainLines(progress, lambda line: None))
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        return SafeView(PlainLines(progress, lambda line: click.echo(line, err=True)))
-    from rich.console import Console
-
-    from tuner.cli.live import LiveView
-
-    return SafeView(LiveView(progress, Console(stderr=True)))
 
 
 @contextmanager
@@ -356,10 +314,10 @@ def say_how_it_ended(results: Path, ended: RunEnded, again: str, *, quiet: bool)
 
 def _against_estimate(ended: RunEnded) -> str:
     """How far off the estimate was, if there was one."""
-    found = ended.estimate
-    if found is None or not ended.seconds or found.seconds is None:
+    estimate = ended.estimate
+    if estimate is None or not ended.seconds or estimate.seconds is None:
         return ""
-    most = "at most " if found.is_most else ""
-    share = round(100 * (found.seconds / ended.seconds - 1))
+    most = "at most " if estimate.is_most else ""
+    share = round(100 * (estimate.seconds / ended.seconds - 1))
     off = f", {abs(share)} % {'more' if share > 0 else 'less'}" if share else ""
-    return f" (the estimate was {most}{format.seconds_text(found.seconds)}{off})"
+    return f" (the estimate was {most}{format.seconds_text(estimate.seconds)}{off})"

@@ -55,8 +55,8 @@ _HEAT = (17, 18, 54, 90, 126, 162, 197, 203, 209, 215, 221, 228)
     is_flag=True,
     help="Norm of the gradient in each layer (of trials with training.watch: [gradients]).",
 )
-@json_option()
-@results_option()
+@json_option
+@results_option
 def command(
     name: str,
     trial: str | None,

@@ -19,9 +19,9 @@ from tuner.report.table import Column, Table
 
 @click.command("status")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@all_versions_option()
-@json_option()
-@results_option()
+@all_versions_option
+@json_option
+@results_option
 def command(names: tuple[str, ...], all_versions: bool, as_json: bool, results_dir: Path) -> None:
     """How far experiments are: state, trials done, best score, failures, time left.
 

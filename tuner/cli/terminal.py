@@ -15,7 +15,8 @@ import click
 
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import write_atomically
-from tuner.report.render import Style, plain
+from tuner.report.render import Style, plain, to_text
+from tuner.report.table import Table
 
 _ROLES: dict[str, dict[str, Any]] = {
     "title": {"bold": True},
@@ -49,7 +50,17 @@ def width() -> int:
 
 def echo_json(document: Any) -> None:
     """One JSON document on stdout."""
-    click.echo(json.dumps(document, indent=2, allow_nan=False))
+    click.echo(json_text(document), nl=False)
+
+
+def json_text(document: Any) -> str:
+    """One JSON document, ended by a line break."""
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def echo_tables(*tables: Table) -> None:
+    """Tables for the terminal on stdout."""
+    click.echo(to_text(*tables, width=width(), style=style_for()), nl=False)
 
 
 def emit(text: str, output: Path | None) -> None:

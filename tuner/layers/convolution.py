@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from tuner.layers.base import ConfiguredLayer, Shape, convolved
 from tuner.layers.dropout import Dropout
 from tuner.layers.normalization import BatchNormalization
-from tuner.layers.shapes import Shape, convolved
 
 
 def convolution(
@@ -52,7 +52,7 @@ def normalization(*, name: str, dtype: Any) -> BatchNormalization:
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class PostActivationConvolution(keras.layers.Layer):  # type: ignore[misc]
+class PostActivationConvolution(ConfiguredLayer):
     """`activation(BN(conv(x)))`; without normalization the convolution has a bias.
 
     Args:
@@ -111,20 +111,9 @@ class PostActivationConvolution(keras.layers.Layer):  # type: ignore[misc]
         """`(batch, height / strides, width / strides, filters)`, sizes rounded up."""
         return convolved(input_shape, self.filters, self.strides)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "batch_normalization": self.batch_normalization,
-            "activation": self.activation,
-        }
-
 
 @keras.saving.register_keras_serializable(package="tuner")
-class PreActivationConvolution(keras.layers.Layer):  # type: ignore[misc]
+class PreActivationConvolution(ConfiguredLayer):
     """`dropout(conv(relu(BN(x))))`, the composite function of DenseNets.
 
     Args:
@@ -163,18 +152,9 @@ class PreActivationConvolution(keras.layers.Layer):  # type: ignore[misc]
         """`(batch, height, width, filters)`."""
         return convolved(input_shape, self.filters)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "dropout": self.initial_dropout,
-        }
-
 
 @keras.saving.register_keras_serializable(package="tuner")
-class GroupedConvolution(keras.layers.Layer):  # type: ignore[misc]
+class GroupedConvolution(ConfiguredLayer):
     """A convolution in which each group of filters sees one group of the channels.
 
     With g groups the kernel `(kernel_size, kernel_size, channels / g, filters)` has 1/g of the
@@ -227,16 +207,6 @@ class GroupedConvolution(keras.layers.Layer):  # type: ignore[misc]
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`(batch, height / strides, width / strides, filters)`, sizes rounded up."""
         return convolved(input_shape, self.filters, self.strides)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "groups": self.groups,
-            "strides": self.strides,
-        }
 
     def _check_multiple(self, what: str, number: int) -> None:
         if number % self.groups:

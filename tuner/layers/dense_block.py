@@ -9,8 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from tuner.layers.base import ConfiguredLayer, Shape
 from tuner.layers.convolution import PreActivationConvolution
-from tuner.layers.shapes import Shape
 
 Tensor = Any
 Tensors = Sequence[Any]
@@ -22,7 +22,7 @@ BOTTLENECK_WIDTH = 4
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class DenseLayer(keras.layers.Layer):  # type: ignore[misc]
+class DenseLayer(ConfiguredLayer):
     """Makes `growth_rate` new channels from all channels before it.
 
         plain         conv3x3(relu(BN(x)))
@@ -80,18 +80,9 @@ class DenseLayer(keras.layers.Layer):  # type: ignore[misc]
         """`(batch, height, width, growth_rate)`."""
         return (*input_shape[:-1], self.growth_rate)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "growth_rate": self.growth_rate,
-            "bottleneck": self.bottleneck,
-            "dropout": self.initial_dropout,
-        }
-
 
 @keras.saving.register_keras_serializable(package="tuner")
-class DenseBlock(keras.layers.Layer):  # type: ignore[misc]
+class DenseBlock(ConfiguredLayer):
     """`num_layers` dense layers, each of which sees all channels made before it.
 
     With k0 channels at the block's entrance, layer l (from 1) sees k0 + growth_rate * (l - 1)
@@ -151,20 +142,9 @@ class DenseBlock(keras.layers.Layer):  # type: ignore[misc]
         *images, channels = input_shape
         return (*images, channels + self.num_layers * self.growth_rate)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "num_layers": self.num_layers,
-            "growth_rate": self.growth_rate,
-            "bottleneck": self.bottleneck,
-            "dropout": self.initial_dropout,
-            "memory_efficient": self.memory_efficient,
-        }
-
 
 @keras.saving.register_keras_serializable(package="tuner")
-class TransitionLayer(keras.layers.Layer):  # type: ignore[misc]
+class TransitionLayer(ConfiguredLayer):
     """Between dense blocks: fewer channels, half the resolution.
 
         average_pool2x2(dropout(conv1x1(relu(BN(x)))))     to floor(compression * channels)
@@ -212,14 +192,6 @@ class TransitionLayer(keras.layers.Layer):  # type: ignore[misc]
         if filters < 1:
             raise ValueError(f"compression {self.compression} leaves none of {channels} channels")
         return batch, height and height // 2, width and width // 2, filters
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "compression": self.compression,
-            "dropout": self.initial_dropout,
-        }
 
 
 def recomputed(layer: Any, pieces: Tensors, training: bool | None = None) -> Tensor:

@@ -8,12 +8,12 @@ from typing import Any, Literal, get_args
 import keras
 from keras import ops
 
-from tuner.layers.shapes import Shape
+from tuner.layers.base import ConfiguredLayer, Shape
 
 DropoutMode = Literal["upscale_in_train", "downscale_in_infer"]
 
 
-class RuntimeDropout(keras.layers.Layer):  # type: ignore[misc]
+class RuntimeDropout(ConfiguredLayer):
     """What the kinds of dropout share; they differ in what is dropped together.
 
     The rate is a variable of the layer, and `hyperparameter` the name by which it is set.
@@ -67,16 +67,6 @@ class RuntimeDropout(keras.layers.Layer):  # type: ignore[misc]
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the inputs."""
         return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments; the rate at construction (the present one is a weight)."""
-        return {
-            **super().get_config(),
-            "rate": self.initial_rate,
-            "mode": self.mode,
-            "seed": self.seed,
-            "hyperparameter": self.hyperparameter,
-        }
 
     def _drop(self, inputs: Any) -> Any:
         if self.mode == "upscale_in_train":
@@ -183,10 +173,6 @@ class SpatialDropout2D(RuntimeDropout):
             return shape[0], 1, 1, shape[3]
         return shape[0], shape[1], 1, 1
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "data_format": self.data_format}
-
 
 DroppedPer = Literal["batch", "image"]
 
@@ -243,7 +229,3 @@ class StochasticDepth(RuntimeDropout):
         """One draw, or one for each image."""
         draws = shape[0] if self.per == "image" else 1
         return draws, *[1] * (len(shape) - 1)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments; the rate at construction (the present one is a weight)."""
-        return {**super().get_config(), "per": self.per, "multiplier": self.multiplier}

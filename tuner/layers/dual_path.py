@@ -7,15 +7,15 @@ from typing import Any
 import keras
 from keras import ops
 
+from tuner.layers.base import ConfiguredLayer, Shape, convolved
 from tuner.layers.convolution import GroupedConvolution, convolution, normalization
-from tuner.layers.shapes import Shape, convolved
 
 # Dense channels that a projection gives, in growth rates. Source: the authors' code.
 PROJECTED_GROWTH = 2
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class DualPathBlock(keras.layers.Layer):  # type: ignore[misc]
+class DualPathBlock(ConfiguredLayer):
     """Adds to one path and appends to the other: a residual and a dense block in one.
 
     The first `residual_filters` channels are the residual path, all others the dense path. What a
@@ -115,18 +115,6 @@ class DualPathBlock(keras.layers.Layer):  # type: ignore[misc]
                 "filters; use projection=True"
             )
         return convolved(input_shape, channels + self.growth_rate, self.strides)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "residual_filters": self.residual_filters,
-            "growth_rate": self.growth_rate,
-            "groups": self.groups,
-            "strides": self.strides,
-            "projection": self.projection,
-        }
 
     def _make_projection(self) -> None:
         policy = self.dtype_policy

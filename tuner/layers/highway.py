@@ -7,13 +7,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from tuner.layers.base import ConfiguredLayer, Shape
 from tuner.layers.convolution import convolution, normalization
 from tuner.layers.dropout import Dropout
-from tuner.layers.shapes import Shape
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class HighwayBlock(keras.layers.Layer):  # type: ignore[misc]
+class HighwayBlock(ConfiguredLayer):
     """Transforms as far as its gate is open and carries its inputs for the rest.
 
         y = T(x) * H(x) + (1 - T(x)) * x
@@ -96,18 +96,6 @@ class HighwayBlock(keras.layers.Layer):  # type: ignore[misc]
                 f"them; received {self.filters} filters for {input_shape[-1]} channels"
             )
         return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "gate_bias": self.gate_bias,
-            "activation": self.activation,
-            "batch_normalization": self.batch_normalization,
-            "dropout": self.initial_dropout,
-        }
 
     def _affine(self, rank: int, name: str, bias: float, use_bias: bool) -> Any:
         arguments: dict[str, Any] = {

@@ -8,14 +8,14 @@ from typing import Any, Literal, get_args
 import keras
 from keras import ops
 
+from tuner.layers.base import ConfiguredLayer, Shape
 from tuner.layers.convolution import PostActivationConvolution
-from tuner.layers.shapes import Shape
 
 PoolingKind = Literal["max", "average"]
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class InceptionBlock(keras.layers.Layer):  # type: ignore[misc]
+class InceptionBlock(ConfiguredLayer):
     """Four branches that look at the same images at several scales, concatenated.
 
         conv1x1    conv3x3(conv1x1)    conv5x5(conv1x1)    conv1x1(pool3x3)
@@ -82,17 +82,6 @@ class InceptionBlock(keras.layers.Layer):  # type: ignore[misc]
         columns = self.filters
         pooled = columns[5] if self.reduction else channels
         return (*images, columns[0] + columns[2] + columns[4] + pooled)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": list(self.filters),
-            "reduction": self.reduction,
-            "batch_normalization": self.batch_normalization,
-            "activation": self.activation,
-            "pooling": self.pooling,
-        }
 
     def _make_branches(
         self, ones: int, reduce3: int, threes: int, reduce5: int, fives: int, projection: int

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tuner.layers.shapes import Shape
+from tuner.layers.base import ConfiguredLayer, Shape
 
 # Images that TensorFlow's fused kernel takes: statistics, scaling and their gradient in one. On a
 # CPU it takes 0.3 to 0.5 of the time of the same arithmetic in separate operations in training, and
@@ -19,7 +19,7 @@ _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class BatchNormalization(keras.layers.Layer):  # type: ignore[misc]
+class BatchNormalization(ConfiguredLayer):
     """Normalizes every channel by its mean and variance over the rest of the batch.
 
     Keeps the scale of activations steady through a deep network, so that it bears larger learning
@@ -99,17 +99,6 @@ class BatchNormalization(keras.layers.Layer):  # type: ignore[misc]
         """The shape of the inputs."""
         self._channel_axis(len(input_shape))
         return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "axis": self.axis,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "center": self.center,
-            "scale": self.scale,
-        }
 
     def _add_vector(self, name: str, size: int, initializer: str, *, trainable: bool) -> Any:
         # autocast=False: under mixed precision these stay float32.

@@ -7,14 +7,14 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 import keras
 from keras import ops
 
+from tuner.layers.base import ConfiguredLayer, Shape, convolved
 from tuner.layers.convolution import convolution, normalization
 from tuner.layers.dropout import Dropout, StochasticDepth
-from tuner.layers.shapes import Shape, convolved
 
 ShortcutKind = Literal["identity", "projection"]
 
 
-class Step(NamedTuple):
+class BranchStep(NamedTuple):
     """One convolution of a branch: its filters in units of the block's, and its kernel size."""
 
     width: int
@@ -22,13 +22,13 @@ class Step(NamedTuple):
     takes_strides: bool = False
 
 
-BASIC = (Step(1, 3, takes_strides=True), Step(1, 3))
+BASIC = (BranchStep(1, 3, takes_strides=True), BranchStep(1, 3))
 # The paper strides in the first 1×1 convolution, which then never sees three quarters of its
 # inputs; in the 3×3 one as is usual since (torchvision, fb.resnet.torch). Parameters are the same.
-BOTTLENECK = (Step(1, 1), Step(1, 3, takes_strides=True), Step(4, 1))
+BOTTLENECK = (BranchStep(1, 1), BranchStep(1, 3, takes_strides=True), BranchStep(4, 1))
 
 
-class ResidualLayer(keras.layers.Layer):  # type: ignore[misc]
+class ResidualLayer(ConfiguredLayer):
     """Parts, arguments and shapes of a residual block; abstract: `call` and the order are missing.
 
     A branch is a chain of convolutions (`steps`), one normalization belongs to each. Dropout stands
@@ -49,7 +49,7 @@ class ResidualLayer(keras.layers.Layer):  # type: ignore[misc]
         ValueError: an unknown shortcut or activation, or an identity shortcut to fewer filters.
     """
 
-    steps: ClassVar[tuple[Step, ...]]
+    steps: ClassVar[tuple[BranchStep, ...]]
 
     def __init__(
         self,
@@ -91,20 +91,6 @@ class ResidualLayer(keras.layers.Layer):  # type: ignore[misc]
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`(batch, height / strides, width / strides, output_filters)`, sizes rounded up."""
         return convolved(input_shape, self.output_filters, self.strides)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "strides": self.strides,
-            "shortcut": self.shortcut_kind,
-            "activation": self.activation,
-            "batch_normalization": self.batch_normalization,
-            "dropout": self.initial_dropout,
-            "stochastic_depth": self.initial_stochastic_depth,
-            "stochastic_depth_multiplier": self.stochastic_depth_multiplier,
-        }
 
     def _make_branch(self) -> None:
         for n, step in enumerate(self.steps, 1):
@@ -281,7 +267,7 @@ class PreActivationBottleneckBlock(PreActivation):
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class PaddedShortcut(keras.layers.Layer):  # type: ignore[misc]
+class PaddedShortcut(ConfiguredLayer):
     """The identity, subsampled by `strides`, with channels of zeros appended up to `filters`.
 
     It has no weights. Source: He et al. 2016, section 3.3, option A; section 4.2 uses it on CIFAR.
@@ -312,13 +298,9 @@ class PaddedShortcut(keras.layers.Layer):  # type: ignore[misc]
             )
         return convolved(input_shape, self.filters, self.strides)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "filters": self.filters, "strides": self.strides}
-
 
 @keras.saving.register_keras_serializable(package="tuner")
-class ProjectionShortcut(keras.layers.Layer):  # type: ignore[misc]
+class ProjectionShortcut(ConfiguredLayer):
     """A 1×1 convolution with `strides`, then batch normalization.
 
     Args:
@@ -356,15 +338,6 @@ class ProjectionShortcut(keras.layers.Layer):  # type: ignore[misc]
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`(batch, height / strides, width / strides, filters)`, sizes rounded up."""
         return convolved(input_shape, self.filters, self.strides)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "strides": self.strides,
-            "batch_normalization": self.batch_normalization,
-        }
 
 
 def shortcut_layer(

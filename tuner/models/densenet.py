@@ -9,11 +9,10 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from tuner.errors import InputError, Problem
 from tuner.models.family import (
-    Cost,
     CostTape,
-    Family,
     FamilyConfig,
     ImageShape,
+    TunerFamily,
     nearest_allowed,
     rate_field,
     rate_or_none,
@@ -102,7 +101,7 @@ class DenseNetConfig(FamilyConfig):
         return tuple(filters[1:])
 
 
-class DenseNet(Family[DenseNetConfig]):
+class DenseNet(TunerFamily[DenseNetConfig]):
     """First convolution, dense blocks with transitions between them, head.
 
     Source: Huang et al. 2017, section 3 ("Implementation Details").
@@ -111,10 +110,24 @@ class DenseNet(Family[DenseNetConfig]):
     name: ClassVar[str] = "densenet"
     config = DenseNetConfig
 
-    def cost(self, config: DenseNetConfig, image_shape: ImageShape, num_classes: int) -> Cost:
-        """Parameters, multiply-adds and activations."""
-        _check_image(config, image_shape)
-        tape = CostTape(image_shape)
+    def check(self, config: DenseNetConfig, image_shape: ImageShape) -> None:
+        """The transitions must leave something of them."""
+        height, width, _ = image_shape
+        least = 2 ** (config.num_blocks - 1)
+        if min(height, width) >= least:
+            return
+        raise InputError(
+            Problem(
+                what="the images are too small for so many dense blocks",
+                where="model.num_blocks",
+                received=f"{config.num_blocks} blocks for images of {height}x{width}",
+                expected=f"images of at least {least}x{least}, since each transition halves them",
+                mend=f"set num_blocks to at most {min(height, width).bit_length()}",
+            )
+        )
+
+    def count(self, tape: CostTape, config: DenseNetConfig, num_classes: int) -> None:
+        """The cost of what `add` builds."""
         tape.convolution(config.initial_filters, 3)
         for filters in config.transition_filters:
             _block_cost(tape, config)
@@ -124,19 +137,14 @@ class DenseNet(Family[DenseNetConfig]):
         tape.batch_normalization()
         tape.activation()
         tape.classify(num_classes)
-        return tape.cost
 
-    def build(self, config: DenseNetConfig, image_shape: ImageShape, num_classes: int) -> Any:
-        """A functional model of logits."""
-        _check_image(config, image_shape)
-        import keras
-
+    def add(self, x: Any, config: DenseNetConfig, num_classes: int) -> Any:
+        """The layers on the image `x`; gives the logits."""
         from tuner.layers import DenseBlock, TransitionLayer
         from tuner.layers.convolution import convolution
         from tuner.models.building import activated, classify
 
-        inputs = keras.Input(image_shape, name="image")
-        x = convolution(config.initial_filters, 3, name="stem_convolution", dtype=None)(inputs)
+        x = convolution(config.initial_filters, 3, name="stem_convolution", dtype=None)(x)
         dropout = rate_or_none(config.dropout)
         for block in range(1, config.num_blocks + 1):
             if block > 1:
@@ -150,7 +158,7 @@ class DenseNet(Family[DenseNetConfig]):
                 name=f"block{block}",
             )(x)
         x = activated(x, "head")
-        return keras.Model(inputs, classify(x, num_classes), name=self.name)
+        return classify(x, num_classes)
 
 
 def _block_cost(tape: CostTape, config: DenseNetConfig) -> None:
@@ -179,19 +187,3 @@ def _step_cost(
     tape.convolution(filters, kernel_size)
     if config.dropout > 0 and not recomputed:
         tape.dropout()
-
-
-def _check_image(config: DenseNetConfig, image_shape: ImageShape) -> None:
-    height, width, _ = image_shape
-    least = 2 ** (config.num_blocks - 1)
-    if min(height, width) >= least:
-        return
-    raise InputError(
-        Problem(
-            what="the images are too small for so many dense blocks",
-            where="model.num_blocks",
-            received=f"{config.num_blocks} blocks for images of {height}x{width}",
-            expected=f"images of at least {least}x{least}, since each transition halves them",
-            mend=f"set num_blocks to at most {min(height, width).bit_length()}",
-        )
-    )

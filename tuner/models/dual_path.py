@@ -8,12 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field, ValidationInfo, field_validator
 
 from tuner.models.family import (
-    Cost,
     CostTape,
-    Family,
     FamilyConfig,
     ImageShape,
     Stem,
+    TunerFamily,
     check_image,
     nearest_allowed,
     rate_field,
@@ -96,7 +95,7 @@ class DualPathConfig(FamilyConfig):
         return tuple(max(1, round(self.growth_rate * m)) for m in self.growth_multipliers)
 
 
-class DualPath(Family[DualPathConfig]):
+class DualPath(TunerFamily[DualPathConfig]):
     """Stem, four stages of dual path blocks, head.
 
     Source: Chen et al. 2017, "Dual Path Networks", section 4 and Table 1. The head averages both in
@@ -106,10 +105,12 @@ class DualPath(Family[DualPathConfig]):
     name: ClassVar[str] = "dual_path"
     config = DualPathConfig
 
-    def cost(self, config: DualPathConfig, image_shape: ImageShape, num_classes: int) -> Cost:
-        """Parameters, multiply-adds and activations."""
+    def check(self, config: DualPathConfig, image_shape: ImageShape) -> None:
+        """The strides must leave something of them."""
         check_image(image_shape, config.stem, REDUCTION)
-        tape = CostTape(image_shape)
+
+    def count(self, tape: CostTape, config: DualPathConfig, num_classes: int) -> None:
+        """The cost of what `add` builds."""
         tape.activated_convolution(
             config.stem_filters,
             *((3, 1) if config.stem == "cifar" else (7, 2)),
@@ -122,21 +123,14 @@ class DualPath(Family[DualPathConfig]):
         tape.batch_normalization()
         tape.activation()
         tape.classify(num_classes, dropout=config.dropout > 0)
-        return tape.cost
 
-    def build(self, config: DualPathConfig, image_shape: ImageShape, num_classes: int) -> Any:
-        """A functional model of logits."""
-        check_image(image_shape, config.stem, REDUCTION)
-        import keras
-
+    def add(self, x: Any, config: DualPathConfig, num_classes: int) -> Any:
+        """The layers on the image `x`; gives the logits."""
         from tuner.layers import DualPathBlock, PostActivationConvolution
         from tuner.models.building import activated, classify, pooled
 
-        inputs = keras.Input(image_shape, name="image")
         kernel_size, strides = (3, 1) if config.stem == "cifar" else (7, 2)
-        x = PostActivationConvolution(config.stem_filters, kernel_size, strides, name="stem")(
-            inputs
-        )
+        x = PostActivationConvolution(config.stem_filters, kernel_size, strides, name="stem")(x)
         if config.stem == "imagenet":
             x = pooled(x, "stem_pool", 3, 2)
         for place in blocks_of(config):
@@ -150,8 +144,7 @@ class DualPath(Family[DualPathConfig]):
                 name=place.name,
             )(x)
         x = activated(x, "head")
-        logits = classify(x, num_classes, rate_or_none(config.dropout))
-        return keras.Model(inputs, logits, name=self.name)
+        return classify(x, num_classes, rate_or_none(config.dropout))
 
 
 class DualPathPlace(NamedTuple):

@@ -231,6 +231,36 @@ class Family(ABC, Generic[ConfigT]):
         """
 
 
+class TunerFamily(Family[ConfigT]):
+    """A family of tuner's own: layers between the image and the logits, and what they cost."""
+
+    def cost(self, config: ConfigT, image_shape: ImageShape, num_classes: int) -> Cost:
+        """Parameters, multiply-adds and activations."""
+        self.check(config, image_shape)
+        tape = CostTape(image_shape)
+        self.count(tape, config, num_classes)
+        return tape.cost
+
+    def build(self, config: ConfigT, image_shape: ImageShape, num_classes: int) -> Any:
+        """A functional model of logits."""
+        self.check(config, image_shape)
+        import keras
+
+        inputs = keras.Input(image_shape, name="image")
+        return keras.Model(inputs, self.add(inputs, config, num_classes), name=self.name)
+
+    def check(self, config: ConfigT, image_shape: ImageShape) -> None:
+        """Refuse images that this configuration cannot take; by default none."""
+
+    @abstractmethod
+    def count(self, tape: CostTape, config: ConfigT, num_classes: int) -> None:
+        """The cost of what `add` builds."""
+
+    @abstractmethod
+    def add(self, x: Any, config: ConfigT, num_classes: int) -> Any:
+        """The layers on the image `x`; gives the logits."""
+
+
 def check_image(image_shape: ImageShape, stem: Stem, least: Mapping[Stem, int]) -> None:
     """Refuse images from which the strides of a network would leave nothing.
 

@@ -9,11 +9,9 @@ from pydantic import Field, field_validator
 
 from tuner.models.family import (
     Activation,
-    Cost,
     CostTape,
-    Family,
     FamilyConfig,
-    ImageShape,
+    TunerFamily,
     nearest_allowed,
     rate_field,
     rate_or_none,
@@ -61,7 +59,7 @@ class HighwayConfig(FamilyConfig):
         return depth
 
 
-class Highway(Family[HighwayConfig]):
+class Highway(TunerFamily[HighwayConfig]):
     """Stem, three stages of n highway blocks, head.
 
     Stages after the first begin with a plain convolution of stride 2 in the place of a block, since
@@ -74,9 +72,8 @@ class Highway(Family[HighwayConfig]):
     name: ClassVar[str] = "highway"
     config = HighwayConfig
 
-    def cost(self, config: HighwayConfig, image_shape: ImageShape, num_classes: int) -> Cost:
-        """Parameters, multiply-adds and activations."""
-        tape = CostTape(image_shape)
+    def count(self, tape: CostTape, config: HighwayConfig, num_classes: int) -> None:
+        """The cost of what `add` builds."""
         for place in _plan(config):
             tape.activated_convolution(
                 place.filters, 3, place.strides, batch_normalization=config.batch_normalization
@@ -87,16 +84,12 @@ class Highway(Family[HighwayConfig]):
                 tape.convolution(place.filters, 3, bias=True)
                 tape.activation()
         tape.classify(num_classes)
-        return tape.cost
 
-    def build(self, config: HighwayConfig, image_shape: ImageShape, num_classes: int) -> Any:
-        """A functional model of logits."""
-        import keras
-
+    def add(self, x: Any, config: HighwayConfig, num_classes: int) -> Any:
+        """The layers on the image `x`; gives the logits."""
         from tuner.layers import HighwayBlock
         from tuner.models import building
 
-        x = inputs = keras.Input(image_shape, name="image")
         both: dict[str, Any] = {
             "activation": config.activation,
             "batch_normalization": config.batch_normalization,
@@ -114,7 +107,7 @@ class Highway(Family[HighwayConfig]):
                 x = building.activated_convolution(
                     x, place.name, place.filters, 3, place.strides, **both
                 )
-        return keras.Model(inputs, building.classify(x, num_classes), name=self.name)
+        return building.classify(x, num_classes)
 
 
 class HighwayPlace(NamedTuple):

@@ -9,13 +9,12 @@ from pydantic import Field
 
 from tuner.models.family import (
     Activation,
-    Cost,
     CostTape,
-    Family,
     FamilyConfig,
     ImageShape,
     Pooling,
     Stem,
+    TunerFamily,
     check_image,
     rate_field,
     rate_or_none,
@@ -100,7 +99,7 @@ class InceptionConfig(FamilyConfig):
         return [max(1, round(self.width * number)) for number in filters]
 
 
-class Inception(Family[InceptionConfig]):
+class Inception(TunerFamily[InceptionConfig]):
     """Stem, three stages of inception modules with max pools between them, head.
 
     Source: Szegedy et al. 2015, "Going Deeper with Convolutions", section 5 and Table 1, without
@@ -111,10 +110,12 @@ class Inception(Family[InceptionConfig]):
     name: ClassVar[str] = "inception"
     config = InceptionConfig
 
-    def cost(self, config: InceptionConfig, image_shape: ImageShape, num_classes: int) -> Cost:
-        """Parameters, multiply-adds and activations."""
+    def check(self, config: InceptionConfig, image_shape: ImageShape) -> None:
+        """The strides must leave something of them."""
         check_image(image_shape, config.stem, REDUCTION)
-        tape = CostTape(image_shape)
+
+    def count(self, tape: CostTape, config: InceptionConfig, num_classes: int) -> None:
+        """The cost of what `add` builds."""
         for filters, kernel_size, strides, pooled in STEMS[config.stem]:
             tape.activated_convolution(
                 config.scaled(filters)[0],
@@ -130,18 +131,13 @@ class Inception(Family[InceptionConfig]):
             for _, columns in modules:
                 _module_cost(tape, config, columns)
         tape.classify(num_classes, dropout=config.dropout > 0)
-        return tape.cost
 
-    def build(self, config: InceptionConfig, image_shape: ImageShape, num_classes: int) -> Any:
-        """A functional model of logits."""
-        check_image(image_shape, config.stem, REDUCTION)
-        import keras
-
+    def add(self, x: Any, config: InceptionConfig, num_classes: int) -> Any:
+        """The layers on the image `x`; gives the logits."""
         from tuner.layers import InceptionBlock
         from tuner.models.building import classify, pooled
 
-        inputs = keras.Input(image_shape, name="image")
-        x = _stem(inputs, config)
+        x = _stem(x, config)
         for stage, modules in enumerate(config.modules):
             x = pooled(x, f"stage{stage}_pool", 3, 2) if stage > 0 else x
             for name, columns in modules:
@@ -153,8 +149,7 @@ class Inception(Family[InceptionConfig]):
                     config.pooling,
                     name=f"module{name}",
                 )(x)
-        logits = classify(x, num_classes, rate_or_none(config.dropout))
-        return keras.Model(inputs, logits, name=self.name)
+        return classify(x, num_classes, rate_or_none(config.dropout))
 
 
 def _stem(x: Any, config: InceptionConfig) -> Any:

@@ -9,13 +9,12 @@ from pydantic import Field
 from tuner.errors import InputError, Problem
 from tuner.models.family import (
     Activation,
-    Cost,
     CostTape,
-    Family,
     FamilyConfig,
     ImageShape,
     Padding,
     Pooling,
+    TunerFamily,
     rate_field,
     rate_or_none,
 )
@@ -41,7 +40,7 @@ class LeNetConfig(FamilyConfig):
     dropout: float = rate_field("rate after each hidden dense layer; 0 leaves the layers out")
 
 
-class LeNet(Family[LeNetConfig]):
+class LeNet(TunerFamily[LeNetConfig]):
     """Two convolutions with 6 and 16 filters, each pooled, dense layers of 120 and 84 units, head.
 
     Images smaller than 32x32 are padded with zeros by the first convolution, as the paper puts its
@@ -54,11 +53,28 @@ class LeNet(Family[LeNetConfig]):
     name: ClassVar[str] = "lenet"
     config = LeNetConfig
 
-    def cost(self, config: LeNetConfig, image_shape: ImageShape, num_classes: int) -> Cost:
-        """Parameters, multiply-adds and activations."""
-        _check_image(config, image_shape)
-        tape, normalized = CostTape(image_shape), config.batch_normalization
-        for filters, padding in zip(FILTERS, _paddings(image_shape), strict=True):
+    def check(self, config: LeNetConfig, image_shape: ImageShape) -> None:
+        """Two convolutions and pools must leave something of them."""
+        height, width, _ = image_shape
+        # Half of it must leave the second convolution two pixels to be pooled.
+        least = 2 * (config.kernel_size + 1)
+        if min(height, width) >= least:
+            return
+        largest = min(height, width) // 2 - 1
+        raise InputError(
+            Problem(
+                what="the images are too small for two convolutions and pools",
+                where="model.kernel_size",
+                received=f"kernel_size {config.kernel_size} for images of {height}x{width}",
+                expected=f"images of at least {least}x{least}",
+                mend=f"set kernel_size to at most {largest}" if largest >= 3 else "use family mlp",
+            )
+        )
+
+    def count(self, tape: CostTape, config: LeNetConfig, num_classes: int) -> None:
+        """The cost of what `add` builds."""
+        normalized = config.batch_normalization
+        for filters, padding in zip(FILTERS, _paddings(tape.shape), strict=True):
             tape.activated_convolution(
                 filters, config.kernel_size, batch_normalization=normalized, padding=padding
             )
@@ -67,21 +83,18 @@ class LeNet(Family[LeNetConfig]):
         for units in HIDDEN_UNITS:
             tape.hidden_layer(units, batch_normalization=normalized, dropout=config.dropout > 0)
         tape.dense(num_classes)
-        return tape.cost
 
-    def build(self, config: LeNetConfig, image_shape: ImageShape, num_classes: int) -> Any:
-        """A functional model of logits."""
-        _check_image(config, image_shape)
+    def add(self, x: Any, config: LeNetConfig, num_classes: int) -> Any:
+        """The layers on the image `x`; gives the logits."""
         import keras
 
         from tuner.models import building
 
-        x = inputs = keras.Input(image_shape, name="image")
         both: dict[str, Any] = {
             "activation": config.activation,
             "batch_normalization": config.batch_normalization,
         }
-        stages = enumerate(zip(FILTERS, _paddings(image_shape), strict=True), 1)
+        stages = enumerate(zip(FILTERS, _paddings(x.shape[1:]), strict=True), 1)
         for stage, (filters, padding) in stages:
             name, size = f"stage{stage}", config.kernel_size
             x = building.activated_convolution(x, name, filters, size, padding=padding, **both)
@@ -91,27 +104,8 @@ class LeNet(Family[LeNetConfig]):
             x = building.hidden_layer(
                 x, f"hidden{index}", units, dropout=rate_or_none(config.dropout), **both
             )
-        logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
-        return keras.Model(inputs, logits, name=self.name)
+        return keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
 
 
 def _paddings(image_shape: ImageShape) -> tuple[Padding, Padding]:
     return "same" if min(image_shape[:2]) < PAPERS_SIZE else "valid", "valid"
-
-
-def _check_image(config: LeNetConfig, image_shape: ImageShape) -> None:
-    height, width, _ = image_shape
-    # Half of it must leave the second convolution two pixels to be pooled.
-    least = 2 * (config.kernel_size + 1)
-    if min(height, width) >= least:
-        return
-    largest = min(height, width) // 2 - 1
-    raise InputError(
-        Problem(
-            what="the images are too small for two convolutions and pools",
-            where="model.kernel_size",
-            received=f"kernel_size {config.kernel_size} for images of {height}x{width}",
-            expected=f"images of at least {least}x{least}",
-            mend=f"set kernel_size to at most {largest}" if largest >= 3 else "use family mlp",
-        )
-    )

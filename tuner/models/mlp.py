@@ -8,11 +8,9 @@ from pydantic import Field
 
 from tuner.models.family import (
     Activation,
-    Cost,
     CostTape,
-    Family,
     FamilyConfig,
-    ImageShape,
+    TunerFamily,
     rate_field,
     rate_or_none,
 )
@@ -38,15 +36,14 @@ class MLPConfig(FamilyConfig):
     dropout: float = rate_field("rate after each hidden layer; 0 leaves the layers out")
 
 
-class MLP(Family[MLPConfig]):
+class MLP(TunerFamily[MLPConfig]):
     """The image as one vector, hidden layers, logits."""
 
     name: ClassVar[str] = "mlp"
     config = MLPConfig
 
-    def cost(self, config: MLPConfig, image_shape: ImageShape, num_classes: int) -> Cost:
-        """Parameters, multiply-adds and activations."""
-        tape = CostTape(image_shape)
+    def count(self, tape: CostTape, config: MLPConfig, num_classes: int) -> None:
+        """The cost of what `add` builds."""
         tape.flatten()
         for _ in range(config.num_layers):
             tape.hidden_layer(
@@ -55,16 +52,14 @@ class MLP(Family[MLPConfig]):
                 dropout=config.dropout > 0,
             )
         tape.dense(num_classes)
-        return tape.cost
 
-    def build(self, config: MLPConfig, image_shape: ImageShape, num_classes: int) -> Any:
-        """A functional model of logits."""
+    def add(self, x: Any, config: MLPConfig, num_classes: int) -> Any:
+        """The layers on the image `x`; gives the logits."""
         import keras
 
         from tuner.models.building import hidden_layer
 
-        inputs = keras.Input(image_shape, name="image")
-        x = keras.layers.Flatten(name="flatten")(inputs)
+        x = keras.layers.Flatten(name="flatten")(x)
         for layer in range(1, config.num_layers + 1):
             x = hidden_layer(
                 x,
@@ -74,5 +69,4 @@ class MLP(Family[MLPConfig]):
                 batch_normalization=config.batch_normalization,
                 dropout=rate_or_none(config.dropout),
             )
-        logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
-        return keras.Model(inputs, logits, name=self.name)
+        return keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)

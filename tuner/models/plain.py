@@ -8,12 +8,10 @@ from pydantic import Field, field_validator
 
 from tuner.models.family import (
     Activation,
-    Cost,
     CostTape,
-    Family,
     FamilyConfig,
-    ImageShape,
     Pooling,
+    TunerFamily,
 )
 from tuner.models.residual import MAX_DEPTH, STAGE_FILTERS, block_plan, check_depth
 
@@ -45,7 +43,7 @@ class PlainConfig(FamilyConfig):
         return check_depth(depth)
 
 
-class Plain(Family[PlainConfig]):
+class Plain(TunerFamily[PlainConfig]):
     """The baseline of the residual networks: same convolutions, no shortcuts.
 
     Source: He et al. 2016, sections 4.1 and 4.2 ("plain").
@@ -54,9 +52,8 @@ class Plain(Family[PlainConfig]):
     name: ClassVar[str] = "plain"
     config = PlainConfig
 
-    def cost(self, config: PlainConfig, image_shape: ImageShape, num_classes: int) -> Cost:
-        """Parameters, multiply-adds and activations."""
-        tape = CostTape(image_shape)
+    def count(self, tape: CostTape, config: PlainConfig, num_classes: int) -> None:
+        """The cost of what `add` builds."""
         for _, filters, strides in _convolution_plan(config.depth):
             if config.pooling and strides > 1:
                 tape.pool(strides, padding="same")
@@ -65,15 +62,11 @@ class Plain(Family[PlainConfig]):
                 filters, 3, strides, batch_normalization=config.batch_normalization
             )
         tape.classify(num_classes)
-        return tape.cost
 
-    def build(self, config: PlainConfig, image_shape: ImageShape, num_classes: int) -> Any:
-        """A functional model of logits."""
-        import keras
-
+    def add(self, x: Any, config: PlainConfig, num_classes: int) -> Any:
+        """The layers on the image `x`; gives the logits."""
         from tuner.models import building
 
-        x = inputs = keras.Input(image_shape, name="image")
         for name, filters, strides in _convolution_plan(config.depth):
             if config.pooling and strides > 1:
                 x = building.pooled(x, f"{name}_pool", strides, strides, pooling=config.pooling)
@@ -87,7 +80,7 @@ class Plain(Family[PlainConfig]):
                 activation=config.activation,
                 batch_normalization=config.batch_normalization,
             )
-        return keras.Model(inputs, building.classify(x, num_classes), name=self.name)
+        return building.classify(x, num_classes)
 
 
 def _convolution_plan(depth: int) -> list[tuple[str, int, int]]:

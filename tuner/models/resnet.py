@@ -8,12 +8,11 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from tuner.models.family import (
     Activation,
-    Cost,
     CostTape,
-    Family,
     FamilyConfig,
     ImageShape,
     Stem,
+    TunerFamily,
     check_image,
     nearest_allowed,
     rate_field,
@@ -141,7 +140,7 @@ class ResNetConfig(FamilyConfig):
         return block_plan(self.depth, self.style.kind)
 
 
-class ResNet(Family[ResNetConfig]):
+class ResNet(TunerFamily[ResNetConfig]):
     """Stem, stages of residual blocks with filters that double, head.
 
     Stages after the first begin with stride 2. With pre-activation, normalization and activation
@@ -154,10 +153,12 @@ class ResNet(Family[ResNetConfig]):
     name: ClassVar[str] = "resnet"
     config = ResNetConfig
 
-    def cost(self, config: ResNetConfig, image_shape: ImageShape, num_classes: int) -> Cost:
-        """Parameters, multiply-adds and activations."""
+    def check(self, config: ResNetConfig, image_shape: ImageShape) -> None:
+        """The strides must leave something of them."""
         check_image(image_shape, config.stem, REDUCTION)
-        tape = CostTape(image_shape)
+
+    def count(self, tape: CostTape, config: ResNetConfig, num_classes: int) -> None:
+        """The cost of what `add` builds."""
         tape.convolution(*_stem_convolution(config), bias=not config.batch_normalization)
         if not config.pre_activation:
             config.style.count_activation(tape)
@@ -167,19 +168,14 @@ class ResNet(Family[ResNetConfig]):
         if config.pre_activation:
             config.style.count_activation(tape)
         tape.classify(num_classes)
-        return tape.cost
 
-    def build(self, config: ResNetConfig, image_shape: ImageShape, num_classes: int) -> Any:
-        """A functional model of logits."""
-        check_image(image_shape, config.stem, REDUCTION)
-        import keras
-
+    def add(self, x: Any, config: ResNetConfig, num_classes: int) -> Any:
+        """The layers on the image `x`; gives the logits."""
         from tuner.layers.convolution import convolution
         from tuner.models.building import activated, classify, pooled
 
         filters, kernel_size, strides = _stem_convolution(config)
         normalized = config.batch_normalization
-        inputs = keras.Input(image_shape, name="image")
         x = convolution(
             filters,
             kernel_size,
@@ -187,7 +183,7 @@ class ResNet(Family[ResNetConfig]):
             use_bias=not normalized,
             name="stem_convolution",
             dtype=None,
-        )(inputs)
+        )(x)
         if not config.pre_activation:
             x = activated(x, "stem", config.activation, batch_normalization=normalized)
         if config.is_imagenet:
@@ -195,7 +191,7 @@ class ResNet(Family[ResNetConfig]):
         x = config.style.add(x, config.plan)
         if config.pre_activation:
             x = activated(x, "head", config.activation, batch_normalization=normalized)
-        return keras.Model(inputs, classify(x, num_classes), name=self.name)
+        return classify(x, num_classes)
 
 
 def _stem_convolution(config: ResNetConfig) -> tuple[int, int, int]:

@@ -7,11 +7,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from tuner.models.family import (
-    Cost,
     CostTape,
-    Family,
     FamilyConfig,
-    ImageShape,
+    TunerFamily,
     nearest_allowed,
     rate_field,
 )
@@ -68,7 +66,7 @@ class WideResNetConfig(FamilyConfig):
         return stage_plan(filters, [(self.depth - 4) // 6] * 3)
 
 
-class WideResNet(Family[WideResNetConfig]):
+class WideResNet(TunerFamily[WideResNetConfig]):
     """A 3×3 convolution, three stages of pre-activation blocks, head.
 
     Fewer and wider layers than a residual network of the same size, which a GPU computes faster.
@@ -80,24 +78,19 @@ class WideResNet(Family[WideResNetConfig]):
     name: ClassVar[str] = "wide_resnet"
     config = WideResNetConfig
 
-    def cost(self, config: WideResNetConfig, image_shape: ImageShape, num_classes: int) -> Cost:
-        """Parameters, multiply-adds and activations."""
-        tape = CostTape(image_shape)
+    def count(self, tape: CostTape, config: WideResNetConfig, num_classes: int) -> None:
+        """The cost of what `add` builds."""
         tape.convolution(STEM_FILTERS, 3)
         config.style.count(tape, config.plan)
         tape.batch_normalization()
         tape.activation()
         tape.classify(num_classes)
-        return tape.cost
 
-    def build(self, config: WideResNetConfig, image_shape: ImageShape, num_classes: int) -> Any:
-        """A functional model of logits."""
-        import keras
-
+    def add(self, x: Any, config: WideResNetConfig, num_classes: int) -> Any:
+        """The layers on the image `x`; gives the logits."""
         from tuner.layers.convolution import convolution
         from tuner.models.building import activated, classify
 
-        inputs = keras.Input(image_shape, name="image")
-        x = convolution(STEM_FILTERS, 3, name="stem_convolution", dtype=None)(inputs)
+        x = convolution(STEM_FILTERS, 3, name="stem_convolution", dtype=None)(x)
         x = activated(config.style.add(x, config.plan), "head")
-        return keras.Model(inputs, classify(x, num_classes), name=self.name)
+        return classify(x, num_classes)
