@@ -158,7 +158,7 @@ def own_functions_refused() -> Iterator[None]:
 
     with (
         mock.patch("tuner.experiment.shapes.own_family", refuse),
-        mock.patch("tuner.models.own_family", refuse),
+        mock.patch("tuner.models.families.own_family", refuse),
     ):
         yield
 

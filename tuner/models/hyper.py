@@ -18,7 +18,7 @@ import keras
 import keras_tuner
 
 from tuner.errors import InputError, Problem, nearest
-from tuner.models import family_of
+from tuner.models.families import family_of
 from tuner.models.family import Family, ImageShape
 
 # hyperparameters → a Keras optimizer
