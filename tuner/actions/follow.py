@@ -61,7 +61,7 @@ def _look(folder: RunFolder, number: int | None) -> Sight | None:
     with Ledger.open_read_only(folder.ledger) as ledger:
         if number is None:
             running = ledger.rows([TrialState.RUNNING]) if is_run else []
-            row = max(running, key=lambda row: row.started_at or "", default=None)
+            row = max(running, key=lambda row: (row.started_at or "", row.number), default=None)
         else:
             row = ledger.row(number)
         if row is not None:
