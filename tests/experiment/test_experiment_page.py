@@ -10,6 +10,7 @@ import pytest
 from tuner.experiment import parse_experiment
 from tuner.experiment.domain import parse_range
 from tuner.experiment.yaml import read_yaml
+from tuner.search import METHODS, RULES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "experiment.md").read_text()
 BLOCKS = [
@@ -34,3 +35,18 @@ def test_the_points_in_the_table_are_those_of_the_range(node: str, points: str) 
 
 def test_the_table_is_found() -> None:
     assert len(ROWS) == 5
+
+
+def test_every_method_has_a_line() -> None:
+    (table,) = re.findall(r"\| `search.method` \|.*\n((?:\|.*\n)+)", PAGE)
+    assert set(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == set(METHODS)
+
+
+def test_every_stopping_rule_has_a_line_with_all_its_options() -> None:
+    found = {}
+    for node in re.findall(r"^\| `(\{rule: .*?\})` \|", PAGE, flags=re.MULTILINE):
+        text = f"model: {{family: resnet}}\nsearch: {{stop: {node}}}"
+        stop = parse_experiment(text, "page").search.stop
+        assert stop is not None
+        found[stop.rule] = set(type(stop).model_fields) - stop.model_fields_set
+    assert found == {rule: set() for rule in RULES}

@@ -10,8 +10,14 @@ import pytest
 from tests.report import latex_check
 from tuner.errors import InputError
 from tuner.experiment.trial import TrialState
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.table import csv_columns
 from tuner.report import render, summary
-from tuner.report.record import RunRecord
+from tuner.report.page.source import read_source
+from tuner.report.page.trials import trial_columns
+from tuner.report.record import RunRecord, read_record
+from tuner.report.trial_fields import trial_fields
 from tuner.report.trials_table import TableOptions, every_trial, to_json, trials_table
 
 EVERYTHING = TableOptions()
@@ -62,6 +68,20 @@ def test_json_and_csv_hold_every_trial(record: RunRecord) -> None:
     assert len(to_json(record, EVERYTHING)["trials"]) == len(record.rows)
     lines = list(csv.reader(io.StringIO(render.to_csv(every_trial(record, EVERYTHING)))))
     assert len(lines) == len(record.rows) + 1
+
+
+def test_a_field_is_in_every_view_that_a_person_or_a_program_reads(folder: RunFolder) -> None:
+    """Beside the tables that `trial_fields` makes: trials.csv, JSON, and the page."""
+    record = read_record(folder)
+    fields = [f for f in trial_fields(record) if f.name not in record.value_names]
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        columns = [name for name in csv_columns(ledger) if name not in record.value_names]
+    assert columns == [field.name for field in fields]
+    fields = [field for field in fields if field.name not in record.metric_names]
+    (first, *_) = to_json(record, EVERYTHING)["trials"]
+    assert {field.name for field in fields} - first.keys() == set()
+    titles = {column.title for column in trial_columns(read_source(folder))}
+    assert {field.column.title for field in fields} - titles == set()
 
 
 def test_several_experiments_share_one_csv(record: RunRecord) -> None:

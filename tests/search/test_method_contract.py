@@ -11,14 +11,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.search.cases import CASES, drive, made_up, proposals
-from tuner.search import make_method
+from tuner.experiment.schema import SearchConfig
+from tuner.search import METHODS, make_method
 
 SEEDLESS = ("grid", "list")
 pytestmark = pytest.mark.usefixtures("dice")
+
+
+def test_every_method_is_here() -> None:
+    assert {case.method for case in CASES.values()} == set(METHODS)
+    assert set(get_args(SearchConfig.model_fields["method"].annotation)) == set(METHODS)
 
 
 def test_every_proposal_is_a_configuration_of_the_space(case) -> None:

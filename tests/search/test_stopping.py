@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import statistics
 import time
 from collections.abc import Sequence
@@ -241,9 +242,14 @@ STOPS = [
     "{rule: patience, epochs: 2, min_delta: 0.01}",
     "{rule: threshold, value: 0.4, epochs: 4}",
 ]
+EVERY_STOP = [*STOPS, "{rule: divergence, factor: 1.1}"]  # the surface's loss does not diverge
 
 
-@pytest.mark.parametrize("stop", [*STOPS, "{rule: divergence, factor: 1.1}"])
+def test_every_rule_is_here() -> None:
+    assert {re.findall(r"rule: (\w+)", stop)[0] for stop in EVERY_STOP} == set(RULES)
+
+
+@pytest.mark.parametrize("stop", EVERY_STOP)
 def test_a_verdict_can_be_asked_again_and_an_epoch_noted_again(stop: str) -> None:
     rule, rng = rule_of(stop), random.Random(0)
     for trial in range(30):
@@ -258,7 +264,7 @@ def test_a_verdict_can_be_asked_again_and_an_epoch_noted_again(stop: str) -> Non
                 break
 
 
-@pytest.mark.parametrize("stop", [*STOPS, "{rule: divergence, factor: 1.1}"])
+@pytest.mark.parametrize("stop", EVERY_STOP)
 def test_the_order_of_trials_in_a_replay_does_not_matter(stop: str) -> None:
     rng = random.Random(1)
     curves = [[rng.random() / 4 for _ in range(rng.randint(1, 9))] for _ in range(20)]

@@ -7,7 +7,7 @@ are made from them.
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -228,7 +228,9 @@ StopConfig = Annotated[
 ]
 
 
-_RULES = ("asha", "median", "patience", "threshold", "divergence")
+_RULES = [
+    get_args(stop.model_fields["rule"].annotation)[0] for stop in get_args(get_args(StopConfig)[0])
+]
 
 
 def _text(value: Any) -> Any:

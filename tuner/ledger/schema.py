@@ -103,7 +103,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 # The version that brought a table or a column.
 _NEW = {"checkpoints": 2, "contexts": 3, "trials.context": 3}
-_FORMATS = {n: "\x1f".join(["%s"] * n) for n in range(2, 23)}
+_FORMATS = {n: "\x1f".join(["%s"] * n) for n in range(2, 1 + max(map(len, COLUMNS.values())))}
 
 
 class BrokenSealError(ValueError):
