@@ -141,7 +141,9 @@ def _mean_field(field: Field) -> Field:
         values = [value for row in group.trials if (value := field.value(row)) is not None]
         if not values or values.count(values[0]) == len(values):
             return values[0] if values else None
-        return sum(values) / len(values)
+        # Not `sum`, which rounds otherwise from Python 3.12 on; fsum refuses infinities.
+        add = math.fsum if all(map(math.isfinite, values)) else sum
+        return add(values) / len(values)
 
     def text(value: Any) -> str:
         is_fraction = isinstance(value, float) and not value.is_integer()
