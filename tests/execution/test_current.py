@@ -8,6 +8,7 @@ import pytest
 
 from tests.execution.conftest import Bench, epochs_behind, metrics
 from tuner.execution import current
+from tuner.execution.estimate import remaining_work
 from tuner.execution.protocol import Epoch, Finished
 from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.trial import TrialState
@@ -144,6 +145,15 @@ def test_an_edit_that_was_not_run_is_counted_without_writing(ledger: Ledger) -> 
         counts = current.count_current(search_of(text), ledger)
         assert counts[TrialState.COMPLETED] == completed
     assert ledger.num_superseded() == 6
+
+
+def test_hyperband_after_an_edit_that_was_not_run_has_all_its_epochs_to_train(bench: Bench) -> None:
+    text = GRID.replace("method: grid", "method: hyperband, max_trials: 4")
+    bench.run(trained(0.9), text)
+    edited = search_of(text.replace("validation: 100", "validation: 200"))
+    with Ledger.open_read_only(bench.folder / "ledger.sqlite") as opened:
+        assert remaining_work(edited, opened).epochs == edited.planned_epochs
+        assert remaining_work(search_of(text), opened).epochs == 0
 
 
 def test_a_plan_that_was_marked_looks_at_no_trial(ledger: Ledger, monkeypatch) -> None:

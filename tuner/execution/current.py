@@ -45,6 +45,13 @@ def count_current(search: Search, ledger: LedgerReader) -> dict[TrialState, int]
     return dict.fromkeys(TrialState, 0) | Counter(row.state for row in planned)
 
 
+def count_current_epochs(search: Search, ledger: LedgerReader) -> int:
+    """Epochs that the trials of `count_current` have together."""
+    if ledger.plan == plan_key(search):
+        return ledger.trained_epochs()
+    return sum(row.epochs for row in planned_among(search, ledger.rows(all_versions=True)))
+
+
 def plan_key(search: Search) -> str:
     """A hash of all that decides which trials a search proposes; the same in every process."""
     experiment = search.experiment
