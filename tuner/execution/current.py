@@ -31,7 +31,10 @@ def mark_current(search: Search, ledger: Ledger) -> None:
     key = plan_key(search)
     if ledger.plan != key:
         planned = planned_among(search, ledger.rows(all_versions=True))
-        ledger.mark_current(key, [row.number for row in planned])
+        # Equal keys mean an equal context: a trial of an older ledger, which kept none, gets it.
+        bare = {row.number: trial_of(search, row) for row in planned if not row.context}
+        contexts = {number: trial.context for number, trial in bare.items() if trial}
+        ledger.mark_current(key, [row.number for row in planned], contexts)
 
 
 def count_current(search: Search, ledger: LedgerReader) -> dict[TrialState, int]:
