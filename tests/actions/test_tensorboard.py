@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.execution.conftest import Bench, diverging, good
+from tests.execution.conftest import GRID, Bench, diverging, good
 from tuner.errors import InputError
 from tuner.execution.events import TrialEnded
 from tuner.experiment.trial import TrialState
@@ -91,6 +91,22 @@ def test_a_trial_that_has_ended_anew_is_written_anew(shown: Shown) -> None:
     shown.run(retry=[TrialState.DIVERGED])
     check_against_ledger(shown)
     assert shown.scalars(1)["score"]
+
+
+def test_what_an_edit_has_superseded_is_shown_no_more_until_it_is_current_again(
+    shown: Shown,
+) -> None:
+    before = {row.number for row in shown.run(good)}
+    edited = GRID.replace("epochs: 2", "epochs: 3")
+    for text in (edited, GRID):
+        shown.bench.run(good, text)
+        write_tensorboard(shown.folder)
+        check_against_ledger(shown)
+        with Ledger.open_read_only(shown.folder.ledger) as ledger:
+            current = {row.number for row in ledger.rows()}
+        places = (shown.folder.path / "tensorboard").iterdir()
+        assert {int(place.name.removeprefix("trial-")) for place in places} == current
+    assert current == before
 
 
 def test_hparams_are_session_groups_with_the_searched_values(shown: Shown) -> None:

@@ -216,6 +216,14 @@ def test_a_page_that_cannot_be_drawn_hides_no_run(run_grid, monkeypatch, traces)
     assert str(file) in line
 
 
+def test_a_page_whose_code_cannot_be_loaded_hides_no_run(run_grid, monkeypatch, traces) -> None:
+    monkeypatch.setitem(sys.modules, "tuner.report.page", None)
+    said = run_grid("-q")
+    assert said.status == 0
+    assert said.out.startswith("grid: 6 ranked trials, best first\n")
+    assert said.err.startswith("report.html could not be written: ModuleNotFoundError")
+
+
 def test_a_page_that_cannot_be_drawn_hides_no_results(
     experiment, results, scheduler, monkeypatch, traces
 ) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tests.execution.conftest import Bench, epochs_behind, metrics
 from tuner.execution import current
+from tuner.execution.estimate import remaining_work
 from tuner.execution.protocol import Epoch, Finished
 from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.trial import TrialState
 from tuner.ledger.checkpoint import SavedCheckpoint
 from tuner.ledger.ledger import Ledger
+from tuner.ledger.schema import seal, teach
 from tuner.search import Search
 
 GRID = """
@@ -144,6 +147,33 @@ def test_an_edit_that_was_not_run_is_counted_without_writing(ledger: Ledger) -> 
         counts = current.count_current(search_of(text), ledger)
         assert counts[TrialState.COMPLETED] == completed
     assert ledger.num_superseded() == 6
+
+
+def test_hyperband_after_an_edit_that_was_not_run_has_all_its_epochs_to_train(bench: Bench) -> None:
+    text = GRID.replace("method: grid", "method: hyperband, max_trials: 4")
+    bench.run(trained(0.9), text)
+    edited = search_of(text.replace("validation: 100", "validation: 200"))
+    with Ledger.open_read_only(bench.folder / "ledger.sqlite") as opened:
+        assert remaining_work(edited, opened).epochs == edited.planned_epochs
+        assert remaining_work(search_of(text), opened).epochs == 0
+
+
+def test_a_current_trial_of_an_older_ledger_gets_the_context_of_its_key(bench: Bench) -> None:
+    """Without one, its scores were taken for those of the images that the last run had read."""
+    bench.run(trained(0.9), GRID)
+    path = bench.folder / "ledger.sqlite"
+    connection = sqlite3.connect(path)
+    teach(connection)
+    connection.execute("UPDATE trials SET context = 0")
+    seal(connection, "trials", "TRUE")
+    connection.commit()
+    connection.close()
+    bench.run(trained(0.5), EDITED)
+    with Ledger.open_read_only(path) as opened:
+        assert [dict(row.context) for row in opened.rows(all_versions=True)][:6] == [{}] * 6
+    bench.run(trained(0.9), GRID)
+    with Ledger.open_read_only(path) as opened:
+        assert {row.context["data.validation"] for row in opened.rows()} == {100}
 
 
 def test_a_plan_that_was_marked_looks_at_no_trial(ledger: Ledger, monkeypatch) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.execution.conftest import GRID, Bench, diverging, good, raising
+from tuner.errors import InputError
 from tuner.execution.reuse import take_over
+from tuner.execution.run import run_experiment
 from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
@@ -94,3 +96,18 @@ def test_a_search_that_learns_starts_from_what_others_know(other, wider, dice):
     assert reuse(wider, other, text) == 6
     rows = wider.run(text=text)
     assert len(wider.pool.tasks) == len(rows) - 6 <= 3
+
+
+def test_a_refused_experiment_to_reuse_leaves_a_folder_that_belongs_together(other, tmp_path):
+    """The edited experiment was kept already, and old trials would count as its own."""
+    other.run()
+    with Ledger.create_or_open(other.folder / "ledger.sqlite", "grid") as ledger:
+        ledger.keep_data_record({})
+    broken = RunFolder(tmp_path, "broken")
+    broken.path.mkdir()
+    broken.ledger.write_bytes(b"")
+    edited = parse_experiment(GRID.replace("epochs: 2", "epochs: 3"), "grid.yaml")
+    with pytest.raises(InputError, match="damaged"):
+        run_experiment(edited, results_dir=tmp_path, reuse=[broken])
+    with Ledger.open_read_only(other.folder / "ledger.sqlite") as ledger:
+        assert (ledger.rows(), ledger.num_superseded()) == ([], 6)

@@ -120,8 +120,21 @@ def test_a_harmed_row_of_version_2_gets_no_new_digest(version_2: Path) -> None:
     connection.execute("UPDATE trials SET score = 0.9 WHERE number = 2")
     connection.commit()
     connection.close()
-    with pytest.raises(InputError, match="row 2 of trials is not what was written"):
-        Ledger.open_read_only(version_2)
+    for opened in (Ledger.open_read_only(version_2), Ledger.create_or_open(version_2, "grid")):
+        with opened, pytest.raises(InputError, match="row 2 of trials is not what was written"):
+            opened.rows()
+
+
+def test_a_repair_saves_all_other_rows_of_version_2(version_2: Path) -> None:
+    connection = sqlite3.connect(version_2)
+    connection.execute("UPDATE trials SET score = 0.9 WHERE number = 2")
+    connection.execute("UPDATE meta SET value = '{' WHERE name = 'plan'")
+    connection.commit()
+    connection.close()
+    folder = RunFolder(version_2.parent.parent, version_2.parent.name)
+    assert mend(folder, datetime(2026, 1, 2)).missing == (2,)
+    with Ledger.open_read_only(version_2) as ledger:
+        assert [row.number for row in ledger.rows(all_versions=True)] == [1]
 
 
 def everything(ledger: Ledger) -> list[object]:
@@ -211,23 +224,23 @@ def test_a_full_disk_stops_a_migration_and_loses_nothing(
 
 @pytest.mark.parametrize("has_copy", [True, False])
 def test_a_damaged_old_ledger_is_replaced_by_the_copy_or_left_as_it_is(
-    version_2: Path, has_copy: bool
+    old: Path, has_copy: bool
 ) -> None:
-    folder = RunFolder(version_2.parent.parent, version_2.parent.name)
+    folder = RunFolder(old.parent.parent, old.parent.name)
     if has_copy:
-        shutil.copyfile(version_2, backup_of(version_2))
-    connection = sqlite3.connect(version_2)
-    connection.execute("UPDATE trials SET score = 0.9 WHERE number = 2")
+        shutil.copyfile(old, backup_of(old))
+    connection = sqlite3.connect(old)
+    connection.execute("UPDATE trials SET configuration = '{' WHERE number = 2")
     connection.commit()
     connection.close()
-    before = version_2.read_bytes()
+    before = old.read_bytes()
     result = mend(folder, datetime(2026, 1, 2))
-    assert "of version 2, damaged, and cannot be brought up to date" in " ".join(result.done)
+    assert "of version 1, damaged, and cannot be brought up to date" in " ".join(result.done)
     if has_copy:
-        with Ledger.open_read_only(version_2) as ledger:
+        with Ledger.open_read_only(old) as ledger:
             rows = ledger.rows(all_versions=True)
         assert [(row.number, row.score) for row in rows] == [(1, 1.0), (2, 0.25)]
         assert result.missing == ()
     else:
         assert "nothing in it could be read" in " ".join(result.done)
-        assert version_2.read_bytes() == before
+        assert old.read_bytes() == before

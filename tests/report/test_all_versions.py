@@ -94,6 +94,14 @@ def test_a_diff_names_what_differs_beside_the_configuration(results: Path, capsy
     assert "data.validation" in text
 
 
+def test_a_trial_that_is_not_there_is_told_the_numbers_of_all_versions(
+    results: Path, capsys
+) -> None:
+    for typed in (["show", "grid", "99"], ["diff", "grid/99", "grid/1"]):
+        assert main.run([*typed, "--results", str(results)]) == 2
+        assert "from 1 to 12" in capsys.readouterr().err
+
+
 def test_planned_and_trained_epochs_have_different_names(tmp_path: Path, capsys) -> None:
     bench = Bench(tmp_path / "grid")
     bench.folder.mkdir()

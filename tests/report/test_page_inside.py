@@ -125,6 +125,21 @@ def test_the_dumbbell_has_search_score_mean_and_every_seed(folder):
     assert means["error_x"]["array"][0] == 0  # a single seed has no interval
 
 
+def test_what_confirmed_an_earlier_version_of_the_search_is_left_out(folder):
+    """Its leaders are no current trials, or the search has another objective by now."""
+    path = inside_ledger.confirm(folder)
+    document = json.loads(path.read_text())
+    for leader in document["leaders"]:
+        leader["trials"] = [1]
+    path.write_text(json.dumps(document))
+    assert read_source(folder).confirmed is not None
+    path.write_text(json.dumps(document | {"searched_metric": "val_loss"}))
+    assert read_source(folder).confirmed is None
+    document["leaders"][0]["trials"] = [1, 999]
+    path.write_text(json.dumps(document))
+    assert read_source(folder).confirmed is None
+
+
 DOCUMENT = to_json(inside_ledger.found())
 LEADER = DOCUMENT["leaders"][0]
 

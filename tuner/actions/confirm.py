@@ -194,7 +194,10 @@ def read_confirmation(planned: PlannedConfirmation, folder: RunFolder) -> Confir
         test = test_scores(experiment, ledger)
     return confirmation(
         searched.name,
-        [SearchedLeader(c.configuration.values, c.mean, len(c.scores)) for c in planned.leaders],
+        [
+            SearchedLeader(c.configuration.values, c.mean, len(c.scores), c.trials)
+            for c in planned.leaders
+        ],
         test,
         seeds=experiment.search.replicates,
         metric=experiment.objective.metric,

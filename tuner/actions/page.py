@@ -8,9 +8,9 @@ from tuner.ledger.folder import RunFolder
 
 def write_run_page(folder: RunFolder) -> str:
     """Write report.html; what went wrong and how to write it later, or nothing."""
-    from tuner.report.page import write_page
-
     try:
+        from tuner.report.page import write_page
+
         write_page([folder], folder.report)
     except OSError as error:
         reason, hint = error.strerror or str(error), ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -43,22 +44,35 @@ _DONE = "done"  # beside a trial's events: when the trial ended that they show
 
 
 def write_tensorboard(folder: RunFolder, number: int | None = None) -> None:
-    """Write what TensorBoard does not have yet: of all ended trials, or of one.
+    """Write what TensorBoard does not have yet: of all ended current trials, or of one.
 
-    A trial that has ended anew, as after `tuner retry`, is written anew.
+    A trial that has ended anew, as after `tuner retry`, is written anew. Where all are written,
+    what an edit has superseded goes: TensorBoard ranks whatever lies there in one table.
     """
     with Ledger.open_read_only(folder.ledger) as ledger:
+        if number is None:
+            _remove_superseded(folder, ledger)
         rows = ledger.rows(FINISHED_STATES) if number is None else [ledger.row(number)]
         for row in rows:
             if row is None or row.state not in FINISHED_STATES:
                 continue
-            place = folder.path / "tensorboard" / f"trial-{row.number:05d}"
+            place = _place(folder, row)
             done = place / _DONE
             end = f"{row.state.value} {row.finished_at}"
             if not done.is_file() or done.read_text(encoding="utf-8") != end:
                 done.unlink(missing_ok=True)
                 _write_trial(place, row, ledger.epochs(row.number))
                 done.write_text(end, encoding="utf-8")
+
+
+def _remove_superseded(folder: RunFolder, ledger: Ledger) -> None:
+    for row in ledger.rows(all_versions=True) if ledger.num_superseded() else ():
+        if not row.is_current and _place(folder, row).is_dir():
+            shutil.rmtree(_place(folder, row))
+
+
+def _place(folder: RunFolder, row: TrialRow) -> Path:
+    return folder.path / "tensorboard" / f"trial-{row.number:05d}"
 
 
 def _write_trial(place: Path, row: TrialRow, epochs: Sequence[EpochRow]) -> None:

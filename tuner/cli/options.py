@@ -112,7 +112,7 @@ def find_trial(ledger: Ledger, folder: RunFolder, trial: str) -> TrialRow:
     is_number = trial.isascii() and trial.isdigit() and len(trial) < 18
     row = ledger.row(int(trial)) if is_number else None
     if row is None:
-        known = sum(ledger.counts().values())
+        known = sum(ledger.counts(all_versions=True).values())
         raise InputError(
             Problem(
                 "there is no such trial",

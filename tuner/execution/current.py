@@ -31,7 +31,10 @@ def mark_current(search: Search, ledger: Ledger) -> None:
     key = plan_key(search)
     if ledger.plan != key:
         planned = planned_among(search, ledger.rows(all_versions=True))
-        ledger.mark_current(key, [row.number for row in planned])
+        # Equal keys mean an equal context: a trial of an older ledger, which kept none, gets it.
+        bare = {row.number: trial_of(search, row) for row in planned if not row.context}
+        contexts = {number: trial.context for number, trial in bare.items() if trial}
+        ledger.mark_current(key, [row.number for row in planned], contexts)
 
 
 def count_current(search: Search, ledger: LedgerReader) -> dict[TrialState, int]:
@@ -43,6 +46,13 @@ def count_current(search: Search, ledger: LedgerReader) -> dict[TrialState, int]
         return ledger.counts()
     planned = planned_among(search, ledger.rows(all_versions=True))
     return dict.fromkeys(TrialState, 0) | Counter(row.state for row in planned)
+
+
+def count_current_epochs(search: Search, ledger: LedgerReader) -> int:
+    """Epochs that the trials of `count_current` have together."""
+    if ledger.plan == plan_key(search):
+        return ledger.trained_epochs()
+    return sum(row.epochs for row in planned_among(search, ledger.rows(all_versions=True)))
 
 
 def plan_key(search: Search) -> str:

@@ -24,7 +24,7 @@ from tuner.data.dataset import DatasetInfo
 from tuner.data.splits import train_size, validation_size
 from tuner.errors import InputError
 from tuner.execution.checks import cost_of
-from tuner.execution.current import count_current
+from tuner.execution.current import count_current, count_current_epochs
 from tuner.experiment.duration import duration_text
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.trial import Configuration, TrialState
@@ -279,7 +279,7 @@ def remaining_work(search: Search, ledger: Ledger | None = None, *, done: int = 
     scale = to_run / (sum(weights.values()) or 1.0)
     planned = search.planned_epochs
     if planned is not None and to_run:
-        planned = max(0, planned - (ledger.trained_epochs() if ledger else 0))
+        planned = max(0, planned - (count_current_epochs(search, ledger) if ledger else 0))
     structures = {}
     for key, structure in shared.items():
         trials = weights[key] * scale

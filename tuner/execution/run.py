@@ -145,13 +145,19 @@ def _checked(experiment: Experiment, data_dir: Path | None) -> DatasetInfo:
 
 
 def _keep_what_it_is(place: _Place) -> None:
-    """Experiment and data, for whoever reads the results or goes on with them."""
+    """Experiment and data, for whoever reads the results or goes on with them.
+
+    Which trials are current comes with it, so that whatever stops the run after this leaves a
+    folder whose experiment and results belong together.
+    """
     experiment, ledger = place.experiment, place.ledger
     where = experiment.where("data.dataset")
     record = check_same_data(ledger.data_record, experiment.data, place.info, where)
     ledger.keep_data_record(record)
     write_atomically(place.folder.experiment, experiment.to_yaml())
     ledger.keep_experiment(experiment.to_yaml())
+    ledger.set_objective(experiment.objective)
+    mark_current(place.search, ledger)
 
 
 def _take_over(place: _Place, others: Sequence[RunFolder]) -> None:
@@ -200,11 +206,9 @@ def _train(
 def _begin(place: _Place, workers: int, *, retry: Sequence[TrialState]) -> RunStarted:
     """Put all in order after whatever ended the last run, and count what there is to do."""
     experiment, folder, ledger = place.experiment, place.folder, place.ledger
-    ledger.set_objective(experiment.objective)
     ledger.interrupted()
     named = {row.file for row in ledger.checkpoints()}
     checkpoint.remove(folder.checkpoints, checkpoint.rubbish(folder.checkpoints, named))
-    mark_current(place.search, ledger)
     if retry:
         ledger.retry(retry)
     outcomes = ledger.counts()

@@ -78,11 +78,17 @@ class Ledger(LedgerReader):
                 epoch, score = best_of(self.epochs(row.number), objective)
                 self._update(row.number, score=score, best_epoch=epoch)
 
-    def mark_current(self, plan: str, numbers: Collection[int]) -> None:
+    def mark_current(
+        self,
+        plan: str,
+        numbers: Collection[int],
+        contexts: Mapping[int, Mapping[str, Any]] | None = None,
+    ) -> None:
         """Says which of the present trials are of the experiment as it stands, known by a plan.
 
         The rest is superseded: kept, and seen by nobody who does not ask for all versions. Those
-        that are added from now on are current. Their names are the columns of tables.
+        that are added from now on are current. Their names are the columns of tables. `contexts`
+        are those of trials that an older tuner recorded without.
         """
         current = frozenset(numbers)
         flags = self._fetch("SELECT number, is_current FROM trials")
@@ -90,6 +96,8 @@ class Ledger(LedgerReader):
         with self._commit():
             statement = "UPDATE trials SET is_current = ? WHERE number = ?"
             self._connection.executemany(statement, changed)
+            for number, context in (contexts or {}).items():
+                self._update(number, context=self._context_number(context))
             self._set_meta("plan", {"plan": plan})
             self._set_meta("position", 0)
             if changed:

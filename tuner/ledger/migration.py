@@ -66,9 +66,9 @@ def _from_1(connection: sqlite3.Connection) -> None:
 def _from_2(connection: sqlite3.Connection) -> None:
     """Which trials are current, and what decides an outcome beside the configuration.
 
-    Version 2 kept the numbers of superseded trials in one list.
+    Version 2 kept the numbers of superseded trials in one list. A harmed row keeps its digest,
+    which tells it apart as before: it is refused where it is read, and a repair saves all others.
     """
-    _check_digests(connection)
     for column in ("context INTEGER NOT NULL DEFAULT 0", "is_current INTEGER NOT NULL DEFAULT 1"):
         connection.execute(f"ALTER TABLE trials ADD COLUMN {column}")
     connection.execute(
@@ -82,12 +82,13 @@ def _from_2(connection: sqlite3.Connection) -> None:
     ):
         connection.execute(f"DROP INDEX {name}")
         connection.execute(f"CREATE INDEX {name} ON trials ({columns}")
-    found = connection.execute("SELECT value FROM meta WHERE name = 'plan'").fetchone()
+    sound = f"name = 'plan' AND {_sound('meta', 2)}"
+    found = connection.execute(f"SELECT value FROM meta WHERE {sound}").fetchone()
     plan = json.loads(found[0]) if found else {}
     superseded = plan.pop("strangers", [])
     statement = "UPDATE trials SET is_current = 0 WHERE number = ?"
     connection.executemany(statement, [(number,) for number in superseded])
-    seal(connection, "trials", "TRUE", version=3)
+    seal(connection, "trials", _sound("trials", 2), version=3)
     if superseded:
         _note_names(connection)
     if found:
@@ -95,18 +96,18 @@ def _from_2(connection: sqlite3.Connection) -> None:
         seal(connection, "meta", "name = 'plan'", version=3)
 
 
-def _check_digests(connection: sqlite3.Connection) -> None:
-    """New digests must vouch for no harmed row."""
-    columns = ", ".join(columns_of("trials", 2))
-    query = f"SELECT number FROM trials WHERE digest != row_digest({columns}) LIMIT 1"
-    if harmed := connection.execute(query).fetchone():
-        raise sqlite3.DatabaseError(f"row {harmed[0]} of trials is not what was written")
+def _sound(table: str, version: int) -> str:
+    """Holds for rows that are what was written."""
+    return f"digest = row_digest({', '.join(columns_of(table, version))})"
 
 
 def _note_names(connection: sqlite3.Connection) -> None:
     """The names of columns, of current trials alone."""
     names = Names({})
-    query = "SELECT configuration, searched, metrics FROM trials WHERE is_current ORDER BY number"
+    query = (
+        "SELECT configuration, searched, metrics FROM trials "
+        f"WHERE is_current AND {_sound('trials', 3)} ORDER BY number"
+    )
     for configuration, searched, metrics in connection.execute(query):
         names.note(decode(configuration), decode(searched))
         names.note_metrics(decode(metrics))

@@ -29,7 +29,7 @@ from tuner.ledger.checkpoint import remove, rubbish
 from tuner.ledger.connection import UNREADABLE
 from tuner.ledger.folder import RunFolder, free_path, write_atomically
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.migration import migrate
+from tuner.ledger.migration import migrate, migrated_copy
 from tuner.ledger.reader import LedgerReader
 from tuner.ledger.records import FINISHED_STATES, CheckpointRow
 from tuner.ledger.schema import COLUMNS, SCHEMA_VERSION, seal, teach
@@ -143,8 +143,25 @@ def _ledger_findings(folder: RunFolder, *, is_running: bool) -> Iterator[Finding
             problems = [str(error)]
         if problems:
             yield _damage(folder, "; ".join(problems), "some rows may be lost")
-        elif files.version_of(connection) == SCHEMA_VERSION:
-            yield from _row_findings(folder, connection, is_running=is_running)
+        else:
+            yield from _findings_in_rows(folder, connection, is_running=is_running)
+
+
+def _findings_in_rows(
+    folder: RunFolder, connection: sqlite3.Connection, *, is_running: bool
+) -> Iterator[Finding]:
+    """Of an old ledger, in a copy that is brought up to date."""
+    version = files.version_of(connection)
+    if version == SCHEMA_VERSION:
+        yield from _row_findings(folder, connection, is_running=is_running)
+        return
+    try:
+        copy = migrated_copy(connection, version)
+    except UNREADABLE as error:
+        yield _damage(folder, str(error), "it cannot be brought up to date")
+        return
+    with closing(copy):
+        yield from _row_findings(folder, copy, is_running=is_running)
 
 
 def _row_findings(

@@ -24,11 +24,15 @@ from tuner.report.table import Column, Table
 
 @dataclass(frozen=True)
 class SearchedLeader:
-    """A leader as the search saw it: open values, mean score over so many replicates."""
+    """A leader as the search saw it: open values, mean score over so many replicates.
+
+    `trials` are their numbers in the ledger of the search.
+    """
 
     values: Mapping[str, Any]
     score: float
     n: int
+    trials: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -205,6 +209,7 @@ def _leader_json(leader: LeaderFigures) -> dict[str, Any]:
         "values": dict(leader.searched.values),
         "searched_score": leader.searched.score,
         "searched_n": leader.searched.n,
+        "trials": list(leader.searched.trials),
         "test": {str(seed): value for seed, value in leader.test.items()},
         "test_mean": interval and interval.mean,
         "test_interval": interval and _ends(interval),

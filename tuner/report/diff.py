@@ -160,7 +160,7 @@ def _row(ledger: Ledger, folder: RunFolder, trial: str) -> TrialRow:
     # SQLite's integers end at 2^63; no ledger has that many trials.
     row = ledger.row(int(trial)) if len(trial) < 18 else None
     if row is None:
-        known = sum(ledger.counts().values())
+        known = sum(ledger.counts(all_versions=True).values())
         expected = f"best, or a number from 1 to {known}" if known else "no trial is there"
         raise InputError(Problem("there is no such trial", folder.name, trial[:50], expected))
     return row

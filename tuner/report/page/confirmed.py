@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +36,8 @@ class TestedDifference(BaseModel):
 class ConfirmedLeader(BaseModel):
     """A configuration on the test set: figures by seed, and the 95 % interval of their mean.
 
-    `difference` is from the search's best, and None for that itself.
+    `difference` is from the search's best, and None for that itself. `trials` are the numbers that
+    it had in the search; older documents do not say them.
     """
 
     model_config = _STRICT
@@ -44,6 +45,7 @@ class ConfirmedLeader(BaseModel):
     values: dict[str, Any]
     searched_score: FiniteFloat
     searched_n: int
+    trials: list[int] = []
     test: dict[Text, FiniteFloat]
     test_mean: FiniteFloat | None
     test_interval: tuple[FiniteFloat, FiniteFloat] | None
@@ -79,6 +81,11 @@ class Confirmed(BaseModel):
     searched_metric: Text
     leaders: list[ConfirmedLeader]
     sentences: list[Text]
+
+    def still_holds(self, metric: str, current: Collection[int]) -> bool:
+        """Whether the search still has this objective, and its leaders are current trials of it."""
+        numbers = {number for leader in self.leaders for number in leader.trials}
+        return self.searched_metric == metric and numbers.issubset(current)
 
     @property
     def names(self) -> list[str]:

@@ -112,8 +112,15 @@ def read_source(folder: RunFolder, *, all_versions: bool = False) -> PageSource:
             spreads_of(document),
             _origins(ledger),
             read_inside(folder, ledger, record),
-            read_confirmed(folder.path / CONFIRMED, ledger.experiment_name),
+            _confirmed(folder, ledger, record),
         )
+
+
+def _confirmed(folder: RunFolder, ledger: Ledger, record: RunRecord) -> Confirmed | None:
+    """What confirmed the search as it stands; nothing of what confirmed an earlier version."""
+    confirmed = read_confirmed(folder.path / CONFIRMED, ledger.experiment_name)
+    current = {row.number for row in record.rows}
+    return confirmed if confirmed and confirmed.still_holds(record.metric, current) else None
 
 
 def moment(text: str | None) -> float | None:
