@@ -39,6 +39,7 @@ def test_python_gives_current_trials_unless_asked(results: Path) -> None:
     assert best is not None and best.number == 12  # trial 6 has the same score, and is earlier
     everything = opened.trials(all_versions=True)
     assert list(everything["is_current"]) == [False] * 6 + [True] * 6
+    assert list(everything["data.validation"]) == [100] * 6 + [200] * 6
     assert set(opened.epochs(all_versions=True)["trial"]) == set(range(1, 13))
 
 

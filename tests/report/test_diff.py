@@ -131,3 +131,9 @@ def test_hostile_values_stay_text():
 
 def text(found: Diff) -> str:
     return render.to_text(*sections(found), width=80)
+
+
+def test_trials_of_an_older_tuner_that_differ_in_nothing_recorded_are_said_to() -> None:
+    one, other = (of_row(trial(1, 0.5, {"a": 1}, key=key)) for key in ("k1", "k2"))
+    told = render.to_text(*sections(diff(one, other)), width=80)
+    assert "older tuner did not record which" in " ".join(told.split())

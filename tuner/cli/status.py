@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,8 @@ from tuner.report import format
 from tuner.report.render import grid_lines
 from tuner.report.status import Status, status_of
 from tuner.report.table import Column, Table
+
+_UNCUT = 10_000  # columns: whoever reads from a pipe has no edge
 
 
 @click.command("status")
@@ -34,7 +37,8 @@ def command(names: tuple[str, ...], all_versions: bool, as_json: bool, results_d
     elif found:
         table = status_table(found, all_versions=all_versions)
         style = terminal.style_for()
-        click.echo("\n".join(grid_lines(table, width=terminal.width(), style=style)))
+        wide = terminal.width() if sys.stdout.isatty() else _UNCUT
+        click.echo("\n".join(grid_lines(table, width=wide, style=style)))
     else:
         click.echo(f"No results in {results_dir} yet: tuner run EXPERIMENT", err=True)
 

@@ -65,8 +65,8 @@ def plan_key(search: Search) -> str:
         "data": search.fingerprint,
         "code": [family_of(name).fingerprint for name in families],
     }
-    if experiment.search.method == "sobol":  # its points depend on how scipy scrambles them
-        content["scipy"] = metadata.version("scipy")
+    if experiment.search.method == "sobol":  # its points depend on how they are scrambled
+        content["packages"] = [metadata.version(name) for name in ("scipy", "numpy")]
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 

@@ -157,7 +157,7 @@ class Recorder:
         """One epoch more, with its checkpoint."""
         metrics = dict(report.metrics)
         running.note(report.epoch, metrics, report.seconds)
-        superseded = self.ledger.record_epoch(
+        replaced = self.ledger.record_epoch(
             running.number,
             report.epoch,
             metrics,
@@ -165,7 +165,7 @@ class Recorder:
             checkpoint=report.checkpoint,
             kept=[running.best_epoch] if running.best_epoch else [],
         )
-        self.remove(superseded)
+        self.remove(replaced)
         if report.not_saved:
             self.tell(Notice(f"no checkpoint of trial {running.number}: {report.not_saved}"))
         self.tell(

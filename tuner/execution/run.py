@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tuner.data.dataset import DatasetInfo, Progress
 from tuner.data.images import check, fetch
+from tuner.errors import TunerError
 from tuner.execution.checks import (
     TrialCosts,
     check_backend,
@@ -249,8 +250,8 @@ def _write_csv(csv: TrialsCsv, listener: Listener) -> None:
     """The table follows from the ledger: a full disk must not hide what else there is to say."""
     try:
         csv.write()
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, TunerError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         listener(Notice(f"trials.csv could not be written: {reason}; the next run writes it"))
 
 

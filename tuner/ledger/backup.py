@@ -23,7 +23,7 @@ from tuner.ledger.schema import COLUMNS, digest_of
 
 # Compared with their digests before they are copied. Epochs are not: a million of them would take
 # longer than all the rest, and no score hangs on them.
-_COMPARED = ("meta", "trials", "checkpoints", "events")
+_COMPARED = ("meta", "trials", "checkpoints", "events", "contexts")
 _ROOM = 2  # times the ledger's size: a copy must not take the last room from the run
 _LEAST_ROW_BYTES = 40
 _AT_ONCE = 200  # keys of a range

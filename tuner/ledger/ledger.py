@@ -199,12 +199,12 @@ class Ledger(LedgerReader):
         The checkpoint of the state after it is named in the same commit, and those of other epochs
         are named no more, but for the epochs in `kept`; gives their files.
         """
-        superseded: list[str] = []
+        replaced: list[str] = []
         with self._commit():
             self._insert_epoch(number, epoch, metrics, seconds)
             self._update(number, epochs=epoch)
             if checkpoint is not None:
-                superseded = self._forget_checkpoints(number, kept)
+                replaced = self._forget_checkpoints(number, kept)
                 self._put(
                     "checkpoints",
                     trial=number,
@@ -213,7 +213,7 @@ class Ledger(LedgerReader):
                     sha256=checkpoint.sha256,
                     bytes=checkpoint.num_bytes,
                 )
-        return superseded
+        return replaced
 
     def go_back(self, number: int, epoch: int) -> None:
         """The trial stands after `epoch`: what was recorded of later ones is dropped."""

@@ -224,6 +224,9 @@ def sections(diff: Diff) -> list[Table]:
     for part in _TITLES:
         if part != "context":
             tables.append(_part(part, diff))
+        elif not diff.is_same_trial and not diff.configuration and len(older) == 2:
+            note = "Data, split, precision or code differ; an older tuner did not record which."
+            tables.append(text_table(_TITLES[part], notes=[note]))
         elif len(older) < 2:
             notes = [f"{label}: not recorded; an older tuner trained it." for label in older]
             tables.append(_part(part, diff, notes))

@@ -16,6 +16,7 @@ from tuner.ledger.records import TrialRow
 from tuner.ledger.table import csv_columns, csv_row
 from tuner.report import summary as summaries
 from tuner.report.record import RunRecord, read_environment, read_record
+from tuner.report.trials_table import TableOptions, every_trial
 
 if TYPE_CHECKING:
     import pandas
@@ -95,19 +96,20 @@ class Results:
     def trials(self, *, all_versions: bool = False) -> pandas.DataFrame:
         """One row a trial in the order of their numbers, with the columns of trials.csv.
 
-        Trials of the experiment as it stands. With `all_versions` those of earlier versions, too;
-        a column `is_current` keeps them apart, for their scores may be of other data.
+        Trials of the experiment as it stands. With `all_versions` those of earlier versions, too; a
+        column `is_current` keeps them apart, for their scores may be of other data, and whatever
+        differs between them has a column.
         """
         import pandas as pd
 
+        if all_versions:
+            table = every_trial(read_record(self.folder, all_versions=True), TableOptions())
+            frame = pd.DataFrame(table.rows, columns=[column.name for column in table.columns])
+            return frame.sort_values("trial", ignore_index=True)
         with Ledger.open_read_only(self.folder.ledger) as ledger:
             names, metrics = ledger.value_names, ledger.metric_names
-            rows = ledger.rows(all_versions=all_versions)
-            cells = [csv_row(row, names, metrics) for row in rows]
-            frame = pd.DataFrame(cells, columns=csv_columns(ledger))
-        if all_versions:
-            frame["is_current"] = [row.is_current for row in rows]
-        return frame
+            cells = [csv_row(row, names, metrics) for row in ledger.rows()]
+            return pd.DataFrame(cells, columns=csv_columns(ledger))
 
     def epochs(self, *, all_versions: bool = False) -> pandas.DataFrame:
         """One row a trial and epoch: `trial, epoch, <metrics>, seconds`; as `trials` says."""
