@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.report.fixed_ledger import Clock
-from tuner.actions.follow import Sight, seen
-from tuner.cli.show import frame, sight_lines
+from tuner.actions.follow import FollowedTrial, follow_trial
+from tuner.cli.show import follow_lines, frame
 from tuner.errors import InputError
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
@@ -65,7 +65,7 @@ def stepping(ledger: Ledger, number: int):
 
 def test_every_epoch_is_told_once_and_the_end_ends_it(running) -> None:
     folder, ledger = running
-    told = list(sight_lines(seen(folder, 1, stepping(ledger, 1))))
+    told = list(follow_lines(follow_trial(folder, 1, stepping(ledger, 1))))
     assert [line.split(",")[0] for line in told[:3]] == [
         f"trial 1: epoch {epoch}/3" for epoch in (1, 2, 3)
     ]
@@ -75,11 +75,11 @@ def test_every_epoch_is_told_once_and_the_end_ends_it(running) -> None:
 
 def test_without_a_number_it_is_the_newest_that_runs_and_stays_so(running) -> None:
     folder, ledger = running
-    sights = seen(folder, None, stepping(ledger, 2))
-    assert next(sights).row.number == 2
+    looks = follow_trial(folder, None, stepping(ledger, 2))
+    assert next(looks).row.number == 2
     ledger.add([NewTrial("key3", CONFIGURATION, {}, 0, 0, "s")])
     ledger.start(3, worker=1)
-    assert {sight.row.number for sight in sights} == {2}
+    assert {followed.row.number for followed in looks} == {2}
 
 
 def test_it_waits_for_the_first_trial_of_a_run(running) -> None:
@@ -89,7 +89,7 @@ def test_it_waits_for_the_first_trial_of_a_run(running) -> None:
     def sleep(seconds: float) -> None:
         ledger.start(1, worker=1)
 
-    assert next(seen(folder, None, sleep)).row.number == 1
+    assert next(follow_trial(folder, None, sleep)).row.number == 1
 
 
 def test_a_run_that_goes_away_ends_it(tmp_path: Path) -> None:
@@ -99,7 +99,9 @@ def test_a_run_that_goes_away_ends_it(tmp_path: Path) -> None:
         ledger.add([NewTrial("key", CONFIGURATION, {}, 0, 0, "s")])
         ledger.start(1, worker=1)
         train(ledger, 1, 1)
-    told = list(sight_lines(seen(folder, 1, lambda seconds: pytest.fail("waits for nobody"))))
+    told = list(
+        follow_lines(follow_trial(folder, 1, lambda seconds: pytest.fail("waits for nobody")))
+    )
     assert told[-1].startswith("Trial 1: the run has ended, epoch 1/3")
 
 
@@ -108,16 +110,16 @@ def test_nothing_that_runs_is_an_error_that_says_what_to_do(tmp_path: Path) -> N
     folder.prepare()
     Ledger.create_or_open(folder.ledger, "grid").close()
     with pytest.raises(InputError, match="nothing runs"):
-        next(seen(folder, None, lambda seconds: None))
+        next(follow_trial(folder, None, lambda seconds: None))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 16), (120, 50)])
 def test_a_frame_fits_its_terminal(running, size: tuple[int, int]) -> None:
     folder, ledger = running
     train(ledger, 1, 1, 2)
-    sight: Sight = next(seen(folder, 1, lambda seconds: None))
+    followed: FollowedTrial = next(follow_trial(folder, 1, lambda seconds: None))
     width, height = size
-    shown = frame(sight, width, height, plain)
+    shown = frame(followed, width, height, plain)
     assert shown[0] == "Trial 1: running, epoch 2/3, val_accuracy 0.2000"
     assert len(shown) < height
     assert max(map(len, shown)) <= width

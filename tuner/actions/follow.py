@@ -15,7 +15,7 @@ _SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Sight:
+class FollowedTrial:
     """A trial as the ledger has it at one moment; `is_run` while its run goes on."""
 
     row: TrialRow
@@ -35,9 +35,9 @@ class Sight:
         return epochs if isinstance(epochs, int) else self.row.epochs
 
 
-def seen(
+def follow_trial(
     folder: RunFolder, number: int | None, sleep: Callable[[float], object]
-) -> Iterator[Sight]:
+) -> Iterator[FollowedTrial]:
     """The trial, once a second until it is over.
 
     Every look opens the ledger anew and holds a lock for the length of a query, so that the run
@@ -46,16 +46,16 @@ def seen(
     Raises:
         InputError: there is no such trial, or none was named and nothing runs.
     """
-    while (sight := _look(folder, number)) is None:
+    while (followed := _look(folder, number)) is None:
         sleep(_SECONDS)
-    yield sight
-    while not sight.is_over:
+    yield followed
+    while not followed.is_over:
         sleep(_SECONDS)
-        sight = _look(folder, sight.row.number) or sight
-        yield sight
+        followed = _look(folder, followed.row.number) or followed
+        yield followed
 
 
-def _look(folder: RunFolder, number: int | None) -> Sight | None:
+def _look(folder: RunFolder, number: int | None) -> FollowedTrial | None:
     """None while the run has not begun a trial."""
     is_run = folder.holder() is not None
     with Ledger.open_read_only(folder.ledger) as ledger:
@@ -65,7 +65,7 @@ def _look(folder: RunFolder, number: int | None) -> Sight | None:
         else:
             row = ledger.row(number)
         if row is not None:
-            return Sight(row, ledger.epochs(row.number), ledger.objective.metric, is_run)
+            return FollowedTrial(row, ledger.epochs(row.number), ledger.objective.metric, is_run)
     if number is None and is_run:
         return None
     if number is not None:

@@ -25,7 +25,7 @@ from tuner.report.render import Style, finite, grid_lines
 from tuner.report.table import text_table
 
 if TYPE_CHECKING:
-    from tuner.actions.follow import Sight
+    from tuner.actions.follow import FollowedTrial
     from tuner.report.inside import BlockReuse
 
 _INTERRUPTED = 130  # as `tail -f` ends
@@ -269,7 +269,7 @@ def _painted(text: str, place: float) -> str:
 
 def _follow(folder: RunFolder, trial: str | None, *, as_json: bool) -> int:
     """Show a trial, or the newest that runs, until it ends; gives the exit status."""
-    from tuner.actions.follow import seen
+    from tuner.actions.follow import follow_trial
 
     if as_json:
         what = "one document cannot grow"
@@ -278,59 +278,59 @@ def _follow(folder: RunFolder, trial: str | None, *, as_json: bool) -> int:
     if trial is not None:
         with Ledger.open_read_only(folder.ledger) as ledger:
             number = find_trial(ledger, folder, trial).number
-    sights = seen(folder, number, time.sleep)
+    looks = follow_trial(folder, number, time.sleep)
     try:
         if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
-            _redraw(sights)
+            _redraw(looks)
         else:
-            for line in sight_lines(sights):
+            for line in follow_lines(looks):
                 click.echo(line)
     except KeyboardInterrupt:
         return _INTERRUPTED
     return 0
 
 
-def sight_lines(sights: Iterator[Sight]) -> Iterator[str]:
+def follow_lines(looks: Iterator[FollowedTrial]) -> Iterator[str]:
     """A line for every epoch, each once, and one for the end."""
     shown = 0
-    for sight in sights:
-        for epoch in sight.epochs:
+    for trial in looks:
+        for epoch in trial.epochs:
             if epoch.epoch > shown:
-                yield _epoch_text(sight, epoch)
-        shown = max(shown, sight.row.epochs)
-        if sight.is_over:
-            yield _state_text(sight)
+                yield _epoch_text(trial, epoch)
+        shown = max(shown, trial.row.epochs)
+        if trial.is_over:
+            yield _state_text(trial)
 
 
-def _redraw(sights: Iterator[Sight]) -> None:
+def _redraw(looks: Iterator[FollowedTrial]) -> None:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
     console = Console()
     with Live(console=console, auto_refresh=False) as live:
-        for sight in sights:
-            text = "\n".join(frame(sight, console.width, console.height, terminal.style_for()))
+        for trial in looks:
+            text = "\n".join(frame(trial, console.width, console.height, terminal.style_for()))
             live.update(Text.from_ansi(text), refresh=True)
 
 
-def frame(sight: Sight, width: int, height: int, style: Style) -> list[str]:
+def frame(trial: FollowedTrial, width: int, height: int, style: Style) -> list[str]:
     """The trial on a terminal of that size."""
     most = max(1, (height - _LINES_BESIDE) // _LINES_OF_A_PAIR)
-    values = {n: v for n, v in sight.row.configuration.items() if n in sight.row.values}
-    head = [style(_state_text(sight)[:width], "title")]
+    values = {n: v for n, v in trial.row.configuration.items() if n in trial.row.values}
+    head = [style(_state_text(trial)[:width], "title")]
     head += [style(format.values_text(values)[: width - 1], "dim")] if values else []
-    if not sight.epochs:
+    if not trial.epochs:
         return [*head, "", "no epoch has ended yet"]
-    return [*head, "", *curve_lines(sight.epochs, width, most_pairs=most)]
+    return [*head, "", *curve_lines(trial.epochs, width, most_pairs=most)]
 
 
-def _state_text(sight: Sight) -> str:
-    row, metric = sight.row, sight.metric
-    at = f"epoch {row.epochs}/{sight.planned}"
+def _state_text(trial: FollowedTrial) -> str:
+    row, metric = trial.row, trial.metric
+    at = f"epoch {row.epochs}/{trial.planned}"
     if row.state not in FINISHED_STATES:
-        state = format.state_word(row.state) if sight.is_run else "the run has ended"
-        return f"Trial {row.number}: {state}, {at}{_last(sight.epochs, metric)}"
+        state = format.state_word(row.state) if trial.is_run else "the run has ended"
+        return f"Trial {row.number}: {state}, {at}{_last(trial.epochs, metric)}"
     if row.score is None:
         return (
             f"Trial {row.number}: {format.state_word(row.state)}: {format.first_line(row.reason)}"
@@ -344,7 +344,7 @@ def _last(epochs: Sequence[EpochRow], metric: str) -> str:
     return "" if found is None else f", {metric} {format.score_text(found)}"
 
 
-def _epoch_text(sight: Sight, epoch: EpochRow) -> str:
+def _epoch_text(trial: FollowedTrial, epoch: EpochRow) -> str:
     metrics = [f"{name} {format.score_text(value)}" for name, value in epoch.metrics.items()]
     parts = [*metrics, format.seconds_text(epoch.seconds)]
-    return f"trial {epoch.number}: epoch {epoch.epoch}/{sight.planned}, {', '.join(parts)}"
+    return f"trial {epoch.number}: epoch {epoch.epoch}/{trial.planned}, {', '.join(parts)}"

@@ -93,16 +93,16 @@ def run_experiment(
     with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
         if notice := keep_copy(folder.ledger):
             listener(Notice(notice))
-        place = _Place(experiment, info, search, folder, ledger, listener, clock)
-        _keep_what_it_is(place)
-        _take_over(place, reuse)
-        begun = _begin(place, workers, retry=retry)
+        parts = _RunParts(experiment, info, search, folder, ledger, listener, clock)
+        _keep_what_it_is(parts)
+        _take_over(parts, reuse)
+        begun = _begin(parts, workers, retry=retry)
         gpus = gpus or (visible_gpus(os.environ) if workers > 1 else [])
         here = Here(workers, gpus, os.environ)
         estimate, networks = estimate_begun(search, info, ledger, done=begun.done, here=here)
         listener(_with_estimate(begun, estimate))
         ending = _train(
-            place,
+            parts,
             _pool(experiment, folder, data_dir, workers, gpus),
             workers,
             stop,
@@ -124,7 +124,7 @@ def run_experiment(
 
 
 @dataclass(frozen=True)
-class _Place:
+class _RunParts:
     """What the parts of a run share."""
 
     experiment: Experiment
@@ -145,30 +145,30 @@ def _checked(experiment: Experiment, data_dir: Path | None) -> DatasetInfo:
     return info
 
 
-def _keep_what_it_is(place: _Place) -> None:
+def _keep_what_it_is(parts: _RunParts) -> None:
     """Experiment and data, for whoever reads the results or goes on with them.
 
     Which trials are current comes with it, so that whatever stops the run after this leaves a
     folder whose experiment and results belong together.
     """
-    experiment, ledger = place.experiment, place.ledger
+    experiment, ledger = parts.experiment, parts.ledger
     where = experiment.where("data.dataset")
-    record = check_same_data(ledger.data_record, experiment.data, place.info, where)
+    record = check_same_data(ledger.data_record, experiment.data, parts.info, where)
     ledger.keep_data_record(record)
-    write_atomically(place.folder.experiment, experiment.to_yaml())
+    write_atomically(parts.folder.experiment, experiment.to_yaml())
     ledger.keep_experiment(experiment.to_yaml())
     ledger.set_objective(experiment.objective)
-    mark_current(place.search, ledger)
+    mark_current(parts.search, ledger)
 
 
-def _take_over(place: _Place, others: Sequence[RunFolder]) -> None:
+def _take_over(parts: _RunParts, others: Sequence[RunFolder]) -> None:
     for other in others:
-        count = take_over(place.search, place.ledger, other)
-        place.listener(Notice(f"{count} finished trials taken over from {other.path}"))
+        count = take_over(parts.search, parts.ledger, other)
+        parts.listener(Notice(f"{count} finished trials taken over from {other.path}"))
 
 
 def _train(
-    place: _Place,
+    parts: _RunParts,
     pool: Pool,
     workers: int,
     stop: threading.Event,
@@ -178,20 +178,20 @@ def _train(
     silence_seconds: float,
 ) -> str:
     """Run what is missing; the table is kept however it ends."""
-    experiment, folder, ledger = place.experiment, place.folder, place.ledger
+    experiment, folder, ledger = parts.experiment, parts.folder, parts.ledger
     csv = TrialsCsv(folder.trials_csv, ledger)
     try:
         scheduler = make_scheduler(
-            place.search,
+            parts.search,
             ledger,
             pool,
             csv=csv,
             checkpoints=folder.checkpoints,
-            cost=TrialCosts(place.info),
-            listener=place.listener,
-            on_ready=_environment_writer(experiment, folder, ledger, place.info),
+            cost=TrialCosts(parts.info),
+            listener=parts.listener,
+            on_ready=_environment_writer(experiment, folder, ledger, parts.info),
             silence_seconds=silence_seconds,
-            clock=place.clock,
+            clock=parts.clock,
         )
         return scheduler.run(
             workers,
@@ -201,12 +201,12 @@ def _train(
             fail_fast=fail_fast,
         )
     finally:
-        _write_csv(csv, place.listener)
+        _write_csv(csv, parts.listener)
 
 
-def _begin(place: _Place, workers: int, *, retry: Sequence[TrialState]) -> RunStarted:
+def _begin(parts: _RunParts, workers: int, *, retry: Sequence[TrialState]) -> RunStarted:
     """Put all in order after whatever ended the last run, and count what there is to do."""
-    experiment, folder, ledger = place.experiment, place.folder, place.ledger
+    experiment, folder, ledger = parts.experiment, parts.folder, parts.ledger
     ledger.interrupted()
     named = {row.file for row in ledger.checkpoints()}
     checkpoint.remove(folder.checkpoints, checkpoint.rubbish(folder.checkpoints, named))
@@ -214,7 +214,7 @@ def _begin(place: _Place, workers: int, *, retry: Sequence[TrialState]) -> RunSt
         ledger.retry(retry)
     outcomes = ledger.counts()
     done = sum(outcomes[state] for state in FINISHED_STATES)
-    total, planned = place.search.total_trials, place.search.planned_epochs
+    total, planned = parts.search.total_trials, parts.search.planned_epochs
     epochs_to_run = None if planned is None else max(0, planned - ledger.trained_epochs())
     ledger.begin_run(total=total, done=done, workers=workers, epochs_to_run=epochs_to_run)
     return RunStarted(

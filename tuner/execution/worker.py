@@ -67,7 +67,7 @@ class Mailbox:
         self._connection = connection
         self._tasks: list[Task] = []
         self._arrived = threading.Condition()
-        self._given_up: set[tuple[int, int]] = set()  # number and attempt
+        self._stopped_attempts: set[tuple[int, int]] = set()  # number and attempt
         self._shutting_down = False
         threading.Thread(target=self._read, daemon=True, name="mailbox").start()
 
@@ -79,7 +79,7 @@ class Mailbox:
                 os._exit(0)  # the scheduler is gone: nobody is left to report to
             with self._arrived:
                 if isinstance(task, StopTrial):
-                    self._given_up.add((task.number, task.attempt))
+                    self._stopped_attempts.add((task.number, task.attempt))
                     continue
                 self._shutting_down |= isinstance(task, Shutdown)
                 self._tasks.append(task)
@@ -87,7 +87,7 @@ class Mailbox:
 
     def gives_up(self, task: TrainTrial) -> bool:
         """Whether the trial is to be stopped."""
-        return self._shutting_down or (task.number, task.attempt) in self._given_up
+        return self._shutting_down or (task.number, task.attempt) in self._stopped_attempts
 
     def next(self) -> Task:
         """The next task, as soon as there is one."""

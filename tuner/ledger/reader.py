@@ -15,7 +15,7 @@ from tuner.ledger.codec import Late, decode, decode_all
 from tuner.ledger.connection import damaged, open_for_reading, reading, version_of
 from tuner.ledger.migration import migrated_copy
 from tuner.ledger.records import CheckpointRow, EpochRow, EventRow, KnownTrial, Names, TrialRow
-from tuner.ledger.schema import COLUMNS, SCHEMA_VERSION, opened
+from tuner.ledger.schema import COLUMNS, SCHEMA_VERSION, checked_rows
 
 _STATES = {state.value: state for state in TrialState}
 _FIELDS = tuple(field.name for field in dataclasses.fields(TrialRow))
@@ -254,7 +254,7 @@ class LedgerReader:
         columns = ", ".join((*COLUMNS[table], "digest"))
         rows = self._fetch(f"SELECT {columns}{more} FROM {table} {clauses}", values)
         with _decoding(self.path):
-            return list(opened(table, rows))
+            return list(checked_rows(table, rows))
 
     def _rows(self, clauses: str, values: Sequence[Any] = ()) -> list[TrialRow]:
         rows = self._whole("trials", clauses, values, ", is_current")

@@ -143,7 +143,7 @@ def columns_of(table: str, version: int = SCHEMA_VERSION) -> tuple[str, ...]:
     return tuple(c for c in COLUMNS[table] if _NEW.get(f"{table}.{c}", 1) <= version)
 
 
-def opened(table: str, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+def checked_rows(table: str, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     """Rows without their digest, which stands behind the sealed columns; others follow it.
 
     Raises:
