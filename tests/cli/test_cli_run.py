@@ -23,7 +23,6 @@ from tuner.cli import confirm, run
 from tuner.cli.options import command_line
 from tuner.cli.progress import RunProgress
 from tuner.cli.view import LiveView, PlainLines, SafeView
-from tuner.errors import TunerError
 from tuner.execution.events import RunEnded
 from tuner.experiment.experiment import load_experiment
 from tuner.experiment.objective import Objective
@@ -174,17 +173,13 @@ def test_an_interrupted_retry_goes_on_as_a_run(tuner, results, scheduler) -> Non
 
 
 def test_a_confirmation_is_continued_with_all_its_options(tuner, results, monkeypatch) -> None:
-    seen = []
-
-    def run_shown(experiment: Any, options: Any, again: str) -> None:
-        seen.append(again)
-        raise TunerError("seen enough")
-
-    monkeypatch.setattr(confirm, "run_shown", run_shown)
+    monkeypatch.setattr(confirm, "run_shown", mock.Mock(side_effect=KeyboardInterrupt))
     monkeypatch.setattr(actions_confirm, "plan_confirmation", lambda *_, **__: mock.Mock())
     typed = ["grid", "--top", "2", "--budget", "12d", "--results", str(results), "--fail-fast"]
-    tuner("confirm", *typed)
-    assert [shlex.split(line) for line in seen] == [["tuner", "confirm", *typed]]
+    said = tuner("confirm", *typed)
+    assert said.status == 130
+    line = said.err.partition("stopped at once; to continue: ")[2].strip()
+    assert shlex.split(line) == ["tuner", "confirm", *typed]
 
 
 # ---------------------------------------------------------------------- faults in what is shown

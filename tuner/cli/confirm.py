@@ -9,7 +9,7 @@ import click
 
 from tuner.cli import terminal
 from tuner.cli.options import command_line, count_option, running_options
-from tuner.cli.run import RunOptions, exit_status, run_shown, say_how_it_ended
+from tuner.cli.run import RunOptions, exit_status, going_on_by, run_shown, say_how_it_ended
 from tuner.ledger.folder import RunFolder
 
 
@@ -48,18 +48,19 @@ def command(
     )
     options = RunOptions(experiment=folder.experiment, results_dir=folder.path, **others)
     again = command_line(command, click.get_current_context().params)
-    ended, stop = run_shown(planned.experiment, options, again)
-    confirmation = read_confirmation(planned, folder)
-    document = {**to_json(confirmation), "ending": ended.ending}
-    unwritten = keep_confirmation(document, folder) or write_run_page(folder)
-    if not stop.terminal_is_gone:
-        if unwritten:
-            click.echo(unwritten, err=True)
-        if options.as_json:
-            terminal.echo_json(document)
-        else:
-            text = to_text(confirmation, terminal.width(), terminal.style_for())
-            click.echo(text, nl=False)
-        where = folder.path / planned.experiment.name
-        say_how_it_ended(where, ended, again, quiet=options.quiet)
+    with going_on_by(again):
+        ended, stop = run_shown(planned.experiment, options)
+        confirmation = read_confirmation(planned, folder)
+        document = {**to_json(confirmation), "ending": ended.ending}
+        unwritten = keep_confirmation(document, folder) or write_run_page(folder)
+        if not stop.terminal_is_gone:
+            if unwritten:
+                click.echo(unwritten, err=True)
+            if options.as_json:
+                terminal.echo_json(document)
+            else:
+                text = to_text(confirmation, terminal.width(), terminal.style_for())
+                click.echo(text, nl=False)
+            where = folder.path / planned.experiment.name
+            say_how_it_ended(where, ended, again, quiet=options.quiet)
     return exit_status(ended)

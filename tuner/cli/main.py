@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -93,7 +94,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process with its status."""
     # Where `package.module:function` is looked for; last, so that nothing there hides a library.
     sys.path.append(os.getcwd())
-    sys.exit(run(arguments))
+    try:
+        status = run(arguments)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: a late Ctrl-C changes no status
+    if status == INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Not sys.exit: Python ends as killed by SIGINT if an extension was just being imported.
+        os._exit(status)
+    sys.exit(status)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -163,26 +163,33 @@ def run_with(options: RunOptions, again: str, *, retry: Sequence[TrialState] = (
     from tuner.actions.page import write_run_page
 
     experiment = options.load()
-    ended, stop = run_shown(experiment, options, again, retry=retry)
-    folder = RunFolder(options.results_dir, experiment.name)
-    unwritten = write_run_page(folder)
-    if not stop.terminal_is_gone:
-        if unwritten:
-            click.echo(unwritten, err=True)
-        _print_results(folder, ended, options)
-        shown = folder.path if unwritten else folder.report
-        say_how_it_ended(shown, ended, again, quiet=options.quiet)
+    with going_on_by(again):
+        ended, stop = run_shown(experiment, options, retry=retry)
+        folder = RunFolder(options.results_dir, experiment.name)
+        unwritten = write_run_page(folder)
+        if not stop.terminal_is_gone:
+            if unwritten:
+                click.echo(unwritten, err=True)
+            _print_results(folder, ended, options)
+            shown = folder.path if unwritten else folder.report
+            say_how_it_ended(shown, ended, again, quiet=options.quiet)
     return exit_status(ended)
 
 
+@contextmanager
+def going_on_by(again: str) -> Iterator[None]:
+    """Whoever interrupts at once is told how to continue, also while results are written."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"stopped at once; to continue: {again}", err=True)
+        raise
+
+
 def run_shown(
-    experiment: Experiment,
-    options: RunOptions,
-    again: str,
-    *,
-    retry: Sequence[TrialState] = (),
+    experiment: Experiment, options: RunOptions, *, retry: Sequence[TrialState] = ()
 ) -> tuple[RunEnded, StopRequest]:
-    """Run an experiment and show how it goes; `again` is the command that continues it."""
+    """Run an experiment and show how it goes."""
     from tuner.cli.progress import RunProgress
     from tuner.cli.view import view_of
     from tuner.execution.run import run_experiment
@@ -193,7 +200,7 @@ def run_shown(
     progress = RunProgress(experiment.objective, time.monotonic)
     write_files = _tensorboard_files(folder) if options.tensorboard else None
     with (
-        _stopping(stop, progress, again, quiet=options.quiet),
+        _stopping(stop, progress, quiet=options.quiet),
         view_of(progress, quiet=options.quiet) as view,
     ):
 
@@ -246,9 +253,7 @@ class StopRequest(threading.Event):
 
 
 @contextmanager
-def _stopping(
-    stop: StopRequest, progress: RunProgress, again: str, *, quiet: bool
-) -> Iterator[None]:
+def _stopping(stop: StopRequest, progress: RunProgress, *, quiet: bool) -> Iterator[None]:
     """The first Ctrl-C, SIGTERM or SIGHUP asks the scheduler to end, the second ends at once."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -267,9 +272,6 @@ def _stopping(
     previous = {n: signal.signal(n, on_signal) for n in _SIGNALS}
     try:
         yield
-    except KeyboardInterrupt:
-        click.echo(f"stopped at once; to continue: {again}", err=True)
-        raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
