@@ -12,7 +12,7 @@ from typing import Any
 from tuner.data.dataset import DatasetInfo
 from tuner.data.images import check
 from tuner.errors import InputError, Problem
-from tuner.execution.checks import check_networks, check_sizes, notes
+from tuner.execution.checks import check_experiment, notes
 from tuner.execution.estimate import (
     MAX_COSTED,
     MAX_OWN_COSTED,
@@ -92,9 +92,7 @@ def make_plan(
         InputError: sizes that do not fit the data set, or images that a network cannot take.
     """
     here = here or Here(1, (), os.environ)
-    info = check(experiment.data, data_dir)
-    check_sizes(experiment, info)
-    check_networks(experiment, info)
+    info = check_experiment(experiment, data_dir)
     search = Search(experiment, info.fingerprint)
     work, done = work_in(results_dir, search)
     total = search.total_trials

@@ -6,9 +6,11 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 
 from tuner.data.config import DataConfig
 from tuner.data.dataset import DatasetInfo
+from tuner.data.images import check
 from tuner.data.splits import train_size
 from tuner.errors import InputError, Problem, TunerError
 from tuner.experiment.experiment import Experiment, check_batch_size
@@ -39,6 +41,18 @@ def check_backend(experiment: Experiment) -> None:
                 mend=f"pip install 'convtuner[{package}]', or choose another backend",
             )
         )
+
+
+def check_experiment(experiment: Experiment, data_dir: Path | None) -> DatasetInfo:
+    """What is known of the data of an experiment that can be run on them; no framework is needed.
+
+    Raises:
+        InputError: the data are not there, sizes do not fit them, or a network cannot take them.
+    """
+    info = check(experiment.data, data_dir)
+    check_sizes(experiment, info)
+    check_networks(experiment, info)
+    return info
 
 
 def check_networks(experiment: Experiment, info: DatasetInfo) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from tuner.data.images import check, fetch
+from tuner.data.images import fetch
 from tuner.errors import InputError, TunerError
-from tuner.execution.checks import check_backend, check_networks, check_sizes
+from tuner.execution.checks import check_backend, check_experiment
 from tuner.execution.estimate import Here, NetworkCost, SpeedRecord, networks_of, work_in
 from tuner.execution.pools import LocalPool, Pool
 from tuner.execution.protocol import (
@@ -74,9 +74,7 @@ def measure(
         TunerError: workers cannot start.
     """
     check_backend(experiment)
-    info = check(experiment.data, data_dir)
-    check_sizes(experiment, info)
-    check_networks(experiment, info)
+    info = check_experiment(experiment, data_dir)
     search = Search(experiment, info.fingerprint)
     work, _ = work_in(results_dir, search)
     record, place = SpeedRecord.at_home(here.environment), here.place(experiment)

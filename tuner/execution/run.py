@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tuner.data.dataset import DatasetInfo, Progress
-from tuner.data.images import check, fetch
+from tuner.data.images import fetch
 from tuner.errors import TunerError
 from tuner.execution.checks import (
     TrialCosts,
     check_backend,
-    check_networks,
+    check_experiment,
     check_same_data,
-    check_sizes,
     check_worker_data,
     notes,
 )
@@ -84,7 +83,8 @@ def run_experiment(
     """
     started = clock()
     gpus = chosen_gpus(gpus, os.environ)
-    info = _checked(experiment, data_dir)
+    check_backend(experiment)
+    info = check_experiment(experiment, data_dir)
     search = Search(experiment, info.fingerprint)
     stop = stop or threading.Event()
     fetch(experiment.data, data_dir, _until(stop, download_progress))
@@ -134,15 +134,6 @@ class _RunParts:
     ledger: Ledger
     listener: Listener
     clock: Callable[[], float]
-
-
-def _checked(experiment: Experiment, data_dir: Path | None) -> DatasetInfo:
-    """The data of an experiment that can be run; nothing is written before."""
-    check_backend(experiment)
-    info = check(experiment.data, data_dir)
-    check_sizes(experiment, info)
-    check_networks(experiment, info)
-    return info
 
 
 def _keep_what_it_is(parts: _RunParts) -> None:
