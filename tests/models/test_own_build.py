@@ -16,10 +16,10 @@ from tuner.models.own_build import (
     digest_of,
     gives_probabilities,
     load_build,
-    read_compiled,
     run_build,
     run_uninitialized,
 )
+from tuner.models.own_compile import read_compiled
 from tuner.models.own_probe import Probe
 
 IMAGE, CLASSES = own_nets.IMAGE, own_nets.CLASSES

@@ -15,7 +15,8 @@ from typing import Any
 from tuner.errors import InputError, Problem
 from tuner.models.family import FamilyConfig
 from tuner.models.own import Conditions, Declaration, Declared
-from tuner.models.own_build import Built, digest_of, read_compiled, run_uninitialized, source_of
+from tuner.models.own_build import Built, digest_of, run_uninitialized, source_of
+from tuner.models.own_compile import read_compiled
 
 MAX_VALUES = 32  # of one hyperparameter that are tried
 MAX_SECONDS = 60.0

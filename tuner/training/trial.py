@@ -22,10 +22,10 @@ from tuner.models.own_build import (
     gives_probabilities,
     load_build,
     rates_by_place,
-    read_compiled,
     run_build,
     run_uninitialized,
 )
+from tuner.models.own_compile import read_compiled
 from tuner.training.network import Network
 from tuner.training.program import (
     Blueprint,
