@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from tests.execution.tiny import write_data
+from tuner.actions.export import check_target
 from tuner.cli.main import run as run_command
+from tuner.errors import InputError
 from tuner.experiment.experiment import load_experiment
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
@@ -104,7 +106,7 @@ def open_with_models(results):
 def test_the_experiment_beside_it_is_the_same_trial(results, tuner, tmp_path, trial):
     path = tmp_path / "best.keras"
     assert tuner("export", "tiny", trial, "-o", path, "--json")[0] == 0
-    experiment = load_experiment(tmp_path / "best.yaml")
+    experiment = load_experiment(tmp_path / "best.keras.yaml")
     (configuration,) = experiment.space
     with Ledger.open_read_only(RunFolder(results, "tiny").ledger) as ledger:
         row, record = ledger.row(trial), ledger.data_record
@@ -112,7 +114,9 @@ def test_the_experiment_beside_it_is_the_same_trial(results, tuner, tmp_path, tr
     assert again.key == row.key
     assert experiment.name == f"tiny-trial-{trial}"
     with zipfile.ZipFile(path) as archive:
-        assert archive.read("experiment.yaml").decode() == (tmp_path / "best.yaml").read_text()
+        assert (
+            archive.read("experiment.yaml").decode() == (tmp_path / "best.keras.yaml").read_text()
+        )
 
 
 def test_probabilities_and_own_layers_are_there_for_the_asking(tuner, tmp_path):
@@ -129,21 +133,42 @@ def test_probabilities_and_own_layers_are_there_for_the_asking(tuner, tmp_path):
     np.testing.assert_allclose(outputs.sum(axis=1), 1.0, rtol=1e-5)
 
 
-def test_nothing_is_replaced_unasked(tuner, tmp_path):
-    path = tmp_path / "best.keras"
-    path.write_text("mine")
+def test_only_what_export_wrote_is_replaced_and_only_when_asked(tuner, tmp_path):
+    path, mine = tmp_path / "best.keras", tmp_path / "best.yaml"
+    mine.write_text("model: {family: mlp}\n")
+    assert tuner("export", "tiny", MLP, "-o", path)[0] == 0
     status, _, err = tuner("export", "tiny", MLP, "-o", path)
     assert status == 2 and "--force" in err
-    assert path.read_text() == "mine"
-    assert tuner("export", "tiny", MLP, "-o", path, "--force")[0] == 0
-    assert zipfile.is_zipfile(path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["best.keras", "best.yaml"]
+    assert tuner("export", "tiny", OWN, "-o", path, "--force")[0] == 0
+    assert "trial-4" in (tmp_path / "best.keras.yaml").read_text()
+    assert mine.read_text() == "model: {family: mlp}\n"
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        *("best.keras", "best.keras.yaml", "best.yaml")
+    ]
+
+
+def test_what_somebody_else_wrote_is_never_replaced(tmp_path):
+    """Nor an experiment that somebody has made of an exported one."""
+    path, recipe = tmp_path / "best.keras", tmp_path / "best.keras.yaml"
+    recipe.write_text("model: {family: mlp}\n")
+    with pytest.raises(InputError, match="export` wrote it"):
+        check_target(path, force=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("experiment.yaml", "model: {family: lenet}\n")
+    with pytest.raises(InputError, match="export` wrote it"):
+        check_target(path, force=True)
+    recipe.write_text("model: {family: lenet}\n")
+    check_target(path, force=True)
+    path.write_text("mine")
+    with pytest.raises(InputError, match="export` wrote it"):
+        check_target(path, force=True)
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["-o", "best.h5"], "best.keras"),
+        (["-o", "experiment.yaml"], "experiment.keras"),
         (["-o", "absent/best.keras"], "no such folder"),
         (["99", "-o", "x.keras"], "from 1 to 4"),
     ],

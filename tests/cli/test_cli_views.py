@@ -39,6 +39,27 @@ def test_what_is_refused(tuner_of_grid, arguments, message) -> None:
     assert message in said.err
 
 
+@pytest.mark.parametrize("command", [["report", "grid"], ["compare", "grid", "grid"]])
+def test_no_output_is_written_over_an_experiment_or_what_a_run_keeps(
+    tuner_of_grid, results, tmp_path, command
+) -> None:
+    experiment = tmp_path / "mine.txt"
+    experiment.write_text("name: mine\nmodel: {family: mlp}\n")
+    notes = tmp_path / "notes.yaml"
+    notes.write_text("- anything\n")
+    link = tmp_path / "link.csv"
+    link.symlink_to(results / "grid" / "ledger.sqlite")
+    (results / "grid" / "logs").mkdir(exist_ok=True)
+    kept = [results / "grid" / name for name in ("ledger.sqlite", "ledger.backup.sqlite")]
+    for path in (experiment, notes, link, *kept, results / "grid" / "logs" / "worker-0.log"):
+        before = path.read_bytes() if path.exists() else None
+        said = tuner_of_grid(*command, "-f", "markdown", "-o", path)
+        assert said.status == 2 and "is not written over" in said.err
+        assert (path.read_bytes() if path.exists() else None) == before
+    for path in (tmp_path / "new.yaml.md", results / "grid" / "table.md", tmp_path / "new.yaml.md"):
+        assert tuner_of_grid("report", "grid", "-f", "markdown", "-o", path).status == 0
+
+
 def test_report_html_is_a_file_in_the_folder_of_the_run(tuner_of_grid, results) -> None:
     said = tuner_of_grid("report", "grid", "-f", "html")
     assert (said.status, said.out) == (0, "")

@@ -33,3 +33,8 @@ def test_the_backend_is_chosen_before_keras_is_imported():
     (found,) = environments(1, [], {"KERAS_BACKEND": "torch"})
     assert found["KERAS_BACKEND"] == "jax"
     assert "CUDA_VISIBLE_DEVICES" not in found
+
+
+def test_what_a_network_prints_fits_into_its_log_whatever_the_terminal_is():
+    (worker,) = environments(1, [], {"PYTHONIOENCODING": "latin-1"})
+    assert worker["PYTHONIOENCODING"] == "utf-8"

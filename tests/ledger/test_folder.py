@@ -147,3 +147,14 @@ def test_a_results_folder_that_is_none_is_said_to_be_none(tmp_path: Path) -> Non
         RunFolder(tmp_path / "link", "grid").prepare()
     assert run_folders(tmp_path / "link") == []
     assert run_folders(tmp_path / ("x" * 5000)) == []
+
+
+def test_results_never_replace_the_experiment_that_they_are_of(tmp_path):
+    folder = RunFolder(tmp_path, "grid")
+    folder.path.mkdir()
+    folder.experiment.write_text("# mine")
+    with pytest.raises(InputError, match="--results DIR"):
+        folder.prepare(str(folder.experiment))
+    folder.ledger.touch()  # then it is a run's own, which continues
+    folder.prepare(str(folder.experiment))
+    assert folder.experiment.read_text() == "# mine"

@@ -49,21 +49,44 @@ def check_target(path: Path, *, force: bool) -> None:
     """Refuse what cannot or must not be written, before anything takes time.
 
     Raises:
-        InputError: another ending than .keras, a folder that is not there, or a file that is.
+        InputError: another ending than .keras, a folder that is not there, or a file that is; also
+            with `force`, if export has not written it, or somebody has changed it since.
     """
     if path.suffix != ENDING:
         mend = f"-o {path.with_suffix(ENDING)}"
         raise InputError(_refused("Keras reads models from .keras files", path, mend))
     if not path.parent.is_dir():
         raise InputError(_refused("there is no such folder", path, f"mkdir -p {path.parent}"))
-    for file in (path, recipe_path(path)):
-        if file.is_dir() or (file.exists() and not force):
+    recipe = recipe_path(path)
+    known = _recipe_within(path)
+    is_own = {path: known is not None, recipe: known is not None and _text_of(recipe) == known}
+    for file in filter(os.path.lexists, (path, recipe)):
+        if not is_own[file]:
+            what = "this is there already, and not as `tuner export` wrote it"
+            raise InputError(_refused(what, file, f"another -o FILE, or move {file} away"))
+        if not force:
             raise InputError(_refused("this is there already", file, "--force replaces it"))
 
 
 def recipe_path(path: Path) -> Path:
-    """Of the closed experiment beside a model."""
-    return path.with_suffix(".yaml")
+    """Of the closed experiment beside a model: `best.keras.yaml`, which names its model."""
+    return path.with_name(path.name + ".yaml")
+
+
+def _recipe_within(path: Path) -> str | None:
+    """The experiment inside of a model's file; None where `export` has not written that file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(RECIPE).decode()
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _text_of(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
 
 
 def export(

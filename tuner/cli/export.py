@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="A .keras file. Default: NAME-TRIAL.keras, here.",
 )
-@click.option("--force", is_flag=True, help="Replace files that are there.")
+@click.option("--force", is_flag=True, help="Replace an earlier export.")
 @click.option(
     "--probabilities", is_flag=True, help="Let the model end in a softmax. Default: logits."
 )
@@ -52,7 +52,8 @@ def command(
     """The trained network of a trial as a file that plain Keras loads.
 
     It is that of the trial's best epoch; without TRIAL, the best one's. It takes pixels from 0 to
-    255 and normalizes them itself. Beside it lies the experiment that made it, every value closed.
+    255 and normalizes them itself. Beside it, in FILE.yaml, lies the experiment that made it, every
+    value closed. Only what an export wrote is ever replaced.
 
     Wherever that is exact, and it is compared before anything is written, layers of tuner become
     layers of Keras, and the file loads where tuner is not installed.

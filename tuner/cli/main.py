@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib
+import io
 import os
 import signal
 import sys
 import traceback
+import unicodedata
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import IO, Any, NoReturn
 
 import click
 
@@ -92,6 +95,7 @@ def command() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process with its status."""
+    print_anything(sys.stdout, sys.stderr)
     # Where `package.module:function` is looked for; last, so that nothing there hides a library.
     sys.path.append(os.getcwd())
     try:
@@ -133,3 +137,59 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"tuner: {Problem(f'unexpected error: {what}', mend=mend)}", err=True)
         return 1
     return result if isinstance(result, int) else 0
+
+
+# ---------------------------------------------------------------------- narrow encodings
+
+_ASCII = "tuner_ascii"
+_PLAIN = {
+    rich: plain
+    for richer, plainer in [
+        ("… ± × · − – — ≈ ≤ ≥ → ← √ λ", "... +- x . - - - ~ <= >= -> <- sqrt lambda"),
+        ("✗ ✓ ★ ▪ ─ ━ ╸ │ ┤", "x + * o - = - | |"),
+        ("▁ ▂ ▃ ▄ ▅ ▆ ▇ █", ". : - = + * % #"),
+        ("▏ ▎ ▍ ▌ ▋ ▊ ▉ ░ ▒ ▓", ". . . # # # # : + %"),
+    ]
+    for rich, plain in zip(richer.split(), plainer.split(), strict=True)
+}
+
+
+def print_anything(*streams: IO[Any] | None) -> None:
+    """Let streams write what their encoding cannot: `+-` for `±`, a name's own bytes, at worst `?`.
+
+    All that this process prints goes through them, whoever prints it.
+    """
+    codecs.register_error("tuner", _plainer)
+    codecs.register(_ascii_of_our_own)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            # To click a stream that says it is ASCII is misconfigured, and gets UTF-8.
+            is_ascii = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding=_ASCII if is_ascii else stream.encoding, errors="tuner")
+
+
+def _ascii_of_our_own(name: str) -> codecs.CodecInfo | None:
+    if name != _ASCII:
+        return None
+    ascii = codecs.lookup("ascii")
+    return codecs.CodecInfo(
+        *(ascii.encode, ascii.decode, ascii.streamreader, ascii.streamwriter),
+        *(ascii.incrementalencoder, ascii.incrementaldecoder),
+        name=_ASCII,
+    )
+
+
+def _plainer(error: UnicodeError) -> tuple[str | bytes, int]:
+    """The error handler of the streams; one character at a time."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character, end = error.object[error.start], error.start + 1
+    if "\udc80" <= character <= "\udcff":  # a byte of a file's name that is no UTF-8
+        return bytes([ord(character) - 0xDC00]), end
+    if character in _PLAIN:
+        return _PLAIN[character], end
+    if "GREEK SMALL LETTER " in (name := unicodedata.name(character, "")):
+        return name.split()[3].lower(), end
+    parts = unicodedata.normalize("NFKD", character)
+    plain = "".join(_PLAIN.get(part, part) for part in parts).encode("ascii", "ignore").decode()
+    return plain or "?", end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import click
 
+from tuner.cli import terminal
 from tuner.errors import InputError, Problem
 from tuner.experiment.duration import duration_text, parse_duration
-from tuner.ledger.folder import RunFolder
+from tuner.ledger.folder import RunFolder, run_of
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
 
@@ -162,10 +164,44 @@ all_versions_option = click.option(
     is_flag=True,
     help="Show trials of earlier versions of the experiment, too, apart from the others.",
 )
+_MAX_LOOKED_AT = 250_000  # characters, of a file that may be an experiment
+_EXPERIMENT_LINE = re.compile(r"^model\s*:", re.MULTILINE)
+
+
+def _harmless(ctx: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """An output file that costs nobody an experiment or a ledger."""
+    if path is not None and (what := _lost_under(path)):
+        mend = "another -o FILE"
+        raise InputError(
+            Problem(f"{what}; it is not written over", "--output", str(path), "", mend)
+        )
+    return path
+
+
+def _lost_under(path: Path) -> str:
+    """What would be lost if the file were written; empty for nothing that matters."""
+    if run := run_of(path):
+        return f"this belongs to the run in {run}"
+    if not os.path.isfile(path):
+        return ""
+    if path.suffix in (".yaml", ".yml"):
+        return "this is a YAML file, as experiments are"
+    with terminal.writing(path), path.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(_MAX_LOOKED_AT)
+    return "this is an experiment" if _EXPERIMENT_LINE.search(text) and _is_mapping(text) else ""
+
+
+def _is_mapping(text: str) -> bool:
+    from tuner.experiment.yaml import compose
+
+    return isinstance(compose(text, "")[0].value, dict)
+
+
 output_option = click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=_harmless,
     metavar="FILE",
     help="Write to FILE instead of the terminal.",
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import textwrap
 import time
@@ -280,7 +279,7 @@ def _follow(folder: RunFolder, trial: str | None, *, as_json: bool) -> int:
             number = find_trial(ledger, folder, trial).number
     looks = follow_trial(folder, number, time.sleep)
     try:
-        if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        if terminal.can_redraw(sys.stdout):
             _redraw(looks)
         else:
             for line in follow_lines(looks):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 import click
 
@@ -41,6 +41,12 @@ def has_colours(stream: IO[str]) -> bool:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return stream.isatty()
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Whether lines can be drawn over: on a terminal, where each character is one wide."""
+    is_wide = (stream.encoding or "").lower().startswith("utf")
+    return stream.isatty() and is_wide and os.environ.get("TERM") != "dumb"
 
 
 def width() -> int:

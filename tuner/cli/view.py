@@ -6,7 +6,6 @@ Whatever fails in what is shown, the run goes on.
 from __future__ import annotations
 
 import math
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from tuner.cli.progress import RunProgress, ShownTrial
+from tuner.cli.terminal import can_redraw
 from tuner.errors import unexpected
 from tuner.execution.events import (
     EpochEnded,
@@ -52,7 +52,7 @@ def view_of(progress: RunProgress, *, quiet: bool) -> SafeView:
     """Redrawn on a terminal, lines elsewhere, nothing when quiet."""
     if quiet:
         return SafeView(PlainLines(progress, lambda line: None))
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if not can_redraw(sys.stderr):
         return SafeView(PlainLines(progress, lambda line: click.echo(line, err=True)))
     return SafeView(LiveView(progress, Console(stderr=True)))
 

@@ -105,7 +105,9 @@ class LocalPool(Pool):
             "TF_NUM_INTEROP_THREADS": threads,
             "OMP_NUM_THREADS": threads,
         }
-        fixed = {"KERAS_BACKEND": self._setup.backend, "PYTHONUNBUFFERED": "1"}
+        # A network's own print must not fail in a log, whatever the terminal's encoding is.
+        fixed = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+        fixed["KERAS_BACKEND"] = self._setup.backend
         if self._workers > max(1, len(self._gpus)):
             fixed["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # JAX would take all of a shared GPU
         if self._gpus:

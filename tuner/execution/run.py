@@ -89,7 +89,7 @@ def run_experiment(
     stop = stop or threading.Event()
     fetch(experiment.data, data_dir, _until(stop, download_progress))
     folder = RunFolder(results_dir, experiment.name)
-    folder.prepare()
+    folder.prepare(experiment.source)
     with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
         if notice := keep_copy(folder.ledger):
             listener(Notice(notice))

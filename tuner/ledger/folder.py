@@ -109,13 +109,15 @@ class RunFolder:
                 return cls(resolved.parent, resolved.name)
         raise InputError(_not_found(name_or_path, results_dir))
 
-    def prepare(self) -> None:
+    def prepare(self, source: str = "") -> None:
         """Makes the folder and checks that it can be written.
 
         Raises:
-            InputError: it cannot be; nothing was written.
+            InputError: it cannot be, or the experiment at `source` would be written over by the
+                resolved one; nothing was written.
         """
         self._check_links()
+        self._check_source(source)
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path / ".writable", "")
@@ -139,6 +141,14 @@ class RunFolder:
             mend = "remove the link, or give the folder that it leads to with --results DIR"
             what = "this is a link; nothing was written"
             raise InputError(Problem(what, str(path), f"a link to {target}", "", mend))
+
+    def _check_source(self, source: str) -> None:
+        """Of a run, experiment.yaml is its own; where there was none, it is the person's."""
+        there = os.path.exists(source) and os.path.exists(self.experiment)
+        if there and os.path.samefile(source, self.experiment) and not os.path.exists(self.ledger):
+            what = "the results would lie in the experiment's own folder and replace it"
+            mend = "another name:, or --results DIR"
+            raise InputError(Problem(what, source, f"results in {self.path}", "", mend))
 
     def experiment_file(self) -> Path:
         """The path of experiment.yaml, which is there afterwards, from the ledger if need be.
@@ -200,6 +210,19 @@ class RunFolder:
             f"    mend:     wait for it, watch it with `tuner status {self.name}`, "
             "or stop it with Ctrl-C there"
         )
+
+
+_KEPT = {"experiment.yaml", "environment.json", "confirmation.json", "lock", "checkpoints", "logs"}
+
+
+def run_of(path: Path) -> Path | None:
+    """The folder whose run needs the file at `path`; None for all else, and what can be derived."""
+    path = Path(os.path.realpath(path))
+    for folder in path.parents:
+        if os.path.isfile(folder / "ledger.sqlite"):
+            name = path.relative_to(folder).parts[0]
+            return folder if name in _KEPT or name.startswith("ledger.") else None
+    return None
 
 
 def run_folders(results_dir: Path) -> list[RunFolder]:

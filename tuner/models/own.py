@@ -275,6 +275,7 @@ def _environment(backend: str) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "-1",
         "JAX_PLATFORMS": "cpu",
         "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONIOENCODING": "utf-8",  # for prints in build
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
     }
 

@@ -5,8 +5,9 @@ Source: Li et al. 2018 (Hyperband, JMLR 18), Algorithm 1.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tuner.errors import InputError, Problem
@@ -51,6 +52,12 @@ class Hyperband(SearchMethod):
         return self._halving.planned_epochs(self.total)
 
     @property
+    def planned_proposals(self) -> int:
+        """How often it proposes something, if none fails."""
+        brackets = self._halving.brackets(self.total)
+        return sum(rung.size for rungs in brackets for rung in rungs)
+
+    @property
     def exhausted(self) -> bool:
         """Whether everything has been proposed up to its last rung."""
         return self._taken >= self.total and all(bracket.is_over for bracket in self._brackets)
@@ -62,7 +69,7 @@ class Hyperband(SearchMethod):
             if not members:
                 return None
             self._begin(members)
-        return Proposal(bracket.propose().configuration, bracket.until)
+        return bracket.propose()
 
     def tell(self, result: Result) -> None:
         """What became of a proposal; the last of a rung decides who goes on."""
@@ -208,16 +215,22 @@ class Halving:
 
     def planned_epochs(self, configurations: int) -> int:
         """Epochs of all brackets until so many configurations were taken; weights are kept."""
-        epochs, bracket = 0, 0
-        while configurations > 0:
-            size = min(configurations, self.size(bracket))
+        epochs = 0
+        for rungs in self.brackets(configurations):
             before = 0
-            for rung in self.rungs(bracket, size):
+            for rung in rungs:
                 epochs += rung.size * (rung.epochs - before)
                 before = rung.epochs
-            configurations -= size
-            bracket += 1
         return epochs
+
+    def brackets(self, configurations: int) -> Iterator[tuple[Rung, ...]]:
+        """The brackets, one after the other, until so many configurations were taken."""
+        for bracket in itertools.count():
+            if configurations <= 0:
+                return
+            size = min(configurations, self.size(bracket))
+            yield self.rungs(bracket, size)
+            configurations -= size
 
     def _level(self, bracket: int) -> int:
         return self.highest - bracket % (self.highest + 1)
@@ -271,14 +284,12 @@ class Bracket:
         """Whether nothing will be told of it any more, either."""
         return self._is_last and not self._missing
 
-    def propose(self) -> BracketMember:
-        """The next member to train, up to `until`."""
-        return self._due.popleft()
-
-    @property
-    def until(self) -> int | None:
-        """The epoch at which members of the present rung wait; None for the last rung."""
-        return None if self._is_last else self._rungs[self._level].epochs
+    def propose(self) -> Proposal:
+        """The next member, up to the epoch at which those of its rung wait; the last one waits
+        for none."""
+        until = None if self._is_last else self._rungs[self._level].epochs
+        configuration = self._due.popleft().configuration
+        return Proposal(configuration, until, bracket=len(self._rungs) - 1, round=self._level)
 
     def tell(self, member: BracketMember, result: Result) -> None:
         """What became of a member; one that was interrupted is due again."""

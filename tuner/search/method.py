@@ -14,12 +14,15 @@ class Proposal:
     """A configuration to train: to its end, or up to epoch `until`, where it waits.
 
     One that waits is proposed again with a later `until` (or None) if it is to go on, from the
-    weights that it has; or it is `dropped`. `place` is where a plan has it.
+    weights that it has; or it is `dropped`. `place` is where a plan has it; `bracket` and `round`
+    are Hyperband's, s of Algorithm 1 and the rung from 0.
     """
 
     configuration: Configuration
     until: int | None = None
     place: int | None = field(default=None, compare=False)
+    bracket: int | None = field(default=None, compare=False)
+    round: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
