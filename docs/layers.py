@@ -7,7 +7,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from docs.docstrings import Docstring, cell, parse
@@ -15,8 +15,12 @@ from docs.docstrings import Docstring, cell, parse
 _INTRODUCTION = """# Layers
 
 `tuner.layers` are Keras layers over `keras.ops`: they work in any Keras program, on TensorFlow and
-on JAX. Images are `(batch, height, width, channels)`. Every layer also takes the arguments of
-`keras.layers.Layer` (`name`, `dtype`, …), and can be saved and loaded with a model.
+on JAX, with or without `tuner`. Images are `(batch, height, width, channels)`. Every layer also
+takes the arguments of `keras.layers.Layer` (`name`, `dtype`, …), and can be saved and loaded with a
+model. `BatchNormalization` and `Dropout` take the place of Keras' own.
+
+The tests run Keras' layer tests (`run_layer_test`) on each layer: on TensorFlow and on JAX, and on
+PyTorch where that is installed.
 
 A *runtime* rate is a variable of the layer, not a constant of the graph: it may change between
 steps, and nothing is traced again. The argument is what it begins with.
@@ -46,19 +50,20 @@ def _section(name: str, layer: Any) -> str:
 
 
 def _with_inherited(layer: Any) -> Docstring:
-    """The docstring, with the sections that its classes above it alone have."""
+    """The docstring, with the arguments and sections that its classes above it alone have."""
     doc = parse(layer.__doc__)
-    for base in inspect.getmro(layer)[1:] if inspect.isclass(layer) else ():
+    for base in inspect.getmro(layer)[1:]:
         if base.__module__.startswith("tuner."):
-            sections = parse(base.__doc__).sections | doc.sections
+            inherited = parse(base.__doc__).sections
+            arguments = [*doc.sections.get("Args", ()), *inherited.get("Args", ())]
+            sections = inherited | doc.sections | ({"Args": arguments} if arguments else {})
             doc = dataclasses.replace(doc, sections=sections)
     return doc
 
 
 def _call(name: str, layer: Any) -> str:
     """The constructor as one writes it, without types."""
-    parameters = inspect.signature(layer).parameters.values()
-    arguments = [_bare(parameter) for parameter in parameters]
+    arguments = [_bare(parameter) for parameter in _all_parameters(layer).values()]
     line = f"{name}({', '.join(arguments)})"
     if len(line) <= _WIDTH:
         return line
@@ -77,12 +82,16 @@ def _value(default: Any) -> str:
 
 
 def _arguments(layer: Any, doc: Docstring) -> str:
-    items = doc.sections.get("Args", ())
-    told = {name: text for names, text in items for name in names.split(", ")}
+    items = doc.sections.get("Args", [])
+    told = {name: text for names, text in reversed(items) for name in names.split(", ")}
     parameters = _own_parameters(layer)
     if not parameters:
         return ""
-    hints = typing.get_type_hints(layer.__init__ if inspect.isclass(layer) else layer)
+    hints = {
+        name: hint
+        for maker in _makers(layer)
+        for name, hint in typing.get_type_hints(maker).items()
+    }
     rows = ["| argument | type | default | meaning |", "|---|---|---|---|"]
     for name, parameter in parameters.items():
         default = "" if parameter.default is parameter.empty else f"`{_value(parameter.default)}`"
@@ -92,8 +101,23 @@ def _arguments(layer: Any, doc: Docstring) -> str:
 
 
 def _own_parameters(layer: Any) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(layer).parameters
+    parameters = _all_parameters(layer)
     return {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+
+
+def _all_parameters(layer: Any) -> dict[str, inspect.Parameter]:
+    """Its own, then what it hands on to classes of this package above it; `**kwargs` last."""
+    parameters: dict[str, inspect.Parameter] = {}
+    for maker in _makers(layer):
+        for name, parameter in list(inspect.signature(maker).parameters.items())[1:]:
+            parameters.setdefault(name, parameter)
+    return dict(sorted(parameters.items(), key=lambda item: item[1].kind is item[1].VAR_KEYWORD))
+
+
+def _makers(layer: Any) -> list[Any]:
+    """The constructors of the class and of those of this package above it."""
+    classes = [kind for kind in inspect.getmro(layer) if kind.__module__.startswith("tuner.")]
+    return [vars(kind)["__init__"] for kind in classes if "__init__" in vars(kind)]
 
 
 def _notes(layer: Any, doc: Docstring) -> Iterator[str]:
@@ -129,6 +153,9 @@ def type_in_words(hint: Any) -> str:
         return " or ".join(f'`"{value}"`' for value in typing.get_args(hint))
     if origin in (typing.Union, types.UnionType):
         return " or ".join(type_in_words(member) for member in typing.get_args(hint))
+    if origin is Sequence:
+        element = type_in_words(typing.get_args(hint)[0])
+        return f"list of ({element})" if " " in element else f"list of {element}"
     if hint is type(None):
         return "None"
     return hint.__name__ if origin is None and hasattr(hint, "__name__") else str(hint)

@@ -86,6 +86,55 @@ def test_the_gradient_passes_where_the_value_does(kind, mode):
     np.testing.assert_allclose(gradient, weights * np.array(layer(x, training=True)) / x, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_at_rate_0_all_comes_through_and_at_rate_1_nothing(kind, mode, dtype):
+    x = keras.ops.convert_to_tensor(images(), dtype)
+    for rate, expected in ((0.0, np.array(x)), (1.0, np.zeros(SHAPE))):
+        layer = built(kind, rate, mode, dtype=dtype)
+        np.testing.assert_array_equal(np.array(layer(x, training=True)), expected)
+        (gradient,) = gradients(layer, x, images())
+        np.testing.assert_array_equal(np.array(gradient) != 0, rate == 0)
+        at_prediction = expected if mode == DOWN else np.array(x)
+        np.testing.assert_array_equal(np.array(layer(x)), at_prediction)
+
+
+def test_the_rate_can_be_read_and_set_before_the_layer_is_built_and_after(kind, mode):
+    layer = KINDS[kind][0](0.25, mode)
+    assert layer.rate == 0.25
+    layer.rate = 0.5
+    assert (layer.rate, layer.get_config()["rate"]) == (0.5, 0.5)
+    layer.build((None, *SHAPE[1:]))
+    variable = layer.rate
+    assert float(variable) == 0.5
+    layer.rate = 1.0
+    assert layer.rate is variable
+    assert float(variable) == 1.0
+    with pytest.raises(ValueError, match=r"rate must be in \[0, 1\]; received 1.5"):
+        layer.rate = 1.5
+
+
+@pytest.mark.parametrize(
+    ("noise_shape", "together"),
+    [(None, ()), ((None, 1, 1, 5), (1, 2)), ([40, 1, None, 1], (1, 3)), ((1, 3, 4, 5), (0,))],
+)
+def test_a_draw_decides_about_an_axis_whose_noise_has_size_1(noise_shape, together):
+    x = images()
+    ours, theirs = (kind(0.5, noise_shape=noise_shape) for kind in (Dropout, keras.layers.Dropout))
+    for layer in (ours, theirs):
+        dropped = np.array(layer(x, training=True)) == 0
+        assert 0 < dropped.mean() < 1
+        np.testing.assert_array_equal(dropped.any(together), dropped.all(together))
+        for axis in set(range(4)) - set(together):  # the others do differ along each axis
+            assert (dropped != dropped.take([0], axis)).any()
+    assert ours.get_config()["noise_shape"] == theirs.get_config()["noise_shape"]
+
+
+def test_spatial_dropout_takes_the_data_format_that_keras_is_set_to(monkeypatch):
+    monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
+    assert SpatialDropout2D(0.5, data_format=None).data_format == "channels_first"
+    assert SpatialDropout2D(0.5).data_format == "channels_last"
+
+
 def test_nothing_that_is_dropped_comes_through(kind):
     x = np.full(SHAPE, np.inf, "float32")
     assert set(np.unique(np.array(built(kind, 0.5)(x, training=True)))) == {0.0, np.inf}
@@ -159,9 +208,9 @@ def test_a_dropped_branch_has_no_gradient():
 @pytest.mark.parametrize(
     ("kind", "arguments", "message"),
     [
-        (Dropout, {"rate": -0.1}, r"rate must be in \[0, 1\); received -0.1"),
-        (SpatialDropout2D, {"rate": 1.0}, r"rate must be in \[0, 1\); received 1.0"),
-        (StochasticDepth, {"rate": float("nan")}, r"rate must be in \[0, 1\); received nan"),
+        (Dropout, {"rate": -0.1}, r"rate must be in \[0, 1\]; received -0.1"),
+        (SpatialDropout2D, {"rate": 1.1}, r"rate must be in \[0, 1\]; received 1.1"),
+        (StochasticDepth, {"rate": float("nan")}, r"rate must be in \[0, 1\]; received nan"),
         (Dropout, {"rate": 0.1, "mode": "upscale"}, r"mode must be one of .*received 'upscale'"),
         (
             SpatialDropout2D,
@@ -174,8 +223,15 @@ def test_a_dropped_branch_has_no_gradient():
             r"multiplier must be in \[0, 1\]; received 1.5",
         ),
         (StochasticDepth, {"rate": 0.1, "per": "pixel"}, r"per must be one of .*received 'pixel'"),
+        (Dropout, {"rate": 0.1, "noise_shape": (None, 0)}, r"positive or None; .* \(None, 0\)"),
     ],
 )
 def test_refuses_what_cannot_be(kind, arguments, message):
     with pytest.raises(ValueError, match=message):
         kind(**arguments)
+
+
+@pytest.mark.parametrize("noise_shape", [(None, 1), (None, 1, 3), (None, 1, 1, 1)])
+def test_refuses_noise_that_does_not_fit_the_inputs(noise_shape):
+    with pytest.raises(ValueError, match="noise_shape must have 1, None or the inputs' size"):
+        Dropout(0.5, noise_shape=noise_shape)(images((2, 3, 4)))

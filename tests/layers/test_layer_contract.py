@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import keras
 import numpy as np
 import pytest
 
-from tests.layers.on_backend import gradients
+from tests.layers.on_backend import gradients, values
 from tuner import layers
+from tuner.layers.base import KernelLayer
 
 LAYERS = {
     "BatchNormalization": lambda **k: layers.BatchNormalization(
@@ -64,6 +67,15 @@ def make(request):
     return LAYERS[request.param]
 
 
+@pytest.fixture(params=[n for n in LAYERS if issubclass(getattr(layers, n), KernelLayer)])
+def make_with_kernels(request):
+    return LAYERS[request.param]
+
+
+def kernels(layer):
+    return [v for v in layer.trainable_variables if v.name == "kernel"]
+
+
 def test_every_public_layer_is_here():
     assert set(LAYERS) == set(layers.__all__)
 
@@ -95,6 +107,7 @@ def test_the_output_has_the_promised_shape_and_dtype(make, precision, images):
 
 
 def test_every_weight_and_the_inputs_get_a_gradient(make, images):
+    keras.utils.set_random_seed(2)  # of stochastic depth, which may drop a branch
     layer = keras.Sequential([make()])  # which takes `training`, whatever is in it
     layer.build(images.shape)
     rng = np.random.default_rng(5)
@@ -113,6 +126,81 @@ def test_it_takes_a_batch_of_unknown_size(make, images):
     assert outputs.shape[0] is None
     y = keras.Model(inputs, outputs)(images, training=True)
     assert tuple(y.shape)[1:] == tuple(outputs.shape)[1:]
+
+
+def test_it_takes_images_of_unknown_size(make, images):
+    if type(make()) in (layers.BatchNormalization, layers.SpatialDropout2D):
+        images = images.transpose(0, 3, 1, 2)  # channels first, whose number is to be known
+    shape = [size if size == 4 else None for size in images.shape[1:]]
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, make()(inputs))
+    given, promised = np.array(model(images)).shape, model.output_shape
+    assert all(size in (None, found) for size, found in zip(promised, given, strict=True))
+
+
+def test_it_is_channels_last_whatever_keras_is_set_to(make, images):
+    layer = make()
+    expected = np.array(layer(images))
+    keras.config.set_image_data_format("channels_first")
+    try:
+        again = make()
+        again.build(images.shape)
+        again.set_weights(layer.get_weights())
+        np.testing.assert_array_equal(np.array(again(images)), expected)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+def test_a_copy_has_its_weights_and_predicts_the_same(make, images):
+    layer = make()
+    layer(images, training=True)
+    again = copy.deepcopy(layer)
+    assert not {id(v) for v in again.variables} & {id(v) for v in layer.variables}
+    # Random states are drawn anew, as in a copy of Keras' layers.
+    for ours, theirs in zip(again.get_weights(), layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(np.array(again(images)), np.array(layer(images)))
+
+
+def test_frozen_it_learns_nothing_also_when_it_was_loaded(make, images):
+    frozen = make()
+    frozen.trainable = False
+    for layer in (frozen, make(trainable=False), type(frozen).from_config(frozen.get_config())):
+        layer.build(images.shape)
+        assert not layer.trainable_variables
+        before = [v for v in layer.variables if "seed" not in v.path]
+        expected = values(before)
+        layer(images, training=True)
+        for value, start in zip(values(before), expected, strict=True):
+            np.testing.assert_array_equal(value, start)
+
+
+def test_every_kernel_has_the_initializer_the_regularizer_and_the_constraint(
+    make_with_kernels, images
+):
+    layer = make_with_kernels(
+        kernel_initializer=keras.initializers.Constant(0.5),
+        kernel_regularizer=keras.regularizers.L1(1.0),
+        kernel_constraint=keras.constraints.MaxNorm(0.1),
+    )
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert again.get_config() == layer.get_config()
+    for each in (layer, again):
+        each.build(images.shape)
+        assert kernels(each)
+        for kernel in kernels(each):
+            np.testing.assert_array_equal(np.array(kernel), 0.5)
+            assert kernel.constraint.max_value == 0.1
+        weights = sum(np.size(np.array(kernel)) for kernel in kernels(each))
+        assert float(sum(each.losses)) == pytest.approx(0.5 * weights)
+
+
+def test_kernels_are_drawn_one_by_one_from_an_initializer_without_a_seed(make_with_kernels, images):
+    layer = make_with_kernels(kernel_initializer=keras.initializers.RandomUniform(0.5, 1.0))
+    layer.build(images.shape)
+    first = [float(np.array(kernel).ravel()[0]) for kernel in kernels(layer)]
+    assert len(set(first)) == len(first)
+    assert 0.5 <= min(first) <= max(first) <= 1.0
 
 
 def test_every_weight_has_a_path_of_its_own_below_the_layer(make, images):

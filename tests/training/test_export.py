@@ -157,3 +157,38 @@ def test_a_shared_layer_stays_one_layer():
     x = keras.layers.Flatten()(block(block(inputs)))
     standard = check_equal(keras.Model(inputs, keras.layers.Dense(CLASSES)(x)))
     assert sum(isinstance(layer, keras.layers.Conv2D) for layer in standard.layers) == 2
+
+
+def test_layers_keep_their_arguments():
+    penalty = {"kernel_regularizer": keras.regularizers.L2(0.1)}
+    parts = [
+        layers.GroupedConvolution(4, 1, 2, **penalty),
+        layers.ResidualBlock(4, **penalty),
+        layers.BatchNormalization(gamma_regularizer="l1", renorm=True),
+        layers.Dropout(0.5, noise_shape=(None, 1, 1, None)),
+        keras.layers.Flatten(),
+    ]
+    model = keras.Sequential([keras.Input((4, 4, 4)), *parts])
+    standard = check_equal(model, (4, 4, 4))
+    assert float(sum(standard.losses)) == pytest.approx(float(sum(model.losses)))
+    kinds = {type(layer): layer for layer in standard.layers}
+    assert kinds[keras.layers.Dropout].noise_shape == (None, 1, 1, None)
+    assert kinds[keras.layers.BatchNormalization].renorm
+
+
+def test_a_mask_goes_on_behind_a_normalization():
+    inputs = keras.Input((4, 3))
+    first = keras.ops.any(keras.ops.not_equal(inputs, 0.0), -1)
+    x = layers.BatchNormalization()(keras.layers.Dense(3)(inputs), mask=first)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling1D()(x))
+    disturb(model)
+    images = np.random.default_rng(1).normal(size=(2, 4, 3)).astype(np.float32)
+    images[:, 2:] = 0.0
+    given, expected = (np.array(each(images)) for each in (in_standard_layers(model), model))
+    np.testing.assert_allclose(given, expected, rtol=1e-5)
+
+
+def test_a_normalization_over_several_axes_stays_ours_and_that_is_said(tmp_path):
+    found = written(model_with(layers.BatchNormalization([1, -1], name="places")), tmp_path)
+    assert found.kept_because.endswith("takes one axis, places has several")
+    assert found.needs == ("tuner.layers",)

@@ -33,12 +33,54 @@ class ConfiguredLayer(keras.layers.Layer):  # type: ignore[misc]
         for name in (name for maker in makers for name in inspect.signature(maker).parameters):
             attribute = self.argument_attributes.get(name, name)
             if hasattr(self, attribute):  # self and **kwargs are none
-                value = getattr(self, attribute)
-                config[name] = list(value) if isinstance(value, list) else value  # Keras wraps them
+                config[name] = _as_config(getattr(self, attribute))
         return config
+
+
+class KernelLayer(ConfiguredLayer):
+    """A layer that has kernels, its own or those of its parts.
+
+    Args:
+        kernel_initializer: of every kernel, as Keras takes it. One with a seed gives kernels of
+            equal shape equal weights, as in Keras' composite layers.
+        kernel_regularizer: its penalty of every kernel is a part of `losses`.
+        kernel_constraint: what every kernel is projected to after a step.
+    """
+
+    def __init__(
+        self,
+        kernel_initializer: Any = "he_normal",
+        kernel_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+
+    def kernel_arguments(self) -> dict[str, Any]:
+        """Those arguments for one kernel."""
+        initializer = self.kernel_initializer
+        if isinstance(initializer, keras.initializers.Initializer):
+            # An initializer object draws the same numbers each time.
+            initializer = initializer.clone()
+        return {
+            "kernel_initializer": initializer,
+            "kernel_regularizer": self.kernel_regularizer,
+            "kernel_constraint": self.kernel_constraint,
+        }
 
 
 def convolved(shape: Shape, filters: int, strides: int = 1) -> Shape:
     """What a "same" convolution makes of `(batch, height, width, channels)`, sizes rounded up."""
     batch, *sizes, _ = shape
     return batch, *(None if size is None else -(-size // strides) for size in sizes), filters
+
+
+def _as_config(value: Any) -> Any:
+    if isinstance(value, list):
+        return list(value)  # Keras wraps them
+    if value is None or isinstance(value, bool | int | float | str | tuple | dict):
+        return value
+    return keras.saving.serialize_keras_object(value)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
-from tuner.layers.base import ConfiguredLayer, Shape, convolved
+from tuner.layers.base import KernelLayer, Shape, convolved
 from tuner.layers.dropout import Dropout
 from tuner.layers.normalization import BatchNormalization
+
+# Source: He et al. 2015 (Keras draws the normal truncated at two standard deviations).
+HE_NORMAL = {"kernel_initializer": "he_normal"}
 
 
 def convolution(
@@ -18,15 +22,14 @@ def convolution(
     *,
     name: str,
     dtype: Any,
+    trainable: bool = True,
     strides: int = 1,
     padding: str = "same",
     use_bias: bool = False,
     bias_initializer: Any = "zeros",
+    kernel_arguments: Mapping[str, Any] = HE_NORMAL,
 ) -> Any:
-    """A convolution with He initialization, by default without bias: a normalization follows.
-
-    Source: He et al. 2015 (Keras draws the normal truncated at two standard deviations).
-    """
+    """A convolution with He initialization, by default without bias: a normalization follows."""
     return keras.layers.Conv2D(
         filters,
         kernel_size,
@@ -36,23 +39,71 @@ def convolution(
         data_format="channels_last",
         use_bias=use_bias,
         bias_initializer=bias_initializer,
-        kernel_initializer="he_normal",
         name=name,
         dtype=dtype,
+        trainable=trainable,
+        **kernel_arguments,
     )
 
 
-def normalization(*, name: str, dtype: Any) -> BatchNormalization:
+def normalization(*, name: str, dtype: Any, trainable: bool = True) -> BatchNormalization:
     """Batch normalization as in the published ResNet and DenseNet code (Torch).
 
     Their momentum 0.1 is the weight of the present, 0.9 in Keras' sense; Keras' defaults are
     0.99 and epsilon 1e-3.
     """
-    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name, dtype=dtype)
+    return BatchNormalization(
+        momentum=0.9, epsilon=1e-5, name=name, dtype=dtype, trainable=trainable
+    )
+
+
+class CompositeLayer(KernelLayer):
+    """Makes the parts of a block, each with the block's dtype and kernel arguments; abstract.
+
+    A part of a block that is made untrainable is so, too: otherwise a normalization in a block that
+    was frozen, saved and loaded would follow batches again.
+    """
+
+    def part_arguments(self, name: str) -> dict[str, Any]:
+        """What every part is given."""
+        return {"name": name, "dtype": self.dtype_policy, "trainable": self.trainable}
+
+    def block_arguments(self, name: str) -> dict[str, Any]:
+        """What a part is given that has kernels, or is a block again."""
+        return self.part_arguments(name) | self.kernel_arguments()
+
+    def make_convolution(
+        self,
+        name: str,
+        filters: int,
+        kernel_size: int,
+        *,
+        strides: int = 1,
+        use_bias: bool = False,
+        bias_initializer: Any = "zeros",
+    ) -> Any:
+        """A part of that name."""
+        return convolution(
+            filters,
+            kernel_size,
+            strides=strides,
+            use_bias=use_bias,
+            bias_initializer=bias_initializer,
+            kernel_arguments=self.kernel_arguments(),
+            **self.part_arguments(name),
+        )
+
+    def make_normalization(self, name: str) -> BatchNormalization:
+        """A part of that name."""
+        return normalization(**self.part_arguments(name))
+
+    def make_dropout(self, rate: float | None) -> Dropout | None:
+        """The part `dropout`, unless the rate is None."""
+        return None if rate is None else Dropout(rate, **self.part_arguments("dropout"))
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class PostActivationConvolution(ConfiguredLayer):
+class PostActivationConvolution(CompositeLayer):
     """`activation(BN(conv(x)))`; without normalization the convolution has a bias.
 
     Args:
@@ -81,18 +132,12 @@ class PostActivationConvolution(ConfiguredLayer):
         self.batch_normalization = batch_normalization
         self.activation = activation
         self._activate = keras.activations.get(activation)
-        policy = self.dtype_policy
-        self.convolution = convolution(
-            filters,
-            kernel_size,
-            strides=strides,
-            use_bias=not batch_normalization,
-            name="convolution",
-            dtype=policy,
+        self.convolution = self.make_convolution(
+            "convolution", filters, kernel_size, strides=strides, use_bias=not batch_normalization
         )
         self.normalization: Any = None
         if batch_normalization:
-            self.normalization = normalization(name="normalization", dtype=policy)
+            self.normalization = self.make_normalization("normalization")
 
     def build(self, input_shape: Shape) -> None:
         """Build the parts."""
@@ -113,7 +158,7 @@ class PostActivationConvolution(ConfiguredLayer):
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class PreActivationConvolution(ConfiguredLayer):
+class PreActivationConvolution(CompositeLayer):
     """`dropout(conv(relu(BN(x))))`, the composite function of DenseNets.
 
     Args:
@@ -131,10 +176,9 @@ class PreActivationConvolution(ConfiguredLayer):
         self.filters = filters
         self.kernel_size = kernel_size
         self.initial_dropout = dropout
-        policy = self.dtype_policy
-        self.normalization = normalization(name="normalization", dtype=policy)
-        self.convolution = convolution(filters, kernel_size, name="convolution", dtype=policy)
-        self.dropout = None if dropout is None else Dropout(dropout, name="dropout", dtype=policy)
+        self.normalization = self.make_normalization("normalization")
+        self.convolution = self.make_convolution("convolution", filters, kernel_size)
+        self.dropout = self.make_dropout(dropout)
 
     def build(self, input_shape: Shape) -> None:
         """Build the parts."""
@@ -154,7 +198,7 @@ class PreActivationConvolution(ConfiguredLayer):
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class GroupedConvolution(ConfiguredLayer):
+class GroupedConvolution(KernelLayer):
     """A convolution in which each group of filters sees one group of the channels.
 
     With g groups the kernel `(kernel_size, kernel_size, channels / g, filters)` has 1/g of the
@@ -185,14 +229,16 @@ class GroupedConvolution(ConfiguredLayer):
         self._check_multiple("filters", filters)
 
     def build(self, input_shape: Shape) -> None:
-        """Create the kernel, with He initialization as all convolutions here."""
+        """Create the kernel."""
         channels = input_shape[-1]
         self._check_multiple("channels", channels)
-        size = self.kernel_size
+        size, given = self.kernel_size, self.kernel_arguments()
         self.kernel = self.add_weight(
             shape=(size, size, channels // self.groups, self.filters),
             name="kernel",
-            initializer="he_normal",
+            initializer=given["kernel_initializer"],
+            regularizer=given["kernel_regularizer"],
+            constraint=given["kernel_constraint"],
         )
 
     def call(self, inputs: Any) -> Any:

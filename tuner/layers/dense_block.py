@@ -9,8 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from tuner.layers.base import ConfiguredLayer, Shape
-from tuner.layers.convolution import PreActivationConvolution
+from tuner.layers.base import Shape
+from tuner.layers.convolution import CompositeLayer, PreActivationConvolution
 
 Tensor = Any
 Tensors = Sequence[Any]
@@ -22,7 +22,7 @@ BOTTLENECK_WIDTH = 4
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class DenseLayer(ConfiguredLayer):
+class DenseLayer(CompositeLayer):
     """Makes `growth_rate` new channels from all channels before it.
 
         plain         conv3x3(relu(BN(x)))
@@ -53,7 +53,7 @@ class DenseLayer(ConfiguredLayer):
         kernel_sizes = [1, 3] if bottleneck else [3]
         self.steps = [
             PreActivationConvolution(
-                width, kernel_size, dropout, name=f"step{n}", dtype=self.dtype_policy
+                width, kernel_size, dropout, **self.block_arguments(f"step{n}")
             )
             for n, (width, kernel_size) in enumerate(zip(widths, kernel_sizes, strict=True), 1)
         ]
@@ -82,7 +82,7 @@ class DenseLayer(ConfiguredLayer):
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class DenseBlock(ConfiguredLayer):
+class DenseBlock(CompositeLayer):
     """`num_layers` dense layers, each of which sees all channels made before it.
 
     With k0 channels at the block's entrance, layer l (from 1) sees k0 + growth_rate * (l - 1)
@@ -115,7 +115,7 @@ class DenseBlock(ConfiguredLayer):
         self.initial_dropout = dropout
         self.memory_efficient = memory_efficient
         self.dense_layers = [
-            DenseLayer(growth_rate, bottleneck, dropout, name=f"layer{n}", dtype=self.dtype_policy)
+            DenseLayer(growth_rate, bottleneck, dropout, **self.block_arguments(f"layer{n}"))
             for n in range(1, num_layers + 1)
         ]
 
@@ -144,7 +144,7 @@ class DenseBlock(ConfiguredLayer):
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class TransitionLayer(ConfiguredLayer):
+class TransitionLayer(CompositeLayer):
     """Between dense blocks: fewer channels, half the resolution.
 
         average_pool2x2(dropout(conv1x1(relu(BN(x)))))     to floor(compression * channels)
@@ -173,7 +173,7 @@ class TransitionLayer(ConfiguredLayer):
         """Build normalization and convolution for the number of channels that arrives."""
         filters = self.compute_output_shape(input_shape)[-1]
         self.step = PreActivationConvolution(
-            filters, 1, self.initial_dropout, name="step1", dtype=self.dtype_policy
+            filters, 1, self.initial_dropout, **self.block_arguments("step1")
         )
         self.step.build(input_shape)
 

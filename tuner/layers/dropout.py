@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import keras
@@ -19,15 +20,14 @@ class RuntimeDropout(ConfiguredLayer):
     The rate is a variable of the layer, and `hyperparameter` the name by which it is set.
 
     Raises:
-        ValueError: a rate outside [0, 1) or an unknown mode.
+        ValueError: a rate outside [0, 1] or an unknown mode.
     """
 
     def __init__(
         self, rate: float, mode: DropoutMode, seed: int | None, hyperparameter: str, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"rate must be in [0, 1); received {rate!r}")
+        _check_rate(rate)
         if mode not in get_args(DropoutMode):
             raise ValueError(f"mode must be one of {get_args(DropoutMode)}; received {mode!r}")
         self.initial_rate = float(rate)
@@ -35,20 +35,36 @@ class RuntimeDropout(ConfiguredLayer):
         self.seed = seed
         self.hyperparameter = hyperparameter
         self.supports_masking = True
+        self._rate_variable: Any = None
 
     # The layer's share of the hyperparameter; 1 but for stochastic depth.
     multiplier: float = 1.0
 
+    @property
+    def rate(self) -> Any:
+        """A variable, and before the layer is built the number with which it begins."""
+        if self._rate_variable is None:
+            return self.initial_rate * self.multiplier
+        return self._rate_variable
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        _check_rate(rate)
+        if self._rate_variable is None:
+            self.initial_rate = float(rate) / (self.multiplier or 1.0)
+        else:
+            self._rate_variable.assign(rate)
+
     @abstractmethod
-    def noise_shape(self, shape: Shape) -> Shape:
+    def draw_shape(self, shape: Shape) -> Shape:
         """Of the draws for inputs of `shape`: 1 along an axis that is dropped as a whole."""
 
     def build(self, input_shape: Shape) -> None:
         """Create the rate and the random state."""
-        self.rate = self.add_weight(
+        self._rate_variable = self.add_weight(
             shape=(),
             name="rate",
-            initializer=keras.initializers.Constant(self.initial_rate * self.multiplier),
+            initializer=keras.initializers.Constant(self.rate),
             dtype="float32",
             trainable=False,
             autocast=False,
@@ -70,7 +86,8 @@ class RuntimeDropout(ConfiguredLayer):
 
     def _drop(self, inputs: Any) -> Any:
         if self.mode == "upscale_in_train":
-            inputs = inputs * ops.cast(1.0 / self._keep(), inputs.dtype)
+            # At rate 1 nothing is kept; a factor of infinity would make gradients NaN.
+            inputs = inputs * ops.cast(ops.divide_no_nan(1.0, self._keep()), inputs.dtype)
         # Not a product with zeros and ones: of the draws the backward pass keeps a bool each.
         return ops.where(self._draw_kept(inputs), inputs, ops.zeros((), inputs.dtype))
 
@@ -80,7 +97,7 @@ class RuntimeDropout(ConfiguredLayer):
     def _draw_kept(self, inputs: Any) -> Any:
         # float32 even for half-precision inputs: bfloat16 knows 0.2 only to within 0.4 %.
         draws = keras.random.uniform(
-            self.noise_shape(ops.shape(inputs)), dtype="float32", seed=self.seed_generator
+            self.draw_shape(ops.shape(inputs)), dtype="float32", seed=self.seed_generator
         )
         return draws >= ops.convert_to_tensor(self.rate)
 
@@ -100,13 +117,16 @@ class Dropout(RuntimeDropout):
     A layer at rate 0 costs its random numbers and changes nothing.
 
     Args:
-        rate: the initial probability, in [0, 1).
+        rate: the initial probability, in [0, 1].
         mode: the convention.
         seed: of the layer's own generator; None draws one.
         hyperparameter: the name under which whoever trains the network sets the rate.
+        noise_shape: of the draws, each of which decides about all elements along an axis of size 1;
+            None, also of a single axis, as the inputs. `(None, 1, 1, None)` drops whole channels.
 
     Raises:
-        ValueError: a rate outside [0, 1) or an unknown mode.
+        ValueError: a rate outside [0, 1], an unknown mode, or a noise_shape that is not one of the
+            inputs' but for ones.
 
     Source: Srivastava et al. 2014 (downscale_in_infer); upscale_in_train is what Keras does.
     """
@@ -117,13 +137,35 @@ class Dropout(RuntimeDropout):
         mode: DropoutMode = "upscale_in_train",
         seed: int | None = None,
         hyperparameter: str = "dropout",
+        noise_shape: Sequence[int | None] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(rate, mode, seed, hyperparameter, **kwargs)
+        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+        if any(n is not None and n < 1 for n in self.noise_shape or ()):
+            raise ValueError(f"noise_shape must be positive or None; received {noise_shape!r}")
 
-    def noise_shape(self, shape: Shape) -> Shape:
-        """A draw for each element."""
-        return shape
+    def build(self, input_shape: Shape) -> None:
+        """Create the rate and the random state."""
+        self._check_noise_shape(tuple(input_shape))
+        super().build(input_shape)
+
+    def draw_shape(self, shape: Shape) -> Shape:
+        """A draw for each element, or as many as `noise_shape` says."""
+        if self.noise_shape is None:
+            return shape
+        return tuple(shape[i] if n is None else n for i, n in enumerate(self.noise_shape))
+
+    def _check_noise_shape(self, shape: Shape) -> None:
+        if self.noise_shape is None:
+            return
+        pairs = zip(self.noise_shape, shape, strict=False)
+        fits = all(n in (None, 1) or size in (None, n) for n, size in pairs)
+        if len(self.noise_shape) != len(shape) or not fits:
+            raise ValueError(
+                f"noise_shape must have 1, None or the inputs' size along each axis of {shape}; "
+                f"received {self.noise_shape}"
+            )
 
 
 DataFormat = Literal["channels_last", "channels_first"]
@@ -137,15 +179,15 @@ class SpatialDropout2D(RuntimeDropout):
     little; this drops them together. The conventions are those of `Dropout`.
 
     Args:
-        rate: the initial probability, in [0, 1); a variable, as in `Dropout`.
+        rate: the initial probability, in [0, 1]; a variable, as in `Dropout`.
         mode: the convention.
         data_format: "channels_last" for `(batch, height, width, channels)`, "channels_first" for
-            `(batch, channels, height, width)`.
+            `(batch, channels, height, width)`; None for Keras' `image_data_format()`.
         seed: of the layer's own generator; None draws one.
         hyperparameter: the name under which whoever trains the network sets the rate.
 
     Raises:
-        ValueError: a rate outside [0, 1), an unknown mode or data format, or inputs that are no
+        ValueError: a rate outside [0, 1], an unknown mode or data format, or inputs that are no
             images.
 
     Source: Tompson et al. 2015, section 3.2.
@@ -155,19 +197,20 @@ class SpatialDropout2D(RuntimeDropout):
         self,
         rate: float,
         mode: DropoutMode = "upscale_in_train",
-        data_format: DataFormat = "channels_last",
+        data_format: DataFormat | None = "channels_last",
         seed: int | None = None,
         hyperparameter: str = "dropout",
         **kwargs: Any,
     ) -> None:
         super().__init__(rate, mode, seed, hyperparameter, **kwargs)
+        data_format = data_format or keras.config.image_data_format()
         if data_format not in get_args(DataFormat):
             allowed = get_args(DataFormat)
             raise ValueError(f"data_format must be one of {allowed}; received {data_format!r}")
         self.data_format = data_format
         self.input_spec = keras.InputSpec(ndim=4)
 
-    def noise_shape(self, shape: Shape) -> Shape:
+    def draw_shape(self, shape: Shape) -> Shape:
         """A draw for each channel of each image."""
         if self.data_format == "channels_last":
             return shape[0], 1, 1, shape[3]
@@ -193,7 +236,7 @@ class StochasticDepth(RuntimeDropout):
     that its batch normalization follows every batch (the paper skips both).
 
     Args:
-        rate: the initial value of the hyperparameter, in [0, 1).
+        rate: the initial value of the hyperparameter, in [0, 1].
         mode: the convention; the first one is the paper's.
         per: one b for the whole "batch" (the paper), or one for each "image".
         hyperparameter: the name under which whoever trains the network sets the rate.
@@ -225,7 +268,12 @@ class StochasticDepth(RuntimeDropout):
         self.per = per
         self.multiplier = float(multiplier)
 
-    def noise_shape(self, shape: Shape) -> Shape:
+    def draw_shape(self, shape: Shape) -> Shape:
         """One draw, or one for each image."""
         draws = shape[0] if self.per == "image" else 1
         return draws, *[1] * (len(shape) - 1)
+
+
+def _check_rate(rate: float) -> None:
+    if not 0.0 <= rate <= 1.0:
+        raise ValueError(f"rate must be in [0, 1]; received {rate!r}")

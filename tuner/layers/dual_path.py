@@ -7,15 +7,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from tuner.layers.base import ConfiguredLayer, Shape, convolved
-from tuner.layers.convolution import GroupedConvolution, convolution, normalization
+from tuner.layers.base import Shape, convolved
+from tuner.layers.convolution import CompositeLayer, GroupedConvolution
 
 # Dense channels that a projection gives, in growth rates. Source: the authors' code.
 PROJECTED_GROWTH = 2
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class DualPathBlock(ConfiguredLayer):
+class DualPathBlock(CompositeLayer):
     """Adds to one path and appends to the other: a residual and a dense block in one.
 
     The first `residual_filters` channels are the residual path, all others the dense path. What a
@@ -62,17 +62,14 @@ class DualPathBlock(ConfiguredLayer):
         self.groups = groups
         self.strides = strides
         self.projection = projection
-        policy = self.dtype_policy
-        self.normalization1 = normalization(name="normalization1", dtype=policy)
-        self.convolution1 = convolution(filters, 1, name="convolution1", dtype=policy)
-        self.normalization2 = normalization(name="normalization2", dtype=policy)
+        self.normalization1 = self.make_normalization("normalization1")
+        self.convolution1 = self.make_convolution("convolution1", filters, 1)
+        self.normalization2 = self.make_normalization("normalization2")
         self.convolution2 = GroupedConvolution(
-            filters, 3, groups, strides, name="convolution2", dtype=policy
+            filters, 3, groups, strides, **self.block_arguments("convolution2")
         )
-        self.normalization3 = normalization(name="normalization3", dtype=policy)
-        self.convolution3 = convolution(
-            residual_filters + growth_rate, 1, name="convolution3", dtype=policy
-        )
+        self.normalization3 = self.make_normalization("normalization3")
+        self.convolution3 = self.make_convolution("convolution3", residual_filters + growth_rate, 1)
         if projection:
             self._make_projection()
 
@@ -117,14 +114,10 @@ class DualPathBlock(ConfiguredLayer):
         return convolved(input_shape, channels + self.growth_rate, self.strides)
 
     def _make_projection(self) -> None:
-        policy = self.dtype_policy
-        self.projection_normalization = normalization(name="projection_normalization", dtype=policy)
-        self.projection_convolution = convolution(
-            self.residual_filters + PROJECTED_GROWTH * self.growth_rate,
-            1,
-            strides=self.strides,
-            name="projection_convolution",
-            dtype=policy,
+        filters = self.residual_filters + PROJECTED_GROWTH * self.growth_rate
+        self.projection_normalization = self.make_normalization("projection_normalization")
+        self.projection_convolution = self.make_convolution(
+            "projection_convolution", filters, 1, strides=self.strides
         )
 
     def _carry(self, inputs: Any, training: bool | None) -> Any:

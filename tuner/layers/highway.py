@@ -7,13 +7,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from tuner.layers.base import ConfiguredLayer, Shape
-from tuner.layers.convolution import convolution, normalization
-from tuner.layers.dropout import Dropout
+from tuner.layers.base import Shape
+from tuner.layers.convolution import CompositeLayer
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class HighwayBlock(ConfiguredLayer):
+class HighwayBlock(CompositeLayer):
     """Transforms as far as its gate is open and carries its inputs for the rest.
 
         y = T(x) * H(x) + (1 - T(x)) * x
@@ -57,11 +56,10 @@ class HighwayBlock(ConfiguredLayer):
         self.activation = activation
         self.batch_normalization = bool(batch_normalization)
         self.initial_dropout = dropout
-        policy = self.dtype_policy
-        self.normalization = (
-            normalization(name="normalization", dtype=policy) if batch_normalization else None
-        )
-        self.dropout = None if dropout is None else Dropout(dropout, name="dropout", dtype=policy)
+        self.normalization: Any = None
+        if batch_normalization:
+            self.normalization = self.make_normalization("normalization")
+        self.dropout = self.make_dropout(dropout)
 
     def build(self, input_shape: Shape) -> None:
         """Build H and T for images or vectors."""
@@ -98,12 +96,10 @@ class HighwayBlock(ConfiguredLayer):
         return tuple(input_shape)
 
     def _affine(self, rank: int, name: str, bias: float, use_bias: bool) -> Any:
-        arguments: dict[str, Any] = {
-            "name": name,
-            "dtype": self.dtype_policy,
+        bias_arguments: dict[str, Any] = {
             "use_bias": use_bias,
             "bias_initializer": keras.initializers.Constant(bias),
         }
         if rank == 2:
-            return keras.layers.Dense(self.filters, kernel_initializer="he_normal", **arguments)
-        return convolution(self.filters, self.kernel_size, **arguments)
+            return keras.layers.Dense(self.filters, **bias_arguments, **self.block_arguments(name))
+        return self.make_convolution(name, self.filters, self.kernel_size, **bias_arguments)

@@ -8,14 +8,14 @@ from typing import Any, Literal, get_args
 import keras
 from keras import ops
 
-from tuner.layers.base import ConfiguredLayer, Shape
-from tuner.layers.convolution import PostActivationConvolution
+from tuner.layers.base import Shape
+from tuner.layers.convolution import CompositeLayer, PostActivationConvolution
 
 PoolingKind = Literal["max", "average"]
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class InceptionBlock(ConfiguredLayer):
+class InceptionBlock(CompositeLayer):
     """Four branches that look at the same images at several scales, concatenated.
 
         conv1x1    conv3x3(conv1x1)    conv5x5(conv1x1)    conv1x1(pool3x3)
@@ -104,8 +104,7 @@ class InceptionBlock(ConfiguredLayer):
             kernel_size,
             batch_normalization=self.batch_normalization,
             activation=self.activation,
-            name=name,
-            dtype=self.dtype_policy,
+            **self.block_arguments(name),
         )
 
     def _pool(self, inputs: Any) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from tuner.layers.base import ConfiguredLayer, Shape
+from tuner.layers.base import Shape
 
 # Images that TensorFlow's fused kernel takes: statistics, scaling and their gradient in one. On a
 # CPU it takes 0.3 to 0.5 of the time of the same arithmetic in separate operations in training, and
@@ -19,7 +22,7 @@ _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class BatchNormalization(ConfiguredLayer):
+class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
     """Normalizes every channel by its mean and variance over the rest of the batch.
 
     Keeps the scale of activations steady through a deep network, so that it bears larger learning
@@ -28,22 +31,29 @@ class BatchNormalization(ConfiguredLayer):
         y = gamma * (x - mean(x)) / sqrt(var(x) + epsilon) + beta
 
     with mean and (biased) variance over every axis but `axis`: over the batch for `(batch, units)`,
-    over batch, height and width for `(batch, height, width, channels)`. The moving averages follow
-    as `moving = momentum * moving + (1 - momentum) * batch` and take the place of the batch's
+    over batch, height and width for `(batch, height, width, channels)`, and only where a mask is
+    true, if there is one. The moving averages follow as
+    `moving = momentum * moving + (1 - momentum) * batch` and take the place of the batch's
     statistics at prediction, and in a layer that is not `trainable` (as in Keras).
+
+    It is `keras.layers.BatchNormalization` with a faster way for images on TensorFlow, and takes
+    all arguments of that: initializers, regularizers and constraints of gamma and beta,
+    initializers of the moving averages, synchronized, renorm.
 
     Statistics are computed and kept in float32 for half-precision inputs; outputs have the layer's
     compute dtype.
 
     Args:
-        axis: the channels; -1 for channels last, 1 for channels first.
+        axis: the channels; -1 for channels last, 1 for channels first. Of a list of several, each
+            combination of places has statistics, gamma and beta of its own.
         momentum: weight of the past in the moving averages, in [0, 1].
         epsilon: added to the variance, greater than 0.
         center: learn beta; otherwise it is 0.
         scale: learn gamma; otherwise it is 1.
 
     Raises:
-        ValueError: momentum or epsilon out of range, or an axis that the inputs don't have.
+        ValueError: momentum or epsilon out of range, an axis that the inputs don't have, or a mask
+            with several axes.
 
     Source: Ioffe and Szegedy 2015, Algorithms 1 and 2 (with Keras' biased moving variance where
     Algorithm 2 has the unbiased one).
@@ -51,91 +61,106 @@ class BatchNormalization(ConfiguredLayer):
 
     def __init__(
         self,
-        axis: int = -1,
+        axis: int | Sequence[int] = -1,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        axes = [int(number) for number in np.atleast_1d(axis)]
+        # Keras normalizes along one axis; several are made one, the last.
+        super().__init__(
+            axes[0] if len(axes) == 1 else -1, momentum, epsilon, center, scale, **kwargs
+        )
         if not 0.0 <= momentum <= 1.0:
             raise ValueError(f"momentum must be in [0, 1]; received {momentum!r}")
         if not epsilon > 0.0:
             raise ValueError(f"epsilon must be greater than 0; received {epsilon!r}")
-        self.axis = int(axis)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
-        self.center = bool(center)
-        self.scale = bool(scale)
-        self.gamma: Any = None
-        self.beta: Any = None
+        self.axes = axes
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        config: dict[str, Any] = super().get_config()
+        return config | {"axis": self._named}
 
     def build(self, input_shape: Shape) -> None:
         """Create gamma, beta and the moving averages, one number a channel."""
-        channels = input_shape[self._channel_axis(len(input_shape))]
-        if channels is None:
-            raise ValueError(f"axis {self.axis} of the inputs {input_shape} must have a known size")
-        if self.scale:
-            self.gamma = self._add_vector("gamma", channels, "ones", trainable=True)
-        if self.center:
-            self.beta = self._add_vector("beta", channels, "zeros", trainable=True)
-        self.moving_mean = self._add_vector("moving_mean", channels, "zeros", trainable=False)
-        self.moving_variance = self._add_vector(
-            "moving_variance", channels, "ones", trainable=False
-        )
-        self.input_spec = keras.InputSpec(ndim=len(input_shape), axes={self.axis: channels})
+        rank = len(input_shape)
+        places = self._places(rank)
+        sizes = [input_shape[axis] for axis in places]
+        if None in sizes:
+            raise ValueError(
+                f"axis {self._named} of the inputs {input_shape} must have known sizes"
+            )
+        if len(places) == 1:
+            super().build(input_shape)
+            return
+        super().build((*_without(input_shape, places), math.prod(sizes)))
+        self.input_spec = keras.InputSpec(ndim=rank, axes=dict(zip(places, sizes, strict=True)))
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalize by the batch in training and by the moving averages otherwise."""
-        if not (training and self.trainable):
-            return self._normalize_by_averages(inputs)
-        outputs, mean, variance = self._normalize_by_batch(inputs)
+        if len(self.axes) > 1:
+            return self._normalize_merged(inputs, training, mask)
+        (channel_axis,) = self._places(len(inputs.shape))
+        by_batch = training and self.trainable
+        if mask is None and by_batch and self._can_fuse_batch(inputs, channel_axis):
+            return self._normalize_by_batch(inputs, channel_axis)
+        if mask is None and not by_batch and can_fuse_averages(inputs, channel_axis):
+            mean, variance = self._vector(self.moving_mean), self._vector(self.moving_variance)
+            return normalize_by_averages(
+                inputs, mean, variance, *self._gamma_and_beta(), self.epsilon
+            )
+        return super().call(inputs, training=training, mask=mask)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The shape of the inputs."""
+        self._places(len(input_shape))
+        return tuple(input_shape)
+
+    @property
+    def _named(self) -> int | list[int]:
+        return self.axes[0] if len(self.axes) == 1 else list(self.axes)
+
+    def _places(self, rank: int) -> list[int]:
+        """The axes, counted from the first."""
+        if any(not -rank <= axis < rank for axis in self.axes):
+            raise ValueError(f"axis must be in [{-rank}, {rank}); received {self._named}")
+        places = [axis % rank for axis in self.axes]
+        if len(set(places)) < max(1, len(places)):
+            raise ValueError(f"axis must name each axis once; received {self._named}")
+        return places
+
+    def _normalize_merged(self, inputs: Any, training: bool | None, mask: Any) -> Any:
+        """Normalize with the axes merged into one, behind all others."""
+        if mask is not None:
+            raise ValueError(f"a mask needs a single axis of channels; received axis {self._named}")
+        places = self._places(len(inputs.shape))
+        order = [*_without(range(len(inputs.shape)), places), *places]
+        ordered = ops.transpose(inputs, order)
+        shape = ops.shape(ordered)
+        merged = ops.reshape(ordered, (*shape[: -len(places)], self.moving_mean.shape[0]))
+        outputs = ops.reshape(super().call(merged, training=training), shape)
+        return ops.transpose(outputs, [order.index(axis) for axis in range(len(order))])
+
+    def _can_fuse_batch(self, inputs: Any, axis: int) -> bool:
+        return not (self.renorm or self.synchronized) and can_fuse_batch(inputs, axis)
+
+    def _normalize_by_batch(self, inputs: Any, axis: int) -> Any:
+        outputs, mean, variance = normalize_by_batch(
+            inputs, axis, *self._gamma_and_beta(), self.epsilon
+        )
         self._follow(self.moving_mean, mean)
         self._follow(self.moving_variance, variance)
         return outputs
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The shape of the inputs."""
-        self._channel_axis(len(input_shape))
-        return tuple(input_shape)
-
-    def _add_vector(self, name: str, size: int, initializer: str, *, trainable: bool) -> Any:
-        # autocast=False: under mixed precision these stay float32.
-        return self.add_weight(
-            shape=(size,), name=name, initializer=initializer, trainable=trainable, autocast=False
-        )
-
-    def _channel_axis(self, rank: int) -> int:
-        if not -rank <= self.axis < rank:
-            raise ValueError(f"axis must be in [{-rank}, {rank}); received {self.axis}")
-        return self.axis % rank
-
-    def _normalize_by_batch(self, inputs: Any) -> tuple[Any, Any, Any]:
-        channel_axis = self._channel_axis(len(inputs.shape))
-        if can_fuse_batch(inputs, channel_axis):
-            return normalize_by_batch(inputs, channel_axis, *self._gamma_and_beta(), self.epsilon)
-        inputs = ops.cast(inputs, self._statistics_dtype)
-        axes = [axis for axis in range(len(inputs.shape)) if axis != channel_axis]
-        mean, variance = ops.moments(inputs, axes=axes)
-        return self._scale_and_shift(inputs, mean, variance), mean, variance
-
-    def _normalize_by_averages(self, inputs: Any) -> Any:
-        mean, variance = self._vector(self.moving_mean), self._vector(self.moving_variance)
-        if can_fuse_averages(inputs, self._channel_axis(len(inputs.shape))):
-            return normalize_by_averages(
-                inputs, mean, variance, *self._gamma_and_beta(), self.epsilon
-            )
-        return self._scale_and_shift(ops.cast(inputs, self._statistics_dtype), mean, variance)
-
-    def _scale_and_shift(self, inputs: Any, mean: Any, variance: Any) -> Any:
-        gamma, beta = self._gamma_and_beta()
-        # Two operations on the images instead of four: y = x * factor + (beta - mean * factor).
-        factor = gamma * ops.rsqrt(variance + self.epsilon)
-        shape = [1] * len(inputs.shape)
-        shape[self.axis] = -1
-        outputs = inputs * ops.reshape(factor, shape) + ops.reshape(beta - mean * factor, shape)
-        return ops.cast(outputs, self.compute_dtype)
+    def _moments(self, inputs: Any, mask: Any) -> tuple[Any, Any]:
+        mean, variance = super()._moments(inputs, mask)
+        if mask is None:
+            return mean, variance
+        # Keras squeezes a single channel away.
+        return ops.reshape(mean, (-1,)), ops.reshape(variance, (-1,))
 
     def _gamma_and_beta(self) -> tuple[Any, Any]:
         size, dtype = self.moving_mean.shape, self._statistics_dtype
@@ -152,7 +177,7 @@ class BatchNormalization(ConfiguredLayer):
         return str(keras.backend.result_type(self.compute_dtype, "float32"))
 
     def _follow(self, moving: Any, batch: Any) -> None:
-        moving.assign(moving * self.momentum + ops.cast(batch, moving.dtype) * (1 - self.momentum))
+        moving.assign(self._vector(moving) * self.momentum + batch * (1 - self.momentum))
 
 
 def can_fuse_batch(inputs: Any, axis: int) -> bool:
@@ -240,3 +265,7 @@ def _fused(
         data_format="NHWC",
         is_training=is_training,
     )
+
+
+def _without(items: Iterable[Any], places: Sequence[int]) -> list[Any]:
+    return [item for place, item in enumerate(items) if place not in places]

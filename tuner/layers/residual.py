@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from tuner.layers.base import ConfiguredLayer, Shape, convolved
-from tuner.layers.convolution import convolution, normalization
-from tuner.layers.dropout import Dropout, StochasticDepth
+from tuner.layers.convolution import CompositeLayer
+from tuner.layers.dropout import StochasticDepth
 
 ShortcutKind = Literal["identity", "projection"]
 
@@ -28,7 +28,7 @@ BASIC = (BranchStep(1, 3, takes_strides=True), BranchStep(1, 3))
 BOTTLENECK = (BranchStep(1, 1), BranchStep(1, 3, takes_strides=True), BranchStep(4, 1))
 
 
-class ResidualLayer(ConfiguredLayer):
+class ResidualLayer(CompositeLayer):
     """Parts, arguments and shapes of a residual block; abstract: `call` and the order are missing.
 
     A branch is a chain of convolutions (`steps`), one normalization belongs to each. Dropout stands
@@ -94,29 +94,24 @@ class ResidualLayer(ConfiguredLayer):
 
     def _make_branch(self) -> None:
         for n, step in enumerate(self.steps, 1):
-            if n == len(self.steps) and self.initial_dropout is not None:
-                self.dropout = Dropout(
-                    self.initial_dropout, name="dropout", dtype=self.dtype_policy
-                )
+            if n == len(self.steps):
+                self.dropout = self.make_dropout(self.initial_dropout)
             # The order in which parts are made is that of the weights, and with it of their seeds.
             self.convolutions.append(
-                convolution(
+                self.make_convolution(
+                    f"convolution{n}",
                     step.width * self.filters,
                     step.kernel_size,
                     strides=self.strides if step.takes_strides else 1,
                     use_bias=not self.batch_normalization,
-                    name=f"convolution{n}",
-                    dtype=self.dtype_policy,
                 )
             )
-            normalize = normalization if self.batch_normalization else keras.layers.Identity
-            self.normalizations.append(normalize(name=f"normalization{n}", dtype=self.dtype_policy))
+            self.normalizations.append(_normalization_or_identity(self, f"normalization{n}"))
         if self.initial_stochastic_depth is not None:
             self.stochastic_depth = StochasticDepth(
                 self.initial_stochastic_depth,
                 multiplier=self.stochastic_depth_multiplier,
-                name="stochastic_depth",
-                dtype=self.dtype_policy,
+                **self.part_arguments("stochastic_depth"),
             )
 
     def _build_around_branch(self, input_shape: Shape, *, normalized_shortcut: bool) -> None:
@@ -128,15 +123,15 @@ class ResidualLayer(ConfiguredLayer):
         if self.stochastic_depth is not None:
             self.stochastic_depth.build(output_shape)
         if self.strides != 1 or input_shape[-1] != self.output_filters:
-            self.shortcut = shortcut_layer(
-                self.shortcut_kind,
-                self.output_filters,
-                self.strides,
-                batch_normalization=normalized_shortcut,
-                dtype=self.dtype_policy,
-            )
+            self.shortcut = self._make_shortcut(normalized_shortcut)
             self.shortcut.compute_output_shape(input_shape)
             self.shortcut.build(input_shape)
+
+    def _make_shortcut(self, normalized: bool) -> PaddedShortcut | ProjectionShortcut:
+        filters, strides = self.output_filters, self.strides
+        if self.shortcut_kind == "identity":
+            return PaddedShortcut(filters, strides, **self.part_arguments("shortcut"))
+        return ProjectionShortcut(filters, strides, normalized, **self.block_arguments("shortcut"))
 
     def _drop_before(self, n: int, x: Any, training: bool | None) -> Any:
         """Dropout, where there is one and convolution `n` (from 0) is the last."""
@@ -285,7 +280,9 @@ class PaddedShortcut(ConfiguredLayer):
         """Subsample and pad."""
         added = self.filters - inputs.shape[-1]
         # A pool of one pixel takes every strides-th pixel, on a CPU 5 times faster than a slice.
-        outputs = ops.average_pool(inputs, 1, strides=self.strides) if self.strides > 1 else inputs
+        outputs = inputs
+        if self.strides > 1:
+            outputs = ops.average_pool(inputs, 1, strides=self.strides, data_format="channels_last")
         return ops.pad(outputs, [(0, 0), (0, 0), (0, 0), (0, added)])
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -300,7 +297,7 @@ class PaddedShortcut(ConfiguredLayer):
 
 
 @keras.saving.register_keras_serializable(package="tuner")
-class ProjectionShortcut(ConfiguredLayer):
+class ProjectionShortcut(CompositeLayer):
     """A 1×1 convolution with `strides`, then batch normalization.
 
     Args:
@@ -319,12 +316,8 @@ class ProjectionShortcut(ConfiguredLayer):
         self.filters = filters
         self.strides = strides
         self.batch_normalization = batch_normalization
-        policy = self.dtype_policy
-        self.convolution = convolution(
-            filters, 1, strides=strides, name="convolution", dtype=policy
-        )
-        make = normalization if batch_normalization else keras.layers.Identity
-        self.normalization = make(name="normalization", dtype=policy)
+        self.convolution = self.make_convolution("convolution", filters, 1, strides=strides)
+        self.normalization = _normalization_or_identity(self, "normalization")
 
     def build(self, input_shape: Shape) -> None:
         """Build convolution and normalization."""
@@ -340,12 +333,7 @@ class ProjectionShortcut(ConfiguredLayer):
         return convolved(input_shape, self.filters, self.strides)
 
 
-def shortcut_layer(
-    kind: ShortcutKind, filters: int, strides: int, *, batch_normalization: bool, dtype: Any
-) -> PaddedShortcut | ProjectionShortcut:
-    """The layer of that kind; `batch_normalization` is of a projection."""
-    if kind == "identity":
-        return PaddedShortcut(filters, strides, name="shortcut", dtype=dtype)
-    return ProjectionShortcut(
-        filters, strides, batch_normalization=batch_normalization, name="shortcut", dtype=dtype
-    )
+def _normalization_or_identity(block: ResidualLayer | ProjectionShortcut, name: str) -> Any:
+    if block.batch_normalization:
+        return block.make_normalization(name)
+    return keras.layers.Identity(**block.part_arguments(name))

@@ -150,7 +150,8 @@ class _Expansion:
         if isinstance(layer, keras.Sequential) or hasattr(layer, "_run_through_graph"):
             return self.graph(layer, *tensors)
         if type(layer) in _EQUALS:
-            return self._equal(layer, place)(*tensors)
+            named.pop("training", None)
+            return self._equal(layer, place)(*tensors, **named)
         if _is_ours(type(layer).__module__):
             return type(layer).call(_Inlined(layer, place, self), *tensors, training=False)
         return self._equal(layer, place)(*tensors, **named)
@@ -203,15 +204,12 @@ def _copy(layer: Any, name: str) -> Any:
 
 
 def _batch_normalization(layer: Any, name: str) -> Any:
-    equal = keras.layers.BatchNormalization(
-        axis=layer.axis,
-        momentum=layer.momentum,
-        epsilon=layer.epsilon,
-        center=layer.center,
-        scale=layer.scale,
-        name=name,
-        dtype=layer.dtype_policy,
-    )
+    if len(layer.axes) > 1:
+        raise ValueError(
+            f"keras.layers.BatchNormalization takes one axis, {layer.name} has several"
+        )
+    config = layer.get_config() | {"name": name}
+    equal = keras.layers.BatchNormalization.from_config(config)
     return _with_weights(equal, layer)
 
 
@@ -226,6 +224,7 @@ def _grouped_convolution(layer: Any, name: str) -> Any:
         use_bias=False,
         name=name,
         dtype=layer.dtype_policy,
+        **layer.kernel_arguments(),
     )
     return _with_weights(equal, layer)
 
@@ -238,7 +237,7 @@ def _dropout(layer: Any, name: str) -> Any:
         return keras.layers.SpatialDropout2D(rate, layer.data_format, name=name)
     if isinstance(layer, StochasticDepth):
         return _nothing(layer, name)
-    return keras.layers.Dropout(rate, name=name, dtype=layer.dtype_policy)
+    return keras.layers.Dropout(rate, layer.noise_shape, name=name, dtype=layer.dtype_policy)
 
 
 def _nothing(layer: Any, name: str) -> Any:
