@@ -209,3 +209,15 @@ def test_the_number_of_draws_is_what_a_batch_takes_from_its_generator(names):
     seeds = keras.random.SeedGenerator(0)
     augmentation.batch(images, keras.ops.arange(4, dtype="int32"), seeds)
     assert int(np.asarray(seeds.state.numpy())[1]) == augmentation.num_draws
+
+
+def test_pixels_that_are_not_normalized_are_padded_and_covered_with_the_mean():
+    images = np.full((7, 12, 12, 3), 200, np.uint8)
+    fill, zero, unit = np.float32([50.4, 60, 70]), np.zeros(3, np.float32), np.float32([2, 2, 2])
+    names = ("crop", "cutout")
+    augmentation = Augmentation(names, images.shape[1:], zero, unit, fill)
+    padded = augmentation.prepare(images)
+    assert padded[0, 0, 0].tolist() == [50, 60, 70]
+    pixels = Compiled(augmentation, padded)(np.arange(7)).reshape(-1, 3)
+    found = {tuple(pixel) for pixel in (10 * pixels).round().tolist()}
+    assert found == {(1000, 1000, 1000), (250, 300, 350), (252, 300, 350)}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from tuner.data.config import DataConfig
+from tuner.data.config import DataConfig, final_data
 
 
 def test_the_defaults_are_those_of_the_contract():
@@ -40,6 +40,8 @@ def test_augmentations_are_equal_in_whatever_order_they_are_written():
         ("train_images", 0, "greater than or equal to 1"),
         ("train_images", 1.5, "integer"),
         ("augment", ["crop", "crop"], "twice"),
+        ("image_size", 64, "has no effect: cifar100 is no folder of images"),
+        ("normalize", 1, "boolean"),
         ("seed", -1, "greater than or equal to 0"),
         ("seed", "1", "integer"),
     ],
@@ -57,3 +59,11 @@ def test_an_unknown_augmentation_and_an_unknown_key_are_refused():
         DataConfig(augment=["rotate"])
     with pytest.raises(ValidationError, match="Extra inputs"):
         DataConfig.model_validate({"datset": "cifar10"})
+
+
+def test_one_number_is_height_and_width():
+    for size in (64, [64, 64]):
+        config = DataConfig.model_validate_json(f'{{"dataset": "pets/", "image_size": {size}}}')
+        assert config.image_size == (64, 64)
+        assert DataConfig.model_validate_json(config.model_dump_json()) == config
+        assert final_data(config).image_size == (64, 64)

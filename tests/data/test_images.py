@@ -96,3 +96,24 @@ def test_the_hash_of_the_content_follows_the_images_and_labels(tmp_path):
     found.append(load_images(config, None).hashes["content"])
     assert len(set(found)) == 3
     assert found[0] == found[3]
+
+
+def test_pixels_as_they_are_come_in_the_range_of_the_data(tmp_path):
+    x, path = np.random.default_rng(0).random((40, 4, 4, 2)), tmp_path / "mine.npz"
+    for scale, values in ((255.0, x), (1.0, np.rint(x * 255))):
+        np.savez(path, x_train=values, y_train=np.arange(40) % 2)
+        data = load_images(DataConfig(dataset=str(path), validation=10, normalize=False), None)
+        assert (data.mean.tolist(), data.std.tolist()) == ([0, 0], [scale, scale])
+        assert data.pixels.scale == scale
+        mean = data.x_train.mean(axis=(0, 1, 2))
+        np.testing.assert_allclose(data.fill, mean, rtol=1e-6)
+        assert load_images(DataConfig(dataset=str(path), validation=10), None).fill is None
+
+
+def test_a_class_of_one_image_is_refused_before_anything_runs_and_named(tmp_path):
+    names = np.array(["cat"] * 9 + ["emu"] + ["dog"] * 9)
+    path = tmp_path / "mine.npz"
+    np.savez(path, x_train=np.zeros((19, 4, 4), np.uint8), y_train=names)
+    with pytest.raises(InputError, match="fewer than two images") as caught:
+        check(DataConfig(dataset=str(path), validation=3), None)
+    assert caught.value.problems[0].received == "emu: 1"

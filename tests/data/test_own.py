@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import zipfile
 
 import numpy as np
@@ -72,14 +73,14 @@ def test_the_fingerprint_follows_the_content(save):
         ({"x_train": IMAGES[0, 0], "y_train": LABELS}, "x_train: these are not images"),
         ({"x_train": IMAGES[None], "y_train": LABELS}, "x_train: these are not images"),
         ({"x_train": IMAGES[:0], "y_train": LABELS[:0]}, "x_train: these are not images"),
-        ({"x_train": IMAGES.astype(np.int64), "y_train": LABELS}, "of this type"),
+        ({"x_train": IMAGES.astype(np.int64) * 2, "y_train": LABELS}, "pixels out of range"),
         ({"x_train": IMAGES.astype(str), "y_train": LABELS}, "of this type"),
         ({"x_train": IMAGES - 128.0, "y_train": LABELS}, "pixels out of range"),
         ({"x_train": IMAGES * 2.0, "y_train": LABELS}, "pixels out of range"),
         ({"x_train": np.where(IMAGES > 250, np.nan, IMAGES), "y_train": LABELS}, "NaN or infinite"),
         ({"x_train": IMAGES, "y_train": LABELS[:-1]}, "don't match"),
         ({"x_train": IMAGES, "y_train": LABELS.astype(float)}, "not class numbers"),
-        ({"x_train": IMAGES, "y_train": np.eye(3, dtype=int)[LABELS]}, "argmax"),
+        ({"x_train": IMAGES, "y_train": np.eye(3)[LABELS] * 0.9 + 1 / 30}, "argmax"),
         ({"x_train": IMAGES, "y_train": LABELS - 1}, "out of range"),
         ({"x_train": IMAGES, "y_train": LABELS + 1}, "class 0 has no images"),
         ({"x_train": IMAGES, "y_train": LABELS * 2}, "class 1 has no images"),
@@ -162,8 +163,15 @@ def test_a_function_that_is_not_there_is_one_clear_error(name):
 
 
 def test_a_function_that_returns_something_else_is_one_clear_error(module):
-    module("their_odd", "def one():\n    return np.eye(3)\ndef three():\n    return 1, 2, 3")
-    for name, received in (("one", "ndarray"), ("three", "tuple of 3")):
+    text = "def one(): return np.eye(3)\ndef three(): return 1, 2, 3\n"
+    text += "def named(): return {'X': 1, 'y': 2}\ndef pairs(): return [(np.eye(3), [0, 1, 1])] * 3"
+    module("their_odd", text)
+    for name, received in (
+        ("one", "ndarray"),
+        ("three", "tuple of 3: int"),
+        ("named", "dict of 2: X, y"),
+        ("pairs", "leave the validation images out"),
+    ):
         with pytest.raises(InputError, match=received):
             FunctionDataset(f"their_odd:{name}").info(None)
 
@@ -283,3 +291,116 @@ def test_pixels_that_are_no_numbers_are_counted(tmp_path, bad):
     with pytest.raises(InputError, match="NaN or infinite") as caught:
         NpzDataset(str(tmp_path / "mine.npz")).info(None)
     assert "2 of 12 images, the first is number 3" in str(caught.value)
+
+
+# ---------------------------------------------------------------------- functions as people write
+
+
+PARTS = (
+    "np.arange(12 * 60, dtype='uint8').reshape(12, 5, 4, 3), np.arange(12) % 3",
+    "np.zeros((4, 5, 4, 3), 'uint8'), np.arange(4) % 3",
+)
+
+
+@pytest.mark.parametrize(
+    ("returned", "num_test"),
+    [
+        (f"{PARTS[0]}", 0),
+        (f"[{PARTS[0]}]", 0),
+        (f"{PARTS[0]}, {PARTS[1]}", 4),
+        (f"({PARTS[0]}), ({PARTS[1]})", 4),
+        (f"[[{PARTS[0]}], [{PARTS[1]}]]", 4),
+        (f"dict(zip(('x_train', 'y_train'), ({PARTS[0]})))", 0),
+        ("[[[1, 2], [3, 4]], [[5, 6], [7, 8]]], [0, 1]", 0),  # two images, and no pairs
+        ("[[[[1, 2], [3, 4]], [[5, 6], [7, 8]]], [0, 1]], [[[[1, 2], [3, 4]]], [1]]", 1),
+        ("Tensor(np.zeros((3, 4, 4)) + [[[0.5]]]), Tensor(np.array(['a', 'b', 'a']))", 0),
+    ],
+)
+def test_a_function_may_return_pairs_lists_names_and_tensors(module, returned, num_test):
+    tensor = "class Tensor:\n  def __init__(self, a): self.a = a\n"
+    tensor += "  def __array__(self, dtype=None, copy=None): return self.a\n"
+    module("their_forms", f"{tensor}def load():\n    return {returned}")
+    sys.modules.pop("their_forms", None)
+    info = FunctionDataset("their_forms:load").info(None)
+    assert info.num_test == num_test
+    assert "their_forms.py" in info.source
+
+
+FAILING = """
+import sys
+def raises(): raise FileNotFoundError("no such folder: /data/images")
+def leaves(): sys.exit("bye")
+def ends():
+    class Ends(BaseException): pass
+    raise Ends
+def deep():
+    return np.load("/no/such/file.npz")
+def wants(folder): return folder
+class Loader:
+    def __init__(self, folder): pass
+number = 7
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("raises", ["their_errors.py:4", "FileNotFoundError: no such folder: /data/images"]),
+        ("leaves", ["their_errors.py:5", "SystemExit: bye"]),
+        ("ends", ["their_errors.py:8", "Ends"]),
+        ("deep", ["their_errors.py:10", "FileNotFoundError", "/no/such/file.npz"]),
+        ("wants", ["wants arguments", "their_errors:wants(folder)"]),
+        ("Loader", ["wants arguments", "(folder)"]),
+        ("number", ["number is int"]),
+        ("nothing", ["has no attribute 'nothing'"]),
+    ],
+)
+def test_what_goes_wrong_in_a_function_is_the_persons_with_its_line(module, name, told):
+    module("their_errors", FAILING)
+    with pytest.raises(InputError) as caught:
+        FunctionDataset(f"their_errors:{name}").info(None)
+    assert [text for text in told if text not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("def load(:", ["their_bad.py:2", "SyntaxError"]),
+        ("import no_such_package_here", ["their_bad.py:2", "No module named 'no_such_package"]),
+        ("np.no_such", ["their_bad.py:2", "AttributeError"]),
+        ("raise SystemExit(3)", ["their_bad.py:2", "SystemExit: 3"]),
+    ],
+)
+def test_a_module_that_cannot_be_imported_says_where(module, text, told):
+    module("their_bad", text)
+    sys.modules.pop("their_bad", None)
+    with pytest.raises(InputError) as caught:
+        FunctionDataset("their_bad:load").info(None)
+    assert [word for word in told if word not in str(caught.value)] == []
+
+
+def test_images_of_several_sizes_in_pairs_name_two(module):
+    pair = "([np.zeros((4, 4)), np.zeros((5, 4))], [0, 1])"
+    module("their_ragged", f"def load():\n    return {pair}, {pair}")
+    with pytest.raises(InputError, match=r"\(4, 4\) and \(5, 4\)"):
+        FunctionDataset("their_ragged:load").info(None)
+
+
+def test_an_interrupt_that_was_typed_is_no_error_of_the_function(module):
+    module("their_wait", "def load():\n    raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        FunctionDataset("their_wait:load").info(None)
+
+
+def test_a_function_is_called_once_prints_to_stderr_and_sees_no_gpu_while_planning(
+    module, capsys, monkeypatch
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    text = "import os\nprint('imported')\ndef load():\n"
+    text += "    print('GPUs', os.environ['CUDA_VISIBLE_DEVICES'])\n"
+    module("their_print", f"{text}    x, y = {PARTS[0]}\n    return x, y, x, y")
+    dataset = FunctionDataset("their_print:load")
+    dataset.info(None)
+    assert dataset.load(None, test=True).test is not None
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "imported\nGPUs -1\nGPUs 0,1\n")

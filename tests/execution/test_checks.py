@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from tuner.data.config import DataConfig
 from tuner.data.dataset import DatasetInfo
 from tuner.errors import InputError, TunerError
-from tuner.execution.checks import check_same_data, check_worker_data
+from tuner.execution import checks
+from tuner.execution.checks import (
+    check_same_data,
+    check_worker_data,
+    notes,
+    recorded_fingerprint,
+)
+from tuner.experiment import parse_experiment
+from tuner.models.own_input import NOT_ADAPTED, STANDARDIZING, UNKNOWN
 
 CONFIG = DataConfig(dataset="mine.npz")
 INFO = DatasetInfo((8, 8, 3), 5, 100, 0, "npz:sha256:aa")
@@ -53,3 +62,50 @@ def test_workers_must_have_read_what_was_checked_and_what_the_first_has_read() -
     with pytest.raises(TunerError, match="another content") as caught:
         check_worker_data(INFO, HASHES, HASHES | {"content": "ee"})
     assert "finished trials are kept" in str(caught.value)
+
+
+def test_a_path_that_was_recorded_as_it_was_written_is_the_same_data_set() -> None:
+    record = {"/a/four.npz": "1", "b/five.npz": "2", "six.npz": "3"}
+    known = {
+        "/a/four.npz": "1", "/x/b/five.npz": "2", "/x/six.npz": "3",
+        "/b/four.npz": "", "/x/five.npz": "", "/x/7six.npz": "", "cifar10": "",
+    }  # fmt: skip
+    assert {name: recorded_fingerprint(record, name) for name in known} == known
+    with pytest.raises(InputError, match="has changed"):
+        check_same_data({"mine.npz": "old"}, DataConfig(dataset="/x/mine.npz"), INFO)
+
+
+@pytest.mark.parametrize(
+    ("rescales", "normalize", "told"),
+    [
+        ("", True, []),
+        ("Rescaling", True, ["begins with Rescaling, and the images arrive normalized"]),
+        ("Normalization, a division", True, ["begins with Normalization or a division"]),
+        (NOT_ADAPTED, True, ["was not adapted changes nothing"]),
+        (STANDARDIZING, True, []),
+        (UNKNOWN, True, []),
+        ("", False, ["gets pixels in 0..255, and nothing at its beginning"]),
+        (NOT_ADAPTED, False, ["was not adapted changes nothing", "gets pixels in 0..255"]),
+        ("Rescaling", False, []),
+        (STANDARDIZING, False, []),
+        (UNKNOWN, False, []),
+    ],
+)
+def test_a_range_that_does_not_fit_the_network_is_noted(
+    monkeypatch, rescales, normalize, told
+) -> None:
+    text = "model: {family: mlp}\ndata: {dataset: synthetic, normalize: %s}"
+    experiment = parse_experiment(text % str(normalize).lower(), "x.yaml")
+    declaration = SimpleNamespace(rescales=rescales, notes=())
+    own = SimpleNamespace(declaration=declaration)
+    monkeypatch.setattr(checks, "is_own", lambda family: True)
+    monkeypatch.setattr(checks, "own_family", lambda family: own)
+    said = [note for note in notes(experiment, 1, INFO) if note.startswith("mlp: ")]
+    assert len(said) == len(told)
+    assert all(words in note for words, note in zip(told, said, strict=True))
+
+
+def test_a_network_of_ours_that_gets_pixels_as_they_are_is_noted() -> None:
+    text = "model: {family: mlp}\ndata: {dataset: synthetic, normalize: false}"
+    (said,) = notes(parse_experiment(text, "x.yaml"), 1, INFO)
+    assert said.startswith("mlp: the network gets pixels in 0..255")

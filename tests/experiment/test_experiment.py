@@ -106,3 +106,21 @@ heavy = {"keras", "tensorflow", "jax", "keras_tuner", "pandas", "scipy"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_data_file_lies_beside_the_experiment_or_else_in_the_present_folder(
+    tmp_path, monkeypatch
+):
+    here, beside = tmp_path / "here", tmp_path / "beside"
+    here.mkdir()
+    beside.mkdir()
+    monkeypatch.chdir(here)
+    text = "data: {dataset: four.npz}\nmodel: {family: mlp}"
+    source = str(beside / "x.yaml")
+    assert parse_experiment(text, source).data.dataset == "four.npz"
+    (here / "four.npz").write_bytes(b"")
+    assert parse_experiment(text, source).data.dataset == str(here / "four.npz")
+    (beside / "four.npz").write_bytes(b"")
+    experiment = parse_experiment(text, source)
+    assert experiment.data.dataset == str(beside / "four.npz")
+    assert parse_experiment(experiment.to_yaml(), str(here / "y.yaml")) == experiment

@@ -47,7 +47,8 @@ def test_a_known_key_stays_what_it_is(parse) -> None:
         "training.l2={choice: [1e-4, 1]}", "training.epochs={min: 3, max: 5}",
         "training.epochs=0x3", "training.beta_1=0.9", "training.warmup_epochs=0",
         "training.watch=[gradients]", "model.shortcut=identity", "data.augment=[flip, crop]",
-        "data.validation=5000", "description=another", "objective={metric: val_loss}",
+        "data.validation=5000", "data.normalize=true", "data.image_size=null",
+        "description=another", "objective={metric: val_loss}",
         "search={method: random, max_trials: 1}", "search.replicates=3",
         "model.dropout={choice: [0.2, 0]}",
         "model={choice: [{depth: 20, dropout: 0.2, family: resnet}, {family: plain}]}",
@@ -160,3 +161,28 @@ def test_the_source_does_not_matter() -> None:
     text = textwrap.dedent(BASE)
     one, other = (parse_experiment(text, path) for path in ("a.yaml", "b/a.yaml"))
     assert one == other
+
+
+def test_pixels_as_they_are_and_another_size_are_other_trials(parse, tmp_path) -> None:
+    assert key(parse, BASE, ("data.normalize=false",)) != key(parse, BASE)
+    (tmp_path / "pets").mkdir()
+    folder = f"data.dataset={tmp_path}/pets"
+    sized = {key(parse, BASE, (folder, f"data.image_size={n}")) for n in ("64", "[64, 64]")}
+    assert len(sized) == 1
+    assert sized != {key(parse, BASE, (folder,))}
+
+
+def test_a_folder_is_known_by_its_content_and_not_by_its_path(parse, tmp_path) -> None:
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "moved").mkdir()
+    both = (f"data.dataset={tmp_path}/{name}" for name in ("pets", "moved"))
+    assert len({key(parse, BASE, (name,), data_fingerprint="folder:1") for name in both}) == 1
+
+
+def test_what_was_added_to_data_later_shows_only_where_it_was_changed(parse) -> None:
+    def context(*overrides):
+        experiment = parse(BASE, overrides)
+        return experiment.trial(experiment.space[0]).context
+
+    assert not {"data.normalize", "data.image_size"} & context().keys()
+    assert context("data.normalize=false")["data.normalize"] is False

@@ -86,6 +86,16 @@ def test_the_resolved_experiment_depends_on_no_other_file(load: Load, tmp_path: 
     assert "    - {model.depth: 20, training.learning_rate: 0.1}\n" in experiment.to_yaml()
 
 
+def test_a_file_lies_beside_the_experiment_or_else_in_the_present_folder(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("l.csv").write_text("depth\n56\n")
+    assert values(load("l.csv")) == [{"model.depth": 56}]
+    assert values(load("l.csv", "l.csv", "depth\n20\n")) == [{"model.depth": 20}]
+
+
 def test_cells_are_yaml_scalars_and_an_empty_one_sets_nothing(load: Load) -> None:
     text = "depth,optimizer,nesterov,learning_rate,schedule\n20,,,1e-4,\n"
     text += '20,sgd,true,0x1,"{step: {at: [0.5, 0.75], factor: 0.1}}"\n'

@@ -14,6 +14,7 @@ from typing import Any
 
 from tuner.data.config import final_data
 from tuner.errors import InputError, Problem
+from tuner.execution.checks import recorded_fingerprint
 from tuner.execution.queue import name_of
 from tuner.experiment.experiment import Experiment, load_experiment
 from tuner.experiment.schema import SearchConfig
@@ -123,12 +124,12 @@ def confirming(
 
 def test_scores(experiment: Experiment, ledger: Ledger) -> list[dict[int, float]]:
     """Score on the test set by seed, for each configuration of a confirming experiment."""
-    fingerprints = (ledger.data_record or {}).get(experiment.data.dataset, "")
+    fingerprint = recorded_fingerprint(ledger.data_record, experiment.data.dataset)
     by_key = {row.key: row.score for row in ledger.rows(RANKED_STATES)}
     found = []
     for configuration in experiment.space:
         trials = [
-            experiment.trial(configuration, replicate, fingerprints)
+            experiment.trial(configuration, replicate, fingerprint)
             for replicate in range(experiment.search.replicates)
         ]
         scores = {trial.seed: by_key.get(trial.key) for trial in trials}

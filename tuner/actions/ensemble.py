@@ -110,7 +110,9 @@ def _probabilities(
     arrays, notes = read_checkpoint(folder, member.checkpoint)
     section = model_section(member.row)
     model = restored(section, arrays, notes)
-    outputs = np.asarray(model.predict(images, batch_size=_BATCH, verbose=0), np.float64)
+    _, scale = notes.get("pixels", (255.0, 1.0))
+    pixels: Any = images if scale == 1 else images / np.float32(scale)
+    outputs = np.asarray(model.predict(pixels, batch_size=_BATCH, verbose=0), np.float64)
     probabilistic = is_probabilistic(section, tuple(notes["image_shape"]))
     del model
     gc.collect()  # a model is full of cycles, and the next one takes as much memory

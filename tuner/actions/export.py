@@ -6,18 +6,21 @@ import logging
 import os
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.data.dataset import BYTES, Pixels
 from tuner.errors import InputError, Problem, TunerError
+from tuner.execution.checks import recorded_fingerprint
 from tuner.experiment.experiment import Experiment, key_of, load_experiment
 from tuner.ledger.checkpoint import best_checkpoint, model_section, read_checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
+from tuner.report.format import printable
 
 if TYPE_CHECKING:
     from tuner.training.export import ModelFile
@@ -43,6 +46,8 @@ class Exported:
     gives: str
     model: ModelFile
     is_same_trial: bool
+    pixels: Pixels = BYTES
+    class_names: tuple[str, ...] = ()
 
 
 def check_target(path: Path, *, force: bool) -> None:
@@ -97,7 +102,7 @@ def export(
     standard: bool = True,
     probabilities: bool = False,
 ) -> Exported:
-    """Write the network of a trial's best epoch; it takes uint8 pixels, which it normalizes itself.
+    """Write the network of a trial's best epoch; it takes pixels as the data have them.
 
     Raises:
         InputError: no checkpoint of the trial is kept.
@@ -108,20 +113,25 @@ def export(
         record, metric = ledger.data_record or {}, ledger.objective.metric
     arrays, notes = read_checkpoint(folder, row)
     experiment = load_experiment(folder.experiment_file())
-    recipe = _recipe(experiment, trial, metric)
-    is_same = key_of(recipe, record.get(experiment.data.dataset, "")) == trial.key
+    recipe = _recipe(experiment, trial, metric, notes.get("class_names", ()))
+    fingerprint = recorded_fingerprint(record, experiment.data.dataset)
+    is_same = key_of(recipe, fingerprint) == trial.key
     load_framework(experiment.backend)
     from tuner.training.export import write_model
     from tuner.training.trial import is_probabilistic
 
     section = model_section(trial)
-    shape = tuple(notes["image_shape"])
+    shape, pixels = tuple(notes["image_shape"]), Pixels(*notes.get("pixels", ()))
     already = is_probabilistic(section, shape)
     model = restored(section, arrays, notes)
     drafts = {file: _draft(file) for file in (path, recipe_path(path))}
     try:
         written = write_model(
-            model, drafts[path], standard=standard, probabilities=probabilities and not already
+            model,
+            drafts[path],
+            standard=standard,
+            probabilities=probabilities and not already,
+            highest=pixels.high,
         )
         with zipfile.ZipFile(drafts[path], "a") as archive:
             archive.writestr(RECIPE, recipe)
@@ -140,6 +150,8 @@ def export(
         gives="probabilities" if probabilities or already else "logits",
         model=written,
         is_same_trial=is_same,
+        pixels=pixels,
+        class_names=tuple(notes.get("class_names", ())),
     )
 
 
@@ -161,12 +173,17 @@ def restored(section: dict[str, Any], arrays: Any, notes: Any) -> Any:
         ) from error
 
 
-def _recipe(experiment: Experiment, trial: TrialRow, metric: str) -> str:
+def _recipe(
+    experiment: Experiment, trial: TrialRow, metric: str, class_names: Sequence[str]
+) -> str:
     score = "" if trial.score is None else f": {metric} {trial.score:.6g}"
     head = (
         f"# Trial {trial.number} of {experiment.name}{score} in epoch {trial.best_epoch}.\n"
         "# `tuner run` on this file trains it again.\n"
     )
+    if class_names:
+        named = (f"{number} {printable(name)}" for number, name in enumerate(class_names))
+        head += f"# Its outputs are the classes {', '.join(named)}.\n"
     suffix = f"-trial-{trial.number}"
     return head + experiment.closed(trial.configuration, seed=trial.seed, suffix=suffix)
 

@@ -76,6 +76,7 @@ class Plan:
     disk_bytes: int | None
     checkpoint_bytes: int | None
     time: Estimate
+    data: DatasetInfo
     notes: tuple[str, ...] = ()
 
 
@@ -118,7 +119,8 @@ def make_plan(
         disk_bytes=disk,
         checkpoint_bytes=checkpoints,
         time=make_estimate(search, work, networks, here),
-        notes=tuple(notes(experiment, total)),
+        notes=tuple(notes(experiment, total, info)),
+        data=info,
     )
 
 

@@ -51,9 +51,9 @@ def command(
 ) -> None:
     """The trained network of a trial as a file that plain Keras loads.
 
-    It is that of the trial's best epoch; without TRIAL, the best one's. It takes pixels from 0 to
-    255 and normalizes them itself. Beside it, in FILE.yaml, lies the experiment that made it, every
-    value closed. Only what an export wrote is ever replaced.
+    It is that of the trial's best epoch; without TRIAL, the best one's. It takes pixels as the data
+    have them, and normalizes them itself unless data.normalize is false. Beside it, in FILE.yaml,
+    lies the experiment that made it, every value closed. Only what an export wrote is ever replaced.
 
     Wherever that is exact, and it is compared before anything is written, layers of tuner become
     layers of Keras, and the file loads where tuner is not installed.
@@ -75,9 +75,14 @@ def command(
     parameters = format.count_text(exported.model.parameters)
     click.echo(
         f"{exported.path}: trial {exported.trial}, {parameters} parameters; from pixels in "
-        f"0..255, (batch, {shape}), to {exported.gives} of {exported.num_classes} classes\n"
+        f"{exported.pixels}, (batch, {shape}), to {exported.gives} of {_classes(exported)}\n"
         f"{exported.recipe}: the experiment that made it"
     )
+
+
+def _classes(exported: Exported) -> str:
+    count = f"{exported.num_classes} classes"
+    return f"{count} ({format.listed(exported.class_names)})" if exported.class_names else count
 
 
 def _notes(exported: Exported) -> Iterator[str]:
@@ -100,6 +105,8 @@ def _document(exported: Exported) -> dict[str, Any]:
         "experiment": str(exported.recipe),
         "image_shape": list(exported.image_shape),
         "num_classes": exported.num_classes,
+        "class_names": list(exported.class_names),
+        "pixels": [0.0, exported.pixels.high],
         "gives": exported.gives,
         "parameters": exported.model.parameters,
         "needs": list(exported.model.needs),

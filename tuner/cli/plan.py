@@ -27,6 +27,7 @@ from tuner.report.table import Column, Table
 
 if TYPE_CHECKING:
     from tuner.actions.plan import Plan
+    from tuner.data.dataset import DatasetInfo
     from tuner.execution.estimate import Here
     from tuner.execution.rehearsal import Measured
     from tuner.experiment.experiment import Experiment
@@ -116,7 +117,7 @@ def _plan_lines(plan: Plan, style: Style) -> Iterator[str]:
 
 
 def _details(plan: Plan) -> list[str]:
-    texts = []
+    texts = [data_text(plan.data)] if plan.data.source else []
     if plan.done:
         texts.append(f"{plan.done:,} done already")
     if plan.excluded:
@@ -132,6 +133,17 @@ def _details(plan: Plan) -> list[str]:
         of = f", {checkpoints} of it checkpoints" if plan.checkpoint_bytes else ""
         texts.append(f"about {format.bytes_text(plan.disk_bytes)} on disk{of}")
     return texts
+
+
+def data_text(data: DatasetInfo) -> str:
+    """What a person's own data set was found to be."""
+    shape = "x".join(map(str, data.image_shape))
+    classes = f"{data.num_classes} classes"
+    if data.class_names:
+        classes += f" ({format.listed(data.class_names)})"
+    test = f", {format.counted(data.num_test, 'test image')}" if data.num_test else ""
+    images = f"{format.counted(data.num_train, 'image')} of {shape} in {data.pixels}"
+    return f"{images}, {classes}{test}; from {format.printable(data.source)}"
 
 
 def _time_texts(plan: Plan) -> list[str]:

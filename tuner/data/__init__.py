@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from tuner.data.cifar import CIFAR10, CIFAR100, CIFAR100_COARSE
 from tuner.data.dataset import Dataset, DatasetInfo, LabelledImages, Progress
 from tuner.data.files import OfficialDataset, locate, locate_archive
+from tuner.data.folder import FolderDataset, ImageSize
 from tuner.data.mnist import FASHION_MNIST, MNIST
 from tuner.data.own import FunctionDataset, NpzDataset
 from tuner.data.synthetic import SYNTHETIC
@@ -21,6 +23,8 @@ __all__ = [
     "Progress",
     "find_dataset",
     "found_datasets",
+    "is_path",
+    "with_whole_path",
 ]
 
 DATASETS: dict[str, Dataset] = {
@@ -29,25 +33,49 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
-def find_dataset(name: str) -> Dataset:
+_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+def is_path(name: str) -> bool:
+    """Whether a data set is a file or a folder of the person's own."""
+    return name.endswith(".npz") or "/" in name or name in (".", "..", "~")
+
+
+def with_whole_path(name: str, folder: Path) -> str:
+    """The name with its whole path where it is a file or folder in `folder`, or else in this one.
+
+    A name without a slash is no path if it is anything else.
+    """
+    if name in DATASETS or _FUNCTION.fullmatch(name):
+        return name
+    for place in (folder, Path()):
+        path = os.path.abspath(place / os.path.expanduser(name))
+        if name.strip() and os.path.exists(path):
+            return path if path.endswith(".npz") or not os.path.isfile(path) else name
+    return name
+
+
+def find_dataset(name: str, image_size: ImageSize | None = None) -> Dataset:
     """The data set that `data.dataset` names.
 
-    Raises InputError for a name that is neither known nor a path to an .npz nor
-    package.module:function.
+    Raises InputError for a name that is neither known nor a path nor package.module:function.
     """
     if name in DATASETS:
         return DATASETS[name]
     if name.endswith(".npz"):
         return NpzDataset(name)
-    if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", name):
+    if _FUNCTION.fullmatch(name):
         return FunctionDataset(name)
+    if is_path(name):
+        return FolderDataset(name, image_size)
     near = nearest(name, DATASETS)
     raise InputError(
         Problem(
             "no such data set",
             where="data.dataset",
             received=repr(name),
-            expected=f"{', '.join(DATASETS)}, a path to an .npz, or package.module:function",
+            expected=f"{', '.join(DATASETS)}, a path to an .npz or to a folder with one folder a "
+            "class, or package.module:function",
             mend=f"did you mean {near}?" if near else "",
         )
     )

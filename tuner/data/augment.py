@@ -31,6 +31,7 @@ class Augmentation:
     image_shape: tuple[int, int, int]
     mean: NDArray[np.float32]  # per channel, in 0..255
     std: NDArray[np.float32]
+    fill: NDArray[np.float32] | None = None  # of what is not in the image; None: the mean
 
     @property
     def num_draws(self) -> int:
@@ -40,7 +41,7 @@ class Augmentation:
 
     def prepare(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Training images as `batch` wants them: padded when they are to be cropped."""
-        prepared = pad_images(images, self.mean) if "crop" in self.names else images
+        prepared = pad_images(images, self._fill) if "crop" in self.names else images
         num_pixels = prepared.size // prepared.shape[-1]
         if num_pixels >= 2**31:
             raise InputError(
@@ -62,7 +63,15 @@ class Augmentation:
         names = self.names if training else ()
         taken = self._take(images, indices, names, seed_generator)
         normalized = normalize(taken, self.mean, self.std)
-        return cutout(normalized, seed_generator) if "cutout" in names else normalized
+        if "cutout" not in names:
+            return normalized
+        # Normalized, the mean is zero.
+        value = 0.0 if self.fill is None else normalize(self.fill, self.mean, self.std)
+        return cutout(normalized, seed_generator, value)
+
+    @property
+    def _fill(self) -> NDArray[np.float32]:
+        return self.mean if self.fill is None else self.fill
 
     def _take(self, images: Any, indices: Any, names: tuple[str, ...], seed_generator: Any) -> Any:
         from keras import ops
@@ -80,12 +89,12 @@ class Augmentation:
         return gather_windows(images, indices, down, right, flipped, (height, width))
 
 
-def pad_images(images: NDArray[np.uint8], mean: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """On each side PADDING pixels of the rounded channel mean, about 0 when normalized."""
+def pad_images(images: NDArray[np.uint8], fill: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """On each side PADDING pixels of the rounded fill, about 0 when that is normalized."""
     count, height, width, channels = images.shape
     shape = (count, height + 2 * PADDING, width + 2 * PADDING, channels)
     padded = np.empty(shape, np.uint8)
-    padded[:] = np.rint(mean).astype(np.uint8)
+    padded[:] = np.rint(fill).astype(np.uint8)
     padded[:, PADDING:-PADDING, PADDING:-PADDING] = images
     return padded
 
@@ -139,8 +148,8 @@ def normalize(images: Any, mean: NDArray[np.float32], std: NDArray[np.float32]) 
     return (ops.cast(images, "float32") - ops.convert_to_tensor(mean)) / ops.convert_to_tensor(std)
 
 
-def cutout(images: Any, seed_generator: Any) -> Any:
-    """A square of zeros in each image: normalized, zero is the mean."""
+def cutout(images: Any, seed_generator: Any, value: Any = 0.0) -> Any:
+    """A square of `value` in each image."""
     from keras import ops, random
 
     _, height, width, _ = images.shape
@@ -152,4 +161,4 @@ def cutout(images: Any, seed_generator: Any) -> Any:
         inside = ops.logical_and(distance >= 0, distance < CUTOUT_SIZE)
         inside = ops.expand_dims(inside, (2, 3) if axis == 1 else (1, 3))
         covered = inside if covered is None else ops.logical_and(covered, inside)
-    return ops.where(covered, 0.0, images)
+    return ops.where(covered, value, images)

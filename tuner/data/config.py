@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from tuner.data import find_dataset
+from tuner.data import find_dataset, is_path
 from tuner.errors import InputError
 
+MAX_SIZE = 10_000  # pixels of a side
+_Side = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 Augment = Literal["crop", "flip", "cutout"]
 
 
@@ -19,8 +21,15 @@ class DataConfig(BaseModel):
 
     dataset: str = Field(
         "cifar100",
-        description="Name of a data set, path to an .npz (x_train, y_train[, x_test, y_test]), "
-        "or package.module:function that returns these arrays.",
+        description="Name of a data set, path to an .npz (x_train, y_train[, x_test, y_test]), to "
+        "a folder with one folder of images a class (or train/ and test/ with them), or "
+        "package.module:function that returns such arrays.",
+    )
+    image_size: _Side | tuple[_Side, _Side] | None = Field(
+        None,
+        description="Of a folder of images: the size that they are brought to, as 64 or [64, 96] "
+        "(height, width); null: they are of one size.",
+        json_schema_extra={"words": "64, or [64, 96] (height, width), or null"},
     )
     validation: int | float = Field(
         5000,
@@ -36,6 +45,11 @@ class DataConfig(BaseModel):
         description="Done to training images, on the device: crop (random 4-pixel shift), "
         "flip (left-right, half of the time), cutout (an 8x8 square set to the mean).",
     )
+    normalize: bool = Field(
+        True,
+        description="Whether the network gets images of mean 0 and standard deviation 1 per "
+        "channel (of the training images), or, with false, pixels as they are.",
+    )
     seed: int = Field(0, ge=0, description="Seed of the validation split and of the subset.")
 
     @field_validator("dataset")
@@ -48,6 +62,17 @@ class DataConfig(BaseModel):
             told = (problem.what, f"expected {problem.expected}", problem.mend)
             raise ValueError("; ".join(filter(None, told))) from error
         return dataset
+
+    @field_validator("image_size")
+    @classmethod
+    def _height_and_width(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None:
+            return None
+        dataset = info.data.get("dataset", "")
+        if dataset and (dataset.endswith(".npz") or not is_path(dataset)):
+            what = f"has no effect: {dataset} is no folder of images; expected null"
+            raise ValueError(what)
+        return (value, value) if isinstance(value, int) else value
 
     @field_validator("validation", mode="before")
     @classmethod

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,6 +14,21 @@ if TYPE_CHECKING:
 
 # Called with (bytes done, bytes in all; 0 when unknown).
 Progress: TypeAlias = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What a person's pixel values are: 0 to `high`; times `scale` they are kept as 0..255."""
+
+    high: float = 255.0
+    scale: float = 1.0
+
+    def __str__(self) -> str:
+        return f"0..{self.high:g}"
+
+
+BYTES = Pixels()
+"""As image files and the named data sets have them."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,11 @@ class DatasetInfo:
     num_train: int  # before the validation images are held out
     num_test: int
     fingerprint: str  # names the content: equal fingerprints, equal pixels and labels
+    pixels: Pixels = BYTES
+    class_names: tuple[str, ...] = ()  # where the data have them
+    class_counts: tuple[int, ...] = ()  # of the training images; known of a person's own data
+    source: str = ""  # the file or folder that was read, the function that was called
+    notes: tuple[str, ...] = ()  # what was found that a person may not expect
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +55,15 @@ class LabelledImages:
     labels: NDArray[np.int32]
 
 
+@dataclass(frozen=True, eq=False)
+class LoadedData:
+    """What one reading of a data set gave; `test` is None where it was not asked for."""
+
+    info: DatasetInfo
+    train: LabelledImages
+    test: LabelledImages | None
+
+
 class Dataset(ABC):
     """A source of labelled images; training and test images are read apart.
 
@@ -42,6 +71,7 @@ class Dataset(ABC):
     """
 
     name: str
+    runs_code: ClassVar[bool] = False  # of the person's, which may import a framework itself
 
     @abstractmethod
     def info(self, data_dir: Path | None) -> DatasetInfo:
@@ -61,3 +91,10 @@ class Dataset(ABC):
     @abstractmethod
     def test(self, data_dir: Path | None, progress: Progress | None = None) -> LabelledImages:
         """The test images, which nothing but `tuner confirm` may ask for."""
+
+    def load(
+        self, data_dir: Path | None, *, test: bool = False, progress: Progress | None = None
+    ) -> LoadedData:
+        """Everything that a worker needs, from one reading; the test images if they are wanted."""
+        train = self.train(data_dir, progress)
+        return LoadedData(self.info(data_dir), train, self.test(data_dir) if test else None)

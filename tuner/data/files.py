@@ -103,6 +103,14 @@ def keras_cache(environ: Mapping[str, str]) -> Path:
     return (Path(home) if home else base / ".keras") / "datasets"
 
 
+def cache_dir(environ: Mapping[str, str]) -> Path:
+    """The person's cache folder of tuner, or $TUNER_CACHE_DIR."""
+    home = environ.get("XDG_CACHE_HOME", "")
+    folder = Path(home if os.path.isabs(home) else "~/.cache") / "tuner"
+    given = environ.get("TUNER_CACHE_DIR")
+    return Path(os.path.expanduser(given or folder))
+
+
 def locate(source: OfficialSource, data_dir: Path | None) -> Path | None:
     """The first folder that holds all files of `source`."""
     for folder in _candidates(source, data_dir):
@@ -261,7 +269,7 @@ def download(
     Raises OSError where that fails.
     """
     digest = hashlib.md5(usedforsecurity=False)
-    with _whole_or_not_at_all(path) as file:
+    with whole_or_not_at_all(path) as file:
         for done, chunk in _chunks(url):
             if done > (most := size or MAX_FILE_BYTES):
                 raise OSError(f"{url} sends more than the {most:,} bytes that it should")
@@ -289,7 +297,7 @@ def unpack(archive: Path, members: Mapping[str, Path]) -> None:
             for member in tar:
                 content = tar.extractfile(member) if member.isfile() else None
                 if content is not None and member.name in missing:
-                    with _whole_or_not_at_all(missing.pop(member.name)) as file:
+                    with whole_or_not_at_all(missing.pop(member.name)) as file:
                         shutil.copyfileobj(content, file, _CHUNK_BYTES)
     except (tarfile.TarError, EOFError, ValueError, zlib.error) as error:
         raise OSError(f"{archive} cannot be unpacked: {error}") from error
@@ -320,7 +328,8 @@ def _chunks(url: str) -> Iterator[tuple[int, bytes]]:
 
 
 @contextmanager
-def _whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
+def whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes the place of `path` once all of it is on the disk."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:

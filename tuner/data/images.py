@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tuner.data import find_dataset
 from tuner.data.config import DataConfig, FinalDataConfig
-from tuner.data.dataset import DatasetInfo, LabelledImages, Progress
+from tuner.data.dataset import BYTES, Dataset, DatasetInfo, LabelledImages, Pixels, Progress
 from tuner.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ _CHUNK_IMAGES = 256  # of the statistics; fits into the cache, and the sums into
 class ImageData:
     """Training and validation images as they lie on disk, and what normalizes them.
 
-    Images are uint8 (n, height, width, channels), labels int32 (n,); mean and std are those of
-    the training images that are used, per channel, in 0..255.
+    Images are uint8 (n, height, width, channels), labels int32 (n,). The network gets
+    (pixel - mean) / std: mean and std are those of the training images that are used, per channel,
+    in 0..255, or, with `normalize: false`, what gives the pixels as the data have them. `fill` is
+    that mean where `mean` is another.
     """
 
     x_train: NDArray[np.uint8]
@@ -35,6 +37,9 @@ class ImageData:
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
     hashes: dict[str, str]  # what the environment record keeps
+    fill: NDArray[np.float32] | None = None
+    pixels: Pixels = BYTES
+    class_names: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -49,10 +54,11 @@ def check(config: DataConfig, data_dir: Path | None) -> DatasetInfo:
     A named data set is not looked for: it may still have to be downloaded.
     Raises InputError where sizes don't fit, or the person's own data set is not as it must be.
     """
-    from tuner.data.splits import size_problems
+    from tuner.data.splits import class_problems, size_problems
 
-    info = find_dataset(config.dataset).info(data_dir)
-    problems = size_problems(
+    info = _dataset(config).info(data_dir)
+    few = () if isinstance(config, FinalDataConfig) else info.class_counts
+    problems = class_problems(few, info.class_names) or size_problems(
         info.num_train, info.num_classes, config.validation, config.train_images
     )
     if problems:
@@ -64,12 +70,17 @@ def check(config: DataConfig, data_dir: Path | None) -> DatasetInfo:
     return info
 
 
+def runs_code(config: DataConfig) -> bool:
+    """Whether a function of the person's gives the images."""
+    return _dataset(config).runs_code
+
+
 def fetch(config: DataConfig, data_dir: Path | None, progress: Progress | None = None) -> None:
     """Make the files of the data set be there, before the first trial starts.
 
     Raises InputError where they are not and cannot be downloaded.
     """
-    find_dataset(config.dataset).fetch(data_dir, progress)
+    _dataset(config).fetch(data_dir, progress)
 
 
 def load_images(
@@ -79,17 +90,23 @@ def load_images(
 
     Of `FinalDataConfig` the test images stand in the place of the validation images.
     """
+    import numpy as np
+
     from tuner.data.splits import split
 
-    dataset = find_dataset(config.dataset)
-    data = dataset.train(data_dir, progress)
+    is_final = isinstance(config, FinalDataConfig)
+    loaded = _dataset(config).load(data_dir, test=is_final, progress=progress)
+    data, info = loaded.train, loaded.info
     parts = split(data.labels, config.validation, config.train_images, config.seed)
     x_train, y_train = data.images[parts.train], data.labels[parts.train]
     held_out_name = "validation_images"
     held_out = LabelledImages(data.images[parts.validation], data.labels[parts.validation])
-    if isinstance(config, FinalDataConfig):
-        held_out_name, held_out = "test_images", dataset.test(data_dir)
+    if loaded.test is not None:
+        held_out_name, held_out = "test_images", loaded.test
+    fill = None
     mean, std = channel_statistics(x_train)
+    if not config.normalize:
+        fill, mean, std = mean, np.zeros_like(mean), np.full_like(std, info.pixels.scale)
     return ImageData(
         x_train=x_train,
         y_train=y_train,
@@ -99,13 +116,21 @@ def load_images(
         mean=mean,
         std=std,
         hashes={
-            "dataset": dataset.info(data_dir).fingerprint,
+            "dataset": info.fingerprint,
             "content": _content_hash(data),
             "split": parts.hash,
             "train_images": _count(y_train),
             held_out_name: _count(held_out.labels),
         },
+        fill=fill,
+        pixels=info.pixels,
+        class_names=info.class_names,
     )
+
+
+def _dataset(config: DataConfig) -> Dataset:
+    size: Any = config.image_size  # an integer became a pair when it was validated
+    return find_dataset(config.dataset, size)
 
 
 def channel_statistics(

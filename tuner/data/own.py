@@ -1,29 +1,33 @@
 """A person's own images: an .npz file, or a function that returns arrays.
 
-Arrays are checked and brought into one form; an .npz is read once it is known how large it is.
+An .npz is read once it is known how large it is.
 """
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import hashlib
 import importlib
+import inspect
 import math
 import os
+import sys
+import traceback
 import zipfile
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
-from tuner.data.dataset import Dataset, DatasetInfo, LabelledImages, Progress
+from tuner.data.arrays import NAMES, Arrays, checked_arrays
+from tuner.data.dataset import Dataset, DatasetInfo, LabelledImages, LoadedData, Progress
 from tuner.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from types import TracebackType
 
-_NAMES = ("x_train", "y_train", "x_test", "y_test")
 _MAX_HEADER_BYTES = 10_000
 _MEBIBYTE = 1 << 20
 
@@ -35,307 +39,243 @@ class OwnDataset(Dataset):
     name: str
 
     @abstractmethod
-    def arrays(self, data_dir: Path | None) -> Arrays:
-        """All of them, checked."""
+    def read(self, data_dir: Path | None) -> tuple[Arrays, DatasetInfo]:
+        """All of them, checked, and what they are."""
+
+    def info(self, data_dir: Path | None) -> DatasetInfo:
+        """From the images themselves, so that what is wrong shows before a trial starts."""
+        return self.read(data_dir)[1]
 
     def train(self, data_dir: Path | None, progress: Progress | None = None) -> LabelledImages:
         """The training images."""
-        return self.arrays(data_dir).train
+        return self.read(data_dir)[0].train
 
     def test(self, data_dir: Path | None, progress: Progress | None = None) -> LabelledImages:
         """The test images; raises InputError when there are none."""
-        images = self.arrays(data_dir).test
-        if images is None:
+        return self._require_test(self.read(data_dir)[0])
+
+    def load(
+        self, data_dir: Path | None, *, test: bool = False, progress: Progress | None = None
+    ) -> LoadedData:
+        """One reading, which may be slow."""
+        arrays, info = self.read(data_dir)
+        return LoadedData(info, arrays.train, self._require_test(arrays) if test else None)
+
+    def _require_test(self, arrays: Arrays) -> LabelledImages:
+        if arrays.test is None:
             what, expected = "the data set has no test images", "x_test and y_test"
             raise InputError(Problem(what, "data.dataset", self.name, expected))
-        return images
+        return arrays.test
+
+
+def find_path(name: str, data_dir: Path | None, *, is_folder: bool = False) -> Path:
+    """Where a file or folder of the person's lies; of a whole path, `data_dir` may have it, too.
+
+    Raises InputError where it is not there.
+    """
+    written = Path(os.path.expanduser(name))
+    beside = [data_dir / (written.name if written.is_absolute() else written)] if data_dir else []
+    paths = [written.absolute(), *beside]
+    for path in paths:
+        if (os.path.isdir if is_folder else os.path.isfile)(path):
+            return path
+    is_other = any(os.path.exists(path) for path in paths)
+    kind = "folder" if is_folder else "file"
+    places = " or ".join(map(str, dict.fromkeys(paths)))
+    raise InputError(
+        Problem(
+            f"this is no plain {kind}" if is_other else f"no such {kind}",
+            where="data.dataset",
+            received=name,
+            expected=f"a {kind} {places}"
+            + ("" if written.is_absolute() else ", or beside the experiment"),
+            mend="write the whole path, or name the folder that has it with --data-dir",
+        )
+    )
 
 
 @dataclass(frozen=True)
 class NpzDataset(OwnDataset):
     """Arrays in an .npz; its path is relative to the working folder, or else to `data_dir`."""
 
-    def info(self, data_dir: Path | None) -> DatasetInfo:
-        """Read from the file, so that whatever is wrong with it shows before a trial starts."""
-        arrays = self.arrays(data_dir)
-        with self._path(data_dir).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return arrays.info(f"npz:sha256:{digest}")
-
     def fetch(self, data_dir: Path | None, progress: Progress | None = None) -> None:
         """Nothing can be downloaded; raises InputError when the file is not there."""
-        self._path(data_dir)
+        find_path(self.name, data_dir)
 
-    def arrays(self, data_dir: Path | None) -> Arrays:
+    def read(self, data_dir: Path | None) -> tuple[Arrays, DatasetInfo]:
         """Those of the file."""
-        path = self._path(data_dir)
-        return checked_arrays(read_npz(path, _NAMES), where=str(path))
-
-    def _path(self, data_dir: Path | None) -> Path:
-        written = Path(os.path.expanduser(self.name))
-        paths = [written.absolute()] + ([data_dir / written] if data_dir else [])
-        for path in paths:
-            if os.path.isfile(path):
-                return path
-        is_other = any(os.path.exists(path) for path in paths)
-        raise InputError(
-            Problem(
-                "this is no plain file" if is_other else "no such file",
-                where="data.dataset",
-                received=self.name,
-                expected="a file " + " or ".join(map(str, dict.fromkeys(paths))),
-                mend="write the whole path, or name the folder that has it with --data-dir",
-            )
-        )
+        path = find_path(self.name, data_dir)
+        named = read_npz(path, NAMES)
+        if not {"x_train", "y_train"} <= set(named):
+            raise InputError(_other_names(path))
+        arrays = checked_arrays(named, where=str(path))
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        stretched = f":0..{arrays.pixels.high:g}" if arrays.is_stretched else ""
+        return arrays, arrays.info(f"npz:sha256:{digest}{stretched}", str(path))
 
 
 @dataclass(frozen=True)
 class FunctionDataset(OwnDataset):
     """`package.module:function`, which returns (x_train, y_train[, x_test, y_test]).
 
-    It is called anew whenever the images are wanted, in more than one process, and must return
-    the same each time.
+    It is called once in each process that wants the images, and must return the same each time.
     """
 
+    runs_code: ClassVar[bool] = True
+
     def info(self, data_dir: Path | None) -> DatasetInfo:
-        """From the arrays that the function returns."""
-        arrays = self.arrays(data_dir)
-        return arrays.info(f"function:sha256:{arrays.hash()}")
+        """From the arrays that the function returns, without a GPU: those are the workers'."""
+        with _without_gpus():
+            return super().info(data_dir)
 
     def fetch(self, data_dir: Path | None, progress: Progress | None = None) -> None:
         """Raises InputError when there is no such function."""
         self._function()
 
-    def arrays(self, data_dir: Path | None) -> Arrays:
+    def read(self, data_dir: Path | None) -> tuple[Arrays, DatasetInfo]:
         """Those that the function returns."""
-        returned = self._function()()
-        if not isinstance(returned, tuple | list) or len(returned) not in (2, 4):
-            count = f" of {len(returned)}" if isinstance(returned, tuple | list) else ""
-            raise InputError(
-                Problem(
-                    "the function did not return data",
-                    where=f"data.dataset: {self.name}",
-                    received=type(returned).__name__ + count,
-                    expected="(x_train, y_train) or (x_train, y_train, x_test, y_test)",
-                )
-            )
-        return checked_arrays(dict(zip(_NAMES, returned, strict=False)), where=self.name)
+        function = self._function()
+        arrays = checked_arrays(_named(_call(function, self.name), self.name), where=self.name)
+        source = f"{self.name} in {inspect.getsourcefile(inspect.unwrap(function)) or '?'}"
+        return arrays, arrays.info(f"function:sha256:{arrays.hash()}", source)
 
     def _function(self) -> Any:
-        module, _, function = self.name.partition(":")
-        try:
-            return getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise InputError(
-                Problem(
-                    "no such function",
-                    where="data.dataset",
-                    received=self.name,
-                    expected=f"a module {module} that can be imported, with a function {function}",
-                    mend=f"{error}; is its folder in $PYTHONPATH?",
-                )
-            ) from error
+        module, _, name = self.name.partition(":")
+        importlib.invalidate_caches()
+        with _persons_code(self.name, "the module cannot be imported"):
+            try:
+                function = getattr(importlib.import_module(module), name)
+            except ModuleNotFoundError as error:
+                if not f"{module}.".startswith(f"{error.name}."):
+                    raise
+                raise InputError(_no_function(self.name, str(error))) from error
+            except AttributeError as error:
+                if not str(error).endswith(f"has no attribute {name!r}"):
+                    raise
+                raise InputError(_no_function(self.name, str(error))) from error
+        if not callable(function):
+            raise InputError(_no_function(self.name, f"{name} is {type(function).__name__}"))
+        return function
 
 
-@dataclass(frozen=True, eq=False)
-class Arrays:
-    """Training and test images of one shape, with classes 0..num_classes - 1."""
-
-    train: LabelledImages
-    test: LabelledImages | None
-
-    def info(self, fingerprint: str) -> DatasetInfo:
-        """Shapes and counts."""
-        _, height, width, channels = self.train.images.shape
-        return DatasetInfo(
-            image_shape=(height, width, channels),
-            num_classes=int(self.train.labels.max()) + 1,
-            num_train=len(self.train.labels),
-            num_test=len(self.test.labels) if self.test else 0,
-            fingerprint=fingerprint,
-        )
-
-    def hash(self) -> str:
-        """SHA-256 of shapes and content."""
-        digest = hashlib.sha256()
-        for part in (self.train, self.test):
-            if part:
-                digest.update(f"{part.images.shape}".encode())
-                digest.update(part.images.tobytes())
-                digest.update(part.labels.astype("<i4").tobytes())
-        return digest.hexdigest()
-
-
-def checked_arrays(named: Mapping[str, Any], where: str) -> Arrays:
-    """`x_train`, `y_train`[, `x_test`, `y_test`] as uint8 images and int32 labels.
-
-    Images: (n, height, width[, channels]), uint8, or floats in 0..1 or 0..255, which are rounded
-    to 0..255. Labels: whole numbers (n,) or (n, 1), none missing between 0 and the highest.
-    Raises InputError.
-    """
-    _require_names(named, where)
-    scale = _scale(named["x_train"])
-    train = _labelled(named, "train", where, scale)
-    _require_every_class(train.labels, f"{where}: y_train")
-    if "x_test" not in named:
-        return Arrays(train, None)
-    test = _labelled(named, "test", where, scale)
-    _require_same_kind(train, test, where)
-    return Arrays(train, test)
-
-
-def _require_names(named: Mapping[str, Any], where: str) -> None:
-    has = set(named)
-    if {"x_train", "y_train"} <= has and ("x_test" in has) == ("y_test" in has):
-        return
-    raise InputError(
-        Problem(
-            "an array is missing",
-            where=where,
-            received=", ".join(named) or "none of the arrays",
-            expected="x_train and y_train; x_test and y_test together or not at all",
-        )
-    )
-
-
-def _labelled(named: Mapping[str, Any], part: str, where: str, scale: float) -> LabelledImages:
-    images = _images(named[f"x_{part}"], f"{where}: x_{part}", scale)
-    labels = _labels(named[f"y_{part}"], f"{where}: y_{part}")
-    if len(images) != len(labels):
-        raise InputError(
-            Problem(
-                "images and labels don't match",
-                where=where,
-                received=f"{len(images)} images in x_{part}, {len(labels)} labels in y_{part}",
-                expected="one label for each image",
-            )
-        )
-    return LabelledImages(images, labels)
-
-
-def _scale(x_train: Any) -> float:
-    """What makes 0..255 of floats: 255 where none of the training images goes beyond 1."""
-    import numpy as np
-
-    array = np.asarray(x_train)
-    floats = np.issubdtype(array.dtype, np.floating) and array.size > 0
-    return 255.0 if floats and array.max() <= 1 else 1.0
-
-
-def _images(value: Any, where: str, scale: float) -> NDArray[np.uint8]:
-    import numpy as np
-
-    array = np.asarray(value)
-    if array.ndim not in (3, 4) or 0 in array.shape:
-        raise InputError(
-            Problem(
-                "these are not images",
-                where=where,
-                received=f"shape {array.shape}",
-                expected="shape (images, height, width) or (images, height, width, channels)",
-            )
-        )
-    array = array if array.ndim == 4 else array[..., np.newaxis]
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
-    return _rounded(array, where, scale)
-
-
-def _rounded(array: NDArray[Any], where: str, scale: float) -> NDArray[np.uint8]:
-    import numpy as np
-
-    expected = "uint8, or floats in 0..1 or 0..255, none of them NaN"
-    if not np.issubdtype(array.dtype, np.floating):
-        raise InputError(
-            Problem(
-                "pixels of this type are not read", where, str(array.dtype), expected,
-                mend="x.astype('uint8')",
-            )
-        )  # fmt: skip
-    low, high = array.min(), array.max()  # NaN when any is
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(_not_finite(array, where))
-    if not (low >= 0 and high * scale <= 255):
-        raise InputError(
-            Problem(
-                "pixels out of range",
-                where,
-                f"{array.dtype} in {low:g}..{high:g}",
-                expected if scale == 1 else "floats in 0..1, as in x_train, none of them NaN",
-                mend="undo the normalization: tuner normalizes by itself",
-            )
-        )
-    return np.rint(array * scale).astype(np.uint8)
-
-
-def _not_finite(array: NDArray[Any], where: str) -> Problem:
-    import numpy as np
-
-    bad = ~np.isfinite(array).all(axis=(1, 2, 3))
+def _no_function(name: str, reason: str) -> Problem:
+    module, _, function = name.partition(":")
     return Problem(
-        "pixels that are NaN or infinite",
-        where,
-        f"{int(bad.sum())} of {len(array)} images, the first is number {int(bad.argmax())}",
-        "numbers",
-        mend="leave them out: keep = numpy.isfinite(x).all(axis=tuple(range(1, x.ndim)))",
+        "no such function",
+        where="data.dataset",
+        received=name,
+        expected=f"a module {module} that can be imported, with a function {function}",
+        mend=f"{reason}; is its folder in $PYTHONPATH?",
     )
 
 
-def _labels(value: Any, where: str) -> NDArray[np.int32]:
-    import numpy as np
-
-    array = np.asarray(value)
-    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
-        raise InputError(
-            Problem(
-                "these are not class numbers",
-                where=where,
-                received=f"{array.dtype} of shape {array.shape}",
-                expected="whole numbers of shape (images,)",
-                mend="one-hot labels: y.argmax(axis=1)" if array.ndim == 2 else "y.astype('int32')",
-            )
-        )
-    if array.size and not (array.min() >= 0 and array.max() < 2**31 - 1):
-        raise InputError(
-            Problem(
-                "class numbers out of range",
-                where=where,
-                received=f"{array.min()}..{array.max()}",
-                expected="classes numbered from 0",
-            )
-        )
-    return array.astype(np.int32)
+def _call(function: Any, name: str) -> Any:
+    """What the function returns."""
+    try:
+        inspect.signature(function).bind()
+    except ValueError:
+        pass  # Python does not know what it takes
+    except TypeError as error:
+        what, received = "the function wants arguments", f"{name}{inspect.signature(function)}"
+        mend = "give each a default, or name a function that calls it"
+        raise InputError(Problem(what, "data.dataset", received, "none", mend)) from error
+    with _persons_code(name, "the function failed"):
+        return function()
 
 
-def _require_every_class(labels: NDArray[np.int32], where: str) -> None:
-    import numpy as np
+@contextlib.contextmanager
+def _persons_code(name: str, what: str) -> Iterator[None]:
+    """What is raised is told with its file and line; what is printed is no result of a command."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except (InputError, KeyboardInterrupt):  # the latter is typed, not raised
+        raise
+    except BaseException as error:
+        told = traceback.format_exception_only(error)[-1].strip()
+        where, mend = _place_of(error, error.__traceback__), "run it by itself: python -c "
+        module, _, function = name.partition(":")
+        mend += f"'import {module}; {module}.{function}()'"
+        raise InputError(Problem(f"data.dataset: {what}", where, told, mend=mend)) from error
 
-    present = np.unique(labels)
-    highest = int(present[-1])
-    if len(present) == highest + 1 and highest > 0:
-        return
-    gap = int(np.argmax(present != np.arange(len(present)))) if len(present) <= highest else None
-    raise InputError(
-        Problem(
-            "one class is nothing to learn" if gap is None else f"class {gap} has no images",
-            where=where,
-            received=f"{len(present)} classes, the highest {highest}",
-            expected="two or more classes, numbered from 0 without gaps",
-            mend="numpy.unique(y, return_inverse=True)[1] numbers them so",
-        )
+
+def _place_of(error: BaseException, trace: TracebackType | None) -> str:
+    """`file:line` of the last frame in the person's own files."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [f for f in traceback.extract_tb(trace) if not f.filename.startswith("<")]
+    inside = str(Path(__file__).parent), sys.base_prefix, sys.prefix
+    own = [f for f in frames if not f.filename.startswith(inside)]
+    last = (own or frames)[-1]
+    return f"{last.filename}:{last.lineno}"
+
+
+def _named(returned: Any, name: str) -> Mapping[str, Any]:
+    """The arrays by name, however they were put together."""
+    if isinstance(returned, Mapping) and "x_train" in returned:  # np.load gives one, too
+        return returned
+    if isinstance(returned, tuple | list):
+        parts = list(returned)
+        if len(parts) == 2 and all(map(_is_pair, parts)):  # as keras.datasets have it
+            parts = [*parts[0], *parts[1]]
+        if len(parts) in (2, 4):
+            return dict(zip(NAMES, parts, strict=False))
+    raise InputError(_no_data(returned, name))
+
+
+def _no_data(returned: Any, name: str) -> Problem:
+    """What was returned instead, and what becomes of the two that people have most."""
+    parts = list(returned) if isinstance(returned, tuple | list | Mapping) else []
+    inner = ", ".join(p if isinstance(p, str) else type(p).__name__ for p in parts)[:200]
+    mend = ""
+    if type(returned).__module__.startswith("tensorflow.") and hasattr(returned, "unbatch"):
+        mend = "numpy arrays: map(numpy.stack, zip(*dataset.as_numpy_iterator()))"
+    elif len(parts) == 3 and all(map(_is_pair, parts)):
+        mend = "leave the validation images out: they are held out of the training images"
+    return Problem(
+        "the function did not return data",
+        where=f"data.dataset: {name}",
+        received=type(returned).__name__ + (f" of {len(parts)}: {inner}" if parts else ""),
+        expected="(x_train, y_train), (x_train, y_train, x_test, y_test), "
+        "((x_train, y_train), (x_test, y_test)), or a mapping with these names",
+        mend=mend,
     )
 
 
-def _require_same_kind(train: LabelledImages, test: LabelledImages, where: str) -> None:
-    received, wanted = test.images.shape[1:], train.images.shape[1:]
-    if received != wanted:
-        what = "test images of another shape"
-        raise InputError(Problem(what, where, str(received), str(wanted)))
-    highest, trained = int(test.labels.max()), int(train.labels.max())
-    if highest > trained:
-        what = "test images of a class that is never trained"
-        raise InputError(Problem(what, where, str(highest), f"at most {trained}"))
+def _is_pair(part: Any) -> bool:
+    """Images with their labels, and not two images or two labels."""
+    if not isinstance(part, tuple | list) or len(part) != 2:
+        return False
+    images, labels = map(_num_axes, part)
+    return images >= 2 and labels in (1, 2) and images != labels
+
+
+def _num_axes(value: Any) -> int:
+    import numpy as np
+
+    try:
+        return np.ndim(value) if hasattr(value, "__len__") else 0
+    except ValueError:  # images of several sizes, which are refused when they are read
+        return 3
+
+
+@contextlib.contextmanager
+def _without_gpus() -> Iterator[None]:
+    """A framework that is loaded meanwhile takes no GPU."""
+    hidden = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+    before = {name: os.environ.get(name) for name in hidden}
+    os.environ.update(hidden)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+# ---------------------------------------------------------------------- .npz
 
 
 def read_npz(path: Path, names: Sequence[str]) -> Mapping[str, Any]:
@@ -348,7 +288,8 @@ def read_npz(path: Path, names: Sequence[str]) -> Mapping[str, Any]:
         with zipfile.ZipFile(path) as archive:
             members = dict(_members(archive, names))
             sizes = [_num_bytes(archive, member) for member in members.values()]
-            _check_memory(path, sum(sizes))
+            mend = "fewer or smaller images; uint8 takes an eighth of float64"
+            require_memory(sum(sizes), "the arrays do not fit into memory", str(path), mend)
             return {name: _array(archive, member) for name, member in members.items()}
     except InputError:
         raise
@@ -364,6 +305,15 @@ def available_bytes() -> int:
         return int(kibibytes["MemAvailable"]) * 1024
     except (OSError, KeyError, ValueError):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def require_memory(num_bytes: int, what: str, where: str, mend: str) -> None:
+    """Raises InputError where so much does not fit into the memory that is free."""
+    available = available_bytes()
+    if num_bytes > available:
+        received = f"{num_bytes // _MEBIBYTE:,} MiB when unpacked"
+        expected = f"at most {available // _MEBIBYTE:,} MiB, which are free now"
+        raise InputError(Problem(what, where, received, expected, mend))
 
 
 def _members(
@@ -407,33 +357,59 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
         return npy.read_array(stream, allow_pickle=False, max_header_size=_MAX_HEADER_BYTES)
 
 
-def _check_memory(path: Path, num_bytes: int) -> None:
-    available = available_bytes()
-    if num_bytes > available:
-        raise InputError(
-            Problem(
-                "the arrays do not fit into memory",
-                where=str(path),
-                received=f"{num_bytes // _MEBIBYTE:,} MiB when unpacked",
-                expected=f"at most {available // _MEBIBYTE:,} MiB, which are free now",
-                mend="fewer or smaller images; uint8 takes an eighth of float64",
-            )
-        )
-
-
 def _unreadable(path: Path, error: Exception) -> Problem:
     is_array = _starts_with(path, b"\x93NUMPY")
     lines = str(error).splitlines() or [type(error).__name__]
     reason = error.strerror if isinstance(error, OSError) and error.strerror else lines[0]
+    mend = "write it with numpy.savez_compressed(path, x_train=..., y_train=...)"
+    if isinstance(error, PermissionError):
+        mend = "check its permissions"
+    elif "Python objects" in reason:
+        mend += ", names as text: y_train=y_train.astype(str)"
     return Problem(
         "data file cannot be read",
         where=str(path),
         received="a single array" if is_array else reason[:300],
         expected="an .npz of plain arrays x_train, y_train[, x_test, y_test]",
-        mend="check its permissions"
-        if isinstance(error, PermissionError)
-        else "write it with numpy.savez_compressed(path, x_train=..., y_train=...)",
+        mend=mend,
     )
+
+
+def _other_names(path: Path) -> Problem:
+    """What the arrays are called and shaped, and a line that gives them the names."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as stream:
+                shapes[member.filename.removesuffix(".npy")] = _header(stream)[0]
+    return Problem(
+        "an array is missing",
+        where=str(path),
+        received=", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "no arrays",
+        expected="x_train and y_train; x_test and y_test together or not at all",
+        mend=_renaming(path, shapes),
+    )
+
+
+def _renaming(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Where it is clear which arrays are meant: images with as many labels, once or twice."""
+    images = [name for name, shape in shapes.items() if len(shape) in (3, 4)]
+    pairs = []
+    for x in images:
+        same = [n for n, shape in shapes.items() if n not in images and shape[:1] == shapes[x][:1]]
+        if len(same) > 1:  # two parts of one size: their names are alike but for x and y
+            same = difflib.get_close_matches(x, same, n=1, cutoff=0)
+        pairs += [(x, y) for y in same[:1]]
+    is_test = [any(word in x.lower() for word in ("test", "val")) for x, _ in pairs]
+    if len({y for _, y in pairs}) != len(images) or len(pairs) not in (1, 2):
+        return ""
+    if len(pairs) == 2:
+        if sum(is_test) != 1:
+            return ""
+        pairs = [pairs[is_test.index(False)], pairs[is_test.index(True)]]
+    names = (name for pair in pairs for name in pair)
+    arrays = ", ".join(f"{new}=d.pop({old!r})" for new, old in zip(NAMES, names, strict=False))
+    return f"d = dict(numpy.load({str(path)!r})); numpy.savez({str(path)!r}, {arrays}, **d)"
 
 
 def _starts_with(path: Path, magic: bytes) -> bool:

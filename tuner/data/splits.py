@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -122,18 +123,23 @@ def _size_problems_of_training(
     ]
 
 
-def class_problems(available: NDArray[np.int64]) -> list[Problem]:
+def class_problems(
+    available: NDArray[np.int64] | Sequence[int], names: Sequence[str] = ()
+) -> list[Problem]:
     """What is wrong with the number of images of each class."""
-    few = np.flatnonzero(available < 2)
-    if not few.size:
+    few = [number for number, count in enumerate(available) if count < 2]
+    if not few:
         return []
+    called = {number: names[number] if names else f"class {number}" for number in few[:5]}
     return [
         Problem(
             "a class has fewer than two images: one to train on, one to validate with",
             where="data.dataset",
-            received=", ".join(f"class {c}: {available[c]}" for c in few[:5]),
-            expected=f"at least 2 images of each of the classes 0 to {len(available) - 1}",
-            mend="leave the class out, or number the classes without gaps from 0",
+            received=", ".join(f"{name}: {available[c]}" for c, name in called.items()),
+            expected=f"at least 2 images of each of the {len(available)} classes",
+            mend="leave the class out"
+            if names
+            else "leave the class out, and number the others without gaps from 0",
         )
     ]
 

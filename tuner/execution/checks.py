@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from tuner.experiment.experiment import Experiment, check_batch_size
 from tuner.experiment.trial import Configuration, Trial, canonical
 from tuner.models import Cost, family_of, is_own
 from tuner.models.own import own_family
+from tuner.models.own_input import NOT_ADAPTED, RESCALING
 
 # Networks of a branch whose costs are worked out before anything starts; a person's own is built.
 MAX_NETWORKS = 200
@@ -97,8 +99,10 @@ def check_sizes(experiment: Experiment, info: DatasetInfo) -> None:
     check_batch_size(experiment, train_size(data.validation, data.train_images, info.num_train))
 
 
-def notes(experiment: Experiment, total: int | None) -> Iterator[str]:
+def notes(experiment: Experiment, total: int | None, info: DatasetInfo) -> Iterator[str]:
     """What a person should know of the experiment before it runs."""
+    yield from info.notes
+    yield from _range_notes(experiment, info)
     own = {b.model["family"] for b in experiment.space.branches if is_own(b.model["family"])}
     for name in sorted(own):
         yield from (f"{name}: {note}" for note in own_family(name).declaration.notes)
@@ -112,6 +116,26 @@ def notes(experiment: Experiment, total: int | None) -> Iterator[str]:
     configurations = total // experiment.search.replicates
     if configurations < asked:
         yield f"the space has {configurations:,} configurations, fewer than max_trials {asked:,}"
+
+
+def _range_notes(experiment: Experiment, info: DatasetInfo) -> Iterator[str]:
+    """Networks that get pixels in another range than they are made for."""
+    for family in sorted({branch.model["family"] for branch in experiment.space.branches}):
+        does = own_family(family).declaration.rescales.split(", ") if is_own(family) else [""]
+        made_for_bytes = [name for name in does if name in RESCALING.values()]
+        if NOT_ADAPTED in does:
+            yield f"{family}: {NOT_ADAPTED} changes nothing; mean and variance can be given to it"
+        if experiment.data.normalize and made_for_bytes:
+            yield (
+                f"{family}: the network begins with {' or '.join(made_for_bytes)}, and the images "
+                "arrive normalized (mean 0, standard deviation 1); data.normalize: false gives it "
+                "the pixels as they are"
+            )
+        elif not experiment.data.normalize and does in ([""], [NOT_ADAPTED]):
+            yield (
+                f"{family}: the network gets pixels in {info.pixels}, and nothing at its beginning "
+                "rescales them; data.normalize: true, or Rescaling in the network"
+            )
 
 
 # ---------------------------------------------------------------------- the same images for all
@@ -134,7 +158,8 @@ def check_same_data(
         InputError: a data set of the same name had another content before.
     """
     before = dict(recorded or {})
-    known = before.setdefault(config.dataset, info.fingerprint)
+    known = recorded_fingerprint(before, config.dataset) or info.fingerprint
+    before[config.dataset] = known
     if known == info.fingerprint:
         return before
     raise InputError(
@@ -147,6 +172,16 @@ def check_same_data(
             "finished trials are kept as they are",
         )
     )
+
+
+def recorded_fingerprint(recorded: DataRecord | None, dataset: str) -> str:
+    """Of a data set that the experiment has used; empty if it has not.
+
+    Paths are recorded whole. In ledgers of before they stand as they were written.
+    """
+    known = dict(recorded or {})
+    endings = (n for n in known if not os.path.isabs(n) and dataset.endswith(f"/{n}"))
+    return known.get(dataset) or known.get(next(endings, dataset), "")
 
 
 def check_worker_data(

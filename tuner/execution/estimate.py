@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +20,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from tuner.data.dataset import DatasetInfo
+from tuner.data.files import cache_dir
 from tuner.data.splits import train_size, validation_size
 from tuner.errors import InputError
 from tuner.execution.checks import cost_of
@@ -104,10 +104,7 @@ class SpeedRecord:
     @classmethod
     def at_home(cls, environment: Mapping[str, str]) -> SpeedRecord:
         """In the person's cache folder, or in $TUNER_CACHE_DIR."""
-        home = environment.get("XDG_CACHE_HOME", "")
-        folder = Path(home if os.path.isabs(home) else "~/.cache") / "tuner"
-        given = environment.get("TUNER_CACHE_DIR")
-        return cls((Path(given) if given else folder).expanduser() / "speeds.json")
+        return cls(cache_dir(environment) / "speeds.json")
 
     def read(self) -> list[Speed]:
         """What it holds, oldest first; nothing if it is missing, damaged or of another version."""

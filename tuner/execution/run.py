@@ -215,7 +215,7 @@ def _begin(parts: _RunParts, workers: int, *, retry: Sequence[TrialState]) -> Ru
         to_run=None if total is None else total - done,
         workers=workers,
         folder=str(folder.path),
-        notes=(*notes(experiment, total), *_superseded(ledger)),
+        notes=(*notes(experiment, total, parts.info), *_superseded(ledger)),
         epochs_to_run=epochs_to_run,
         epochs_trained=ledger.trained_epochs(),
         best=next(iter(ledger.top(1)), None),
@@ -302,6 +302,12 @@ def _environment_writer(
             data={**ready.hashes, "num_classes": info.num_classes},
             device=ready.device,
         )
+        if info.source:
+            record["images"] = {
+                "source": info.source,
+                "pixels": str(info.pixels),
+                "class_names": list(info.class_names),
+            }
         ledger.event("environment", record)
         write_atomically(folder.environment, json.dumps(record, indent=2) + "\n")
 

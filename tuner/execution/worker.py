@@ -273,10 +273,7 @@ class Worker:
             "key": task.key,
             "epoch": epoch,
             "attempt": task.attempt,
-            "image_shape": self._images.image_shape,
-            "num_classes": self._images.num_classes,
-            "mean": self._images.augmentation.mean.tolist(),
-            "std": self._images.augmentation.std.tolist(),
+            **self._images.notes(),
         }
 
     def _epoch(
@@ -320,14 +317,16 @@ class Worker:
 
 def _prepare(setup: WorkerSetup) -> tuple[type[Program], DeviceImages, dict[str, str]]:
     """Read the data while the framework is imported, and place them on the device."""
-    from tuner.data.images import load_images
+    from tuner.data.images import load_images, runs_code
 
     with ThreadPoolExecutor(1) as reader:
-        reading = reader.submit(load_images, setup.data, setup.data_dir)
+        # The person's code may import the framework itself; two threads at once break it.
+        is_later = runs_code(setup.data)
+        reading = None if is_later else reader.submit(load_images, setup.data, setup.data_dir)
         from tuner.training.trial import program_class  # here, because it imports Keras
 
         program = program_class(setup.backend)
-        data = reading.result()
+        data = reading.result() if reading else load_images(setup.data, setup.data_dir)
     if setup.backend == "tensorflow":
         _make_deterministic()
     return program, program.place(data, tuple(setup.data.augment)), data.hashes

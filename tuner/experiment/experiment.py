@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from tuner.data import with_whole_path
 from tuner.data.config import DataConfig
 from tuner.errors import InputError, Problem
 from tuner.experiment.check import BranchCheck, Efforts, find_overlap
@@ -141,7 +142,7 @@ class _Reading:
         """The validated experiment; raises InputError with all findings."""
         self._check_names()
         head = self._head()
-        data = self._closed_section("data", DataConfig, self._tree.get("data"))
+        data = self._closed_section("data", DataConfig, self._data())
         objective = self._closed_section("objective", ObjectiveConfig, self._tree.get("objective"))
         written: Any = self._tree.get("search")
         if self._is_listed:  # Explicit configurations are not the section's own to check.
@@ -214,6 +215,14 @@ class _Reading:
             (section,), section, "is no mapping", received=received, expected="a mapping"
         )
         return None
+
+    def _data(self) -> Any:
+        """The section with the whole path of a file that lies beside the experiment, or here."""
+        node = self._tree.get("data")
+        if not isinstance(node, Mapping) or not isinstance(name := node.get("dataset"), str):
+            return node
+        folder = pathlib.Path(self._document.source).parent
+        return {**node, "dataset": with_whole_path(name, folder)}
 
     @property
     def _is_listed(self) -> bool:

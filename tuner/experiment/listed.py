@@ -82,7 +82,7 @@ def with_list(document: Document) -> tuple[Document, Located]:
 
 def _from_file(document: Document, name: str, problems: Located) -> Document:
     folder = pathlib.Path(document.source).parent
-    path = folder / name
+    path = next((p for p in (folder / name, pathlib.Path(name)) if _is_file(p)), folder / name)
     kind = path.suffix.lower()
     where = document.where(LISTED)
     if kind not in (".csv", ".yaml", ".yml"):
@@ -93,10 +93,17 @@ def _from_file(document: Document, name: str, problems: Located) -> Document:
         text = read_text(path, "the list", MAX_LISTED_CHARACTERS)
     except (OSError, ValueError) as error:
         what = f"{short(name)} cannot be read: {getattr(error, 'strerror', None) or error}"
-        expected = f"a file in {folder}, the folder of the experiment, or a whole path"
+        expected = f"a file in {folder}, the folder of the experiment, or in the present one"
         raise _refused(what, where, name, expected) from None
     read = _from_csv if kind == ".csv" else _from_yaml
     return read(document, text, str(path), problems)
+
+
+def _is_file(path: pathlib.Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _from_yaml(document: Document, text: str, source: str, problems: Located) -> Document:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # Part of every key. Raise it when the same trial would come out differently than before.
 OUTCOME_VERSION = 2
 
+# Of data: trials that are older do not name them, and are no different for it.
+_LATER = ("image_size", "normalize")
+
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -137,9 +140,13 @@ class Trial:
 
         Trials whose contexts differ were not trained or validated on the same terms.
         """
+        from tuner.data.config import DataConfig
         from tuner.models import family_of
 
-        data = self.data.model_dump(mode="json") | {"fingerprint": self.data_fingerprint}
+        written = self.data.model_dump(mode="json")
+        later = _changed({n: v for n, v in written.items() if n in _LATER}, _defaults(DataConfig))
+        data = {n: v for n, v in written.items() if n not in _LATER} | later
+        data["fingerprint"] = self.data_fingerprint
         context = {f"data.{name}": value for name, value in data.items()}
         context |= {"backend": self.backend, "precision": self.precision}
         if code := family_of(self.configuration.model["family"]).fingerprint:
@@ -165,9 +172,11 @@ class Trial:
 
     def _data(self) -> dict[str, Any]:
         """The data section without its defaults; a file is known by its content, not its path."""
+        from tuner.data import is_path
+
         data = self.data.model_dump(mode="json")
         changed = _changed(data, _defaults(type(self.data)) | {"dataset": None})
-        if data["dataset"].endswith(".npz"):
+        if is_path(data["dataset"]):
             del changed["dataset"]
         return changed | {"fingerprint": self.data_fingerprint}
 

@@ -74,7 +74,7 @@ class Declaration:
 
     `optimizer` is that of `compile()`, None where the model is not compiled; `fingerprint` is the
     SHA-256 of the file at `path` that defines the function; `notes` are what a person should know
-    before it trains.
+    before it trains. `rescales` says what it does to pixels itself (see `own_input`).
     """
 
     hyperparameters: tuple[Declared, ...]
@@ -82,6 +82,7 @@ class Declaration:
     path: str
     fingerprint: str
     notes: tuple[str, ...] = ()
+    rescales: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` makes it again."""

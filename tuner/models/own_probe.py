@@ -17,6 +17,7 @@ from tuner.models.family import FamilyConfig
 from tuner.models.own import Conditions, Declaration, Declared
 from tuner.models.own_build import Built, digest_of, run_uninitialized, source_of
 from tuner.models.own_compile import read_compiled
+from tuner.models.own_input import first_rescaling
 
 MAX_VALUES = 32  # of one hyperparameter that are tried
 MAX_SECONDS = 60.0
@@ -32,6 +33,7 @@ class _BuildRun:
     used: frozenset[str]
     digest: str | None
     space: tuple[Any, ...]
+    rescales: str
 
 
 class Probe:
@@ -44,6 +46,7 @@ class Probe:
         self._under: dict[str, dict[str, Any]] = {}  # the values under which it was found
         self._runs: dict[str, dict[Any, _BuildRun]] = {}  # by name and value tried
         self._notes: list[str] = []
+        self._rescaling: set[str] = set()  # what the runs' networks do first
 
     def declaration(self) -> Declaration:
         """All hyperparameters with their domains and conditions.
@@ -68,6 +71,7 @@ class Probe:
             path=path,
             fingerprint=digest,
             notes=tuple(self._notes),
+            rescales=", ".join(sorted(self._rescaling - {""})),
         )
 
     def _first(self) -> Built:
@@ -95,6 +99,7 @@ class Probe:
             yield from self._add(seen, under)
 
     def _add(self, seen: _BuildRun, under: Mapping[str, Any]) -> Iterator[str]:
+        self._rescaling.add(seen.rescales)
         for hp in seen.space:
             known = self._found.get(hp.name)
             if known is None:
@@ -135,7 +140,8 @@ class Probe:
 
 
 def _seen(built: Built) -> _BuildRun:
-    return _BuildRun(built.used, digest_of(built.model), built.space)
+    rescales = first_rescaling(built.model)
+    return _BuildRun(built.used, digest_of(built.model), built.space, rescales)
 
 
 def _tried(hp: Any) -> list[Any]:

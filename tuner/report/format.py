@@ -112,6 +112,12 @@ def values_text(values: Mapping[str, Any]) -> str:
     )
 
 
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """The first names, and an ellipsis where there are more."""
+    shown = [printable(name) for name in names[:most]]
+    return ", ".join(shown + ["…"] * (len(names) > most))
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 trial`, `2 trials`; thousands are grouped."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -36,8 +36,8 @@ class TrialResult(TrialRow):
     def load_model(self) -> Any:
         """The Keras model as it was in the trial's best epoch.
 
-        It takes pixels, `(batch, height, width, channels)` in 0..255, which it normalizes itself,
-        and gives logits (what it gives, if it is a network of one's own).
+        It takes pixels, `(batch, height, width, channels)` as the data have them, which it
+        normalizes itself, and gives logits (what it gives, if it is a network of one's own).
 
         Raises:
             TunerError: no checkpoint of the trial is kept, or it is damaged.

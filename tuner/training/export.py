@@ -47,8 +47,10 @@ class ModelFile:
     parameters: int
 
 
-def write_model(model: Any, path: Path, *, standard: bool, probabilities: bool) -> ModelFile:
-    """Write a model of pixels, in layers of Keras alone if `standard` and that is exact.
+def write_model(
+    model: Any, path: Path, *, standard: bool, probabilities: bool, highest: float = 255.0
+) -> ModelFile:
+    """Write a model of pixels in 0..`highest`, in Keras' layers alone if `standard` and exact.
 
     The file is loaded again, and must predict what the model predicts on random images.
 
@@ -59,15 +61,15 @@ def write_model(model: Any, path: Path, *, standard: bool, probabilities: bool) 
         softmax = keras.layers.Softmax(name="probabilities", dtype="float32")
         model = keras.Model(model.inputs[0], softmax(model.outputs[0]), name=model.name)
     if not standard or not foreign_modules(model):
-        return _written(model, model, path, "")
+        return _written(model, model, path, "", highest)
     try:
-        return _written(in_standard_layers(model), model, path, "")
+        return _written(in_standard_layers(model), model, path, "", highest)
     except Exception as error:  # whatever a layer of someone else's says to symbolic tensors
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        return _written(model, model, path, reason[0])
+        return _written(model, model, path, reason[0], highest)
 
 
-def _written(form: Any, model: Any, path: Path, kept_because: str) -> ModelFile:
+def _written(form: Any, model: Any, path: Path, kept_because: str, highest: float) -> ModelFile:
     """Write `form`, and compare what can be loaded with `model`."""
     try:
         form.save(path)
@@ -79,7 +81,7 @@ def _written(form: Any, model: Any, path: Path, kept_because: str) -> ModelFile:
             "    mend:     @keras.saving.register_keras_serializable() and get_config "
             "for layers of your own; no Lambda"
         ) from error
-    images = _random_images(model)
+    images = _random_images(model, highest)
     expected, given = _outputs(model, images), _outputs(loaded, images)
     difference = float(np.max(np.abs(expected - given)))
     largest = max(1.0, float(np.max(np.abs(expected))))
@@ -91,12 +93,13 @@ def _written(form: Any, model: Any, path: Path, kept_because: str) -> ModelFile:
     return ModelFile(needs, difference, kept_because, model.count_params())
 
 
-def _random_images(model: Any) -> NDArray[np.uint8]:
+def _random_images(model: Any, highest: float) -> NDArray[np.float32]:
     shape = (_NUM_IMAGES, *model.input_shape[1:])
-    return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
+    return images * np.float32(highest / 255)
 
 
-def _outputs(model: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _outputs(model: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
     if keras.backend.backend() == "jax":  # which compiles every operation that is called alone
         return np.asarray(model.predict_on_batch(images), np.float32)
     outputs = keras.ops.convert_to_numpy(model(images, training=False))

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from tuner.data.augment import Augmentation
+from tuner.data.dataset import BYTES, Pixels
 from tuner.data.images import ImageData
 from tuner.training.network import Network
 from tuner.training.optimizers import OPTIMIZERS, RUNTIME_VALUES, learning_rates
@@ -70,6 +71,23 @@ class DeviceImages:
     image_shape: tuple[int, int, int]
     num_classes: int
     augmentation: Augmentation
+    pixels: Pixels = BYTES
+    class_names: tuple[str, ...] = ()
+
+    def notes(self) -> dict[str, Any]:
+        """What a checkpoint says of them, so that its model can be had without the data.
+
+        `mean` and `std` are of pixels as the data have them.
+        """
+        scale = self.pixels.scale
+        return {
+            "image_shape": self.image_shape,
+            "num_classes": self.num_classes,
+            "class_names": list(self.class_names),
+            "pixels": [self.pixels.high, scale],
+            "mean": (self.augmentation.mean / scale).tolist(),
+            "std": (self.augmentation.std / scale).tolist(),
+        }
 
 
 @dataclass(frozen=True)
@@ -128,7 +146,7 @@ class Program(ABC):
     @classmethod
     def place(cls, data: ImageData, augment: tuple[str, ...]) -> DeviceImages:
         """Bring a data set to the device."""
-        augmentation = Augmentation(augment, data.image_shape, data.mean, data.std)
+        augmentation = Augmentation(augment, data.image_shape, data.mean, data.std, data.fill)
         return DeviceImages(
             x_train=cls._to_device(augmentation.prepare(data.x_train)),
             y_train=cls._to_device(data.y_train.astype(np.int32)),
@@ -139,6 +157,8 @@ class Program(ABC):
             image_shape=data.image_shape,
             num_classes=data.num_classes,
             augmentation=augmentation,
+            pixels=data.pixels,
+            class_names=data.class_names,
         )
 
     # ------------------------------------------------------------ what a backend implements

@@ -171,8 +171,9 @@ def restored_model(
 ) -> Any:
     """The network of a closed `model:` section with the weights of a checkpoint.
 
-    It takes pixels, `(batch, height, width, channels)` in 0..255, which it normalizes itself, and
-    gives what the network gives: logits, or probabilities if a network of one's own does.
+    It takes pixels, `(batch, height, width, channels)` as the data have them, which it normalizes
+    itself where it was trained so, and gives what the network gives: logits, or probabilities if a
+    network of one's own does.
     """
     shape, num_classes = tuple(notes["image_shape"]), notes["num_classes"]
     build, rates = _build_and_rates(model, shape, num_classes)
@@ -198,6 +199,8 @@ def _from_pixels(network: Any, notes: Mapping[str, Any]) -> Any:
     # Its own compile() has had its day; an optimizer without state could not be saved with it.
     network.optimizer, network.compiled = None, False
     inputs = keras.Input(tuple(notes["image_shape"]), name="pixels")
+    if not any(notes["mean"]) and all(std == 1 for std in notes["std"]):
+        return keras.Model(inputs, network(inputs), name=network.name)
     variance = np.square(notes["std"]).tolist()
     normalize = keras.layers.Normalization(mean=notes["mean"], variance=variance, name="normalize")
     return keras.Model(inputs, network(normalize(inputs)), name=network.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -41,7 +42,7 @@ def facts(source: PageSource) -> list[str]:
     families = sorted({str(row.value("model.family", "")) for row in source.rows} - {""})
     ended = max((stretch.row.finished_at or "" for stretch in source.stretches), default="")
     texts = [
-        str(dataset or ""),
+        os.path.basename(str(dataset or "").rstrip("/")),
         format.joined(families) if len(families) <= 4 else f"{len(families)} model families",
         str(document.get("backend") or environment.get("backend") or ""),
         str(environment.get("device") or ""),
@@ -68,7 +69,11 @@ def environment_rows(environment: Any, prefix: str = "") -> list[tuple[str, str]
         return [row for name, value in branches for row in environment_rows(value, name)]
     if environment in (None, "", []):
         return []
-    text = format.bytes_text(environment) if prefix.endswith("_bytes") else str(environment)
+    text = str(environment)
+    if prefix.endswith("_bytes"):
+        text = format.bytes_text(environment)
+    elif isinstance(environment, list):
+        text = ", ".join(map(str, environment))
     return [(clean(prefix), clean(text))]
 
 
