@@ -56,7 +56,9 @@ def test_defaults_are_those_of_the_contract(parse) -> None:
     assert experiment.space[0].training == {
         "epochs": 40, "batch_size": 64, "optimizer": "adam", "learning_rate": 1e-3, "beta_1": 0.9,
         "beta_2": 0.999, "epsilon": 1e-7, "momentum": 0.9, "nesterov": False,
-        "weight_decay": 0.004, "l2": 0.0, "label_smoothing": 0.0, "schedule": "constant",
+        "weight_decay": 0.004, "rho": 0.9, "centered": False, "initial_accumulator_value": 0.1,
+        "l2": 0.0, "label_smoothing": 0.0, "class_weight": None, "shuffle": True,
+        "schedule": "constant",
         "warmup_epochs": 0.0, "watch": [],
     }  # fmt: skip
 

@@ -29,6 +29,9 @@ GOOD = [
     "model: {family: resnet}\ntraining: {batch_size: {choice: [32, full]}}",
     "model: {family: resnet}\ntraining: {schedule: {choice: [cosine, {step: {at: [0.5], "
     "factor: {choice: [0.1, 0.2]}}}]}}",
+    "model: {family: resnet}\ntraining: {class_weight: {0: 1, 1: {min: 1, max: 5, count: 3}}}",
+    "model: {family: resnet}\ntraining: {class_weight: {choice: [null, balanced, {cat: 5}]}}",
+    "model: {family: resnet}\ntraining: {optimizer: {choice: [rmsprop, nadam]}, rho: 0.5}",
     "model: {family: plain}\ntraining: {beta_2: {min: 0, max: 0.9, scale: reverse_log, count: 3}}",
     "model: {family: resnet}\ndata: {dataset: cifar10, validation: 0.1, augment: [crop]}\n"
     "search: {method: random, max_trials: 3, budget: 1h30m, constraints: [depth > 3]}",
@@ -45,6 +48,9 @@ BAD = [
     "model: {family: resnet}\ntraining: {epochs: 0}",
     "model: {family: resnet}\ntraining: {epochs: ten}",
     "model: {family: resnet}\ntraining: {schedule: {step: {at: [0.5], factor: 2}}}",
+    "model: {family: resnet}\ntraining: {class_weight: even}",
+    "model: {family: resnet}\ntraining: {class_weight: {0: -1}}",
+    "model: {family: resnet}\ntraining: {class_weight: {min: 0, max: 1, count: 2}}",
     "model: {family: resnet}\nsearch: {method: radom}",
     "model: {family: resnet}\nsearch: {budget: 4}",
     "model: {family: resnet}\nsearch: {budget: 4 hours}",

@@ -46,6 +46,7 @@ def test_a_known_key_stays_what_it_is(parse) -> None:
     [
         "training.l2={choice: [1e-4, 1]}", "training.epochs={min: 3, max: 5}",
         "training.epochs=0x3", "training.beta_1=0.9", "training.warmup_epochs=0",
+        "training.shuffle=true", "training.class_weight=null",
         "training.watch=[gradients]", "model.shortcut=identity", "data.augment=[flip, crop]",
         "data.validation=5000", "data.normalize=true", "data.image_size=null",
         "description=another", "objective={metric: val_loss}",
@@ -66,6 +67,7 @@ def test_what_does_not_decide_the_outcome_does_not_change_the_key(parse, overrid
     [
         "training.l2=1e-3", "training.epochs=4", "training.beta_1=0.8", "training.optimizer=sgd",
         "training.schedule=cosine", "training.batch_size=32", "model.depth=32", "model.dropout=0",
+        "training.shuffle=false", "training.class_weight=balanced", "training.optimizer=rmsprop",
         "model.shortcut=projection", "data.augment=[flip]", "data.validation=500",
         "data.train_images=1000", "data.seed=1", "data.dataset=cifar10", "backend=jax",
         "precision=mixed_bfloat16", "search.seed=1",
@@ -79,6 +81,27 @@ def test_replicate_and_data_decide_too_and_a_replicate_is_a_seed(parse) -> None:
     assert key(parse, BASE, replicate=1) != key(parse, BASE)
     assert key(parse, BASE, replicate=1) == key(parse, BASE, ("search.seed=1",), replicate=0)
     assert key(parse, BASE, data_fingerprint="a") != key(parse, BASE, data_fingerprint="b")
+
+
+def test_a_last_batch_that_is_smaller_changes_the_key_and_one_that_is_not_does_not(parse) -> None:
+    """Such batches were left out once; of all other trials the keys stay."""
+    size = ("training.batch_size=100",)
+    usual = key(parse, BASE, size)
+    assert [key(parse, BASE, size, num_train_images=n) for n in (100, 1200)] == [usual] * 2
+    partial = {key(parse, BASE, size, num_train_images=n) for n in (101, 199)}
+    assert len(partial) == 1
+    assert partial != {usual}
+    full = ("training.batch_size=full",)
+    assert key(parse, BASE, full, num_train_images=101) == key(parse, BASE, full)
+
+
+def test_weights_of_classes_decide_however_they_are_written(parse) -> None:
+    keys = [
+        key(parse, BASE, (f"training.class_weight={weights}",))
+        for weights in ("{0: 1, 1: 5}", "{1: 5.0, '0': 1}", "{0: 1, 1: {choice: [5, 6]}}", "null")
+    ]
+    assert len({*keys[:3]}) == 1
+    assert keys[3] == key(parse, BASE) != keys[0]
 
 
 def test_integers_and_floats_of_a_float_field_are_one_value(parse) -> None:
@@ -128,7 +151,8 @@ def test_the_structure_is_what_shapes_the_graph(parse) -> None:
 
     assert structure().model["dropout"] is True
     for runtime in ("training.l2=0", "training.epochs=9", "model.dropout=0.3", "search.seed=4",
-                    "training.schedule=cosine", "training.label_smoothing=0.1"):  # fmt: skip
+                    "training.schedule=cosine", "training.label_smoothing=0.1",
+                    "training.class_weight=balanced", "training.shuffle=false"):  # fmt: skip
         assert structure(runtime) == structure()
         assert structure(runtime).key == structure().key
         assert hash(structure(runtime)) == hash(structure())

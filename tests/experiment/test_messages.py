@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tuner.data.dataset import DatasetInfo
 from tuner.errors import InputError
 from tuner.experiment import parse_experiment
-from tuner.experiment.experiment import check_batch_size
+from tuner.experiment.experiment import check_batch_size, check_class_weights
 from tuner.search import RULES
 
 RESNET = "model: {family: resnet}\n"
@@ -83,7 +84,7 @@ CASES = [
     (RESNET + "training:\n  l2: {choices: [1]}", "wrong type", 3,
      "an open value is {choice: [a, b]} or {min: a, max: b}"),
     (RESNET + "training:\n  momentum: 0.9", "momentum: has no effect: the optimizer is adam", 3,
-     "leave it out, or optimizer: sgd"),
+     "leave it out, or optimizer: sgd or rmsprop"),
     (RESNET + "training:\n  schedule: cosin", "cosin is not known", 3, "cosine?"),
     (RESNET + "training:\n  schedule: {step: {at: [2], factor: 0.1}}", "2 is too large", 3, ""),
     (RESNET + "training:\n  schedule: {step: {at: [0.5]}}", "step.factor: is missing", 3, ""),
@@ -213,6 +214,37 @@ def test_a_batch_larger_than_the_training_set_is_named_when_the_set_is_known(par
     assert caught.value.problems[0].where == "x.yaml:3:3"
     assert caught.value.problems[0].received == "128"
     check_batch_size(parse("model: {family: resnet}\ntraining: {batch_size: full}"), 1)
+
+
+@pytest.mark.parametrize(
+    ("weights", "names", "expected"),
+    [
+        ("{1: 2, 4: 3}", (), "classes 0 to 3"),
+        ("{cat: 2}", (), "classes 0 to 3"),
+        ("{cat: 2, 4: 3}", ("ant", "bee", "cat", "dog"), "ant, bee, cat, dog"),
+        ("{1: 2, 4: 3}", ("1", "2", "3", "5"), "1, 2, 3, 5"),
+    ],
+)
+def test_a_weight_of_no_class_is_named_when_the_data_are_known(parse, weights, names, expected):
+    text = "model: {family: resnet}\ntraining:\n  class_weight: {choice: [balanced, %s]}\n"
+    info = DatasetInfo((8, 8, 3), 4, 100, 0, "", class_names=names)
+    with pytest.raises(InputError) as caught:
+        check_class_weights(parse(text % weights), info)
+    (problem,) = caught.value.problems
+    assert problem.what.endswith("there is no such class")
+    assert problem.received in weights
+    assert (problem.where, problem.expected) == ("x.yaml:3:3", expected)
+    check_class_weights(parse(text % "{3: 5}"), info)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "momentum"), [("rmsprop", [0.0]), ("{choice: [sgd, rmsprop]}", [0.9, 0.0])]
+)
+def test_rmsprop_has_no_momentum_unless_it_is_written(parse, optimizer, momentum) -> None:
+    text = f"model: {{family: resnet}}\ntraining: {{optimizer: {optimizer}%s}}"
+    assert [point.training["momentum"] for point in parse(text % "").space] == momentum
+    written = [point.training["momentum"] for point in parse(text % ", momentum: 0.5").space]
+    assert set(written) == {0.5}
 
 
 def test_the_files_own_name_must_do_if_none_is_written(refuse) -> None:

@@ -43,7 +43,7 @@ def test_a_plain_word_means_what_yaml_1_2_core_says(text: str, expected: object)
         ("a: ! x\n", "tag !", "x.yaml:1:4"),
         ("a: 1\n---\nb: 1\n", "a second document", "x.yaml:2:1"),
         ("%YAML 1.1\n---\na: 1\n", "directive", "x.yaml:1:1"),
-        ("a:\n  1: b\n", "the key 1 is no string", "x.yaml:2:3"),
+        ("a:\n  1.5: b\n", "the key 1.5 is no string", "x.yaml:2:3"),
         ("? [a]\n: b\n", "a key that is no string", "x.yaml:1:3"),
         ("? [a]\n: b\n? [c]\n: d\n", "a key that is no string", "x.yaml:1:3"),
         ("null: b\n", "the key null is no string", "x.yaml:1:1"),

@@ -48,6 +48,33 @@ def compiled(hp):
     return model
 
 
+class _AtMost(keras.constraints.Constraint):
+    """As people write it: its configuration says nothing."""
+
+    def __init__(self, most):
+        self.most = most
+
+    def __call__(self, weights):
+        return keras.ops.minimum(weights, self.most)
+
+
+def constrained(hp):
+    most = hp.Float("most", 0.1, 1.0)
+    constraints = {
+        "keras": keras.constraints.MaxNorm(most),
+        "function": lambda weights: keras.ops.minimum(weights, most),
+        "class": _AtMost(most),
+    }
+    constraint = constraints[hp.Choice("kind", list(constraints))]
+    return keras.Sequential(
+        [
+            keras.Input(IMAGE),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(CLASSES, kernel_constraint=constraint),
+        ]
+    )
+
+
 def scoped(hp):
     x = inputs = keras.Input(IMAGE)
     kind = hp.Choice("kind", ["dense", "convolution"])

@@ -61,6 +61,11 @@ def test_names_are_shortened_only_where_that_is_unambiguous() -> None:
     }
 
 
+def test_the_number_of_a_class_is_no_name() -> None:
+    names = ["training.class_weight.1", "training.epochs_to_wait"]
+    assert format.short_names(names)[names[0]] == "class_weight.1"
+
+
 @pytest.mark.parametrize(
     ("text", "escaped"),
     [

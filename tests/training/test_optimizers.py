@@ -78,6 +78,12 @@ KINDS = {
     "sgd": ({"momentum": 0.9}, keras.optimizers.SGD),
     "adam": (ADAM, keras.optimizers.Adam),
     "adamw": ({**ADAM, "weight_decay": 0.05}, keras.optimizers.AdamW),
+    "rmsprop": (
+        {"rho": 0.9, "momentum": 0.0, "epsilon": 1e-7, "centered": False},
+        keras.optimizers.RMSprop,
+    ),
+    "nadam": (ADAM, keras.optimizers.Nadam),
+    "adagrad": ({"initial_accumulator_value": 0.1, "epsilon": 1e-7}, keras.optimizers.Adagrad),
 }
 CHANGES = [
     ("sgd", {"momentum": 0.0}),
@@ -90,6 +96,14 @@ CHANGES = [
     *[(name, {"beta_2": 0.9}) for name in ("adam", "adamw")],
     *[(name, {"epsilon": 1e-3}) for name in ("adam", "adamw")],
     *[(name, {"epsilon": 1.0}) for name in ("adam", "adamw")],
+    *[("nadam", {"beta_1": beta}) for beta in (0.0, 0.99)],
+    *[("nadam", {"beta_2": beta}) for beta in (0.0, 0.9)],
+    *[("rmsprop", {"rho": rho}) for rho in (0.0, 0.99)],
+    ("rmsprop", {"momentum": 0.9}),
+    ("rmsprop", {"centered": True}),
+    ("rmsprop", {"centered": True, "momentum": 0.5, "rho": 0.5}),
+    *[("adagrad", {"initial_accumulator_value": value}) for value in (0.0, 10.0)],
+    *[(name, {"epsilon": 1e-3}) for name in ("rmsprop", "nadam", "adagrad")],
     ("adamw", {"weight_decay": 0.0}),
     ("adamw", {"weight_decay": 1.0}),
 ]
@@ -110,6 +124,52 @@ def test_agrees_with_keras_whatever_the_value(name, changes):
     if changes != {"nesterov": True, "momentum": 0.0}:
         usual = run_ours(name, rates, **options)
         assert not np.allclose(changed, usual, rtol=1e-4)
+
+
+def test_nadam_agrees_with_keras_after_many_steps_too():
+    """Where its schedule of the momentum stands still."""
+    steps, gradient = 700, np.array([0.3, -0.02], np.float32)
+    optimizer = OPTIMIZERS["nadam"]
+    tensors = {k: keras.ops.convert_to_tensor(v, "float32") for k, v in ADAM.items()}
+    weights = keras.ops.zeros(2)
+    slots = (keras.ops.zeros(2), keras.ops.zeros(2))
+    theirs, variable = keras.optimizers.Nadam(0.1), keras.Variable([0.0, 0.0])
+    theirs.build([variable])
+    for step in (1, 2, 599, 600, steps):
+        product = np.prod(0.9 * (1 - 0.5 * 0.96 ** np.arange(1.0, step)))
+        theirs._u_product.assign(product)
+        theirs.iterations.assign(step - 1)
+        for slot, value in ((theirs._momentums, slots[0]), (theirs._velocities, slots[1])):
+            slot[0].assign(value)
+        variable.assign(weights)
+        theirs.apply([keras.ops.convert_to_tensor(gradient)])
+        weights, slots = optimizer.update(
+            weights,
+            keras.ops.convert_to_tensor(gradient),
+            slots,
+            step=keras.ops.convert_to_tensor(float(step)),
+            rate=keras.ops.convert_to_tensor(0.1),
+            values=tensors,
+            decayed=keras.ops.ones(2),
+        )
+        assert np.asarray(weights) == pytest.approx(np.asarray(variable), rel=1e-4)
+
+
+def test_a_gradient_that_never_changes_has_no_variance_but_leaves_numbers():
+    optimizer, weights = OPTIMIZERS["rmsprop"], keras.ops.zeros(2)
+    values = {"rho": 0.9, "momentum": 0.0, "epsilon": 1e-7, "centered": 1.0}
+    slots = (keras.ops.zeros(2),) * 3
+    for step in range(1, 200):
+        weights, slots = optimizer.update(
+            weights,
+            keras.ops.convert_to_tensor([1e3, 3.3e3]),
+            slots,
+            step=keras.ops.convert_to_tensor(float(step)),
+            rate=keras.ops.convert_to_tensor(1e-3),
+            values={k: keras.ops.convert_to_tensor(v, "float32") for k, v in values.items()},
+            decayed=keras.ops.ones(2),
+        )
+    assert np.isfinite(np.asarray(weights)).all()
 
 
 def test_plain_gradient_descent_by_hand():

@@ -6,9 +6,20 @@ from pathlib import Path
 
 from tests.on_jax import not_on_jax, pytest_on_jax
 
-FILES = ("program", "families_in_programs", "steps", "optimizers", "gradient_descent", "watching")
+FILES = (
+    "program",
+    "families_in_programs",
+    "steps",
+    "optimizers",
+    "gradient_descent",
+    "watching",
+    "keras_fit",
+)
 # Schedules are numbers of the host; the rest says nothing new under another backend.
-SAME = "schedule or whatever_the_value or rate_of_zero or another_network or trains_to_the_end"
+SAME = (
+    "schedule or whatever_the_value or rate_of_zero or another_network or trains_to_the_end "
+    "or many_steps or loss_scaling_too"
+)
 
 pytestmark = not_on_jax
 

@@ -68,6 +68,13 @@ def test_values_that_shape_nothing_share_a_program(images):
     assert program.num_traces == before
 
 
+@pytest.mark.parametrize("kind", ["keras", "function", "class"])
+def test_values_of_a_constraint_share_no_program(images, kind):
+    model = {"family": f"{NETS}:constrained", "kind": kind}
+    one, other = (prepared(images, {**model, "most": most}) for most in (0.5, 1.0))
+    assert one.key != other.key
+
+
 def test_its_own_optimizer_and_its_values_are_used(compiled_trial):
     trial = compiled_trial
     assert trial.blueprint.optimizer == "sgd"
@@ -89,9 +96,10 @@ def test_an_epoch_is_what_keras_does(images, compiled_trial, compiled_program):
     reference = run_build(own_nets.compiled, {"learning_rate": 0.0625}, own_nets.IMAGE).model
     reference.set_weights(first)
     order = program.plan_epoch(trial.hyperparameters, 0).order
+    batches = np.split(order, range(16, len(order), 16))
     labels = np.array(images.y_train)
     normalize = program.network.augmentation.batch
-    for indices in order:
+    for indices in batches:
         batch = normalize(
             images.x_train, keras.ops.convert_to_tensor(indices), None, training=False
         )

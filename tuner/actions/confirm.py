@@ -14,7 +14,6 @@ from typing import Any
 
 from tuner.data.config import final_data
 from tuner.errors import InputError, Problem
-from tuner.execution.checks import recorded_fingerprint
 from tuner.execution.queue import name_of
 from tuner.experiment.experiment import Experiment, load_experiment
 from tuner.experiment.schema import SearchConfig
@@ -124,17 +123,12 @@ def confirming(
 
 def test_scores(experiment: Experiment, ledger: Ledger) -> list[dict[int, float]]:
     """Score on the test set by seed, for each configuration of a confirming experiment."""
-    fingerprint = recorded_fingerprint(ledger.data_record, experiment.data.dataset)
-    by_key = {row.key: row.score for row in ledger.rows(RANKED_STATES)}
-    found = []
-    for configuration in experiment.space:
-        trials = [
-            experiment.trial(configuration, replicate, fingerprint)
-            for replicate in range(experiment.search.replicates)
-        ]
-        scores = {trial.seed: by_key.get(trial.key) for trial in trials}
-        found.append({seed: score for seed, score in scores.items() if score is not None})
-    return found
+    scores: dict[str, dict[int, float]] = {name_of(c): {} for c in experiment.space}
+    for row in ledger.rows(RANKED_STATES):
+        configuration = experiment.space.find(row.configuration)
+        if configuration is not None and row.score is not None:
+            scores[name_of(configuration)][row.seed] = row.score
+    return list(scores.values())
 
 
 def _with_epochs(configuration: Configuration, epochs: int | None) -> Configuration:

@@ -115,7 +115,7 @@ def export(
     experiment = load_experiment(folder.experiment_file())
     recipe = _recipe(experiment, trial, metric, notes.get("class_names", ()))
     fingerprint = recorded_fingerprint(record, experiment.data.dataset)
-    is_same = key_of(recipe, fingerprint) == trial.key
+    is_same = key_of(recipe, fingerprint, notes.get("num_train_images", 0)) == trial.key
     load_framework(experiment.backend)
     from tuner.training.export import write_model
     from tuner.training.trial import is_probabilistic

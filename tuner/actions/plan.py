@@ -94,7 +94,7 @@ def make_plan(
     """
     here = here or Here(1, (), os.environ)
     info = check_experiment(experiment, data_dir)
-    search = Search(experiment, info.fingerprint)
+    search = Search.on(experiment, info)
     work, done = work_in(results_dir, search)
     total = search.total_trials
     to_run = None if total is None else total - done
@@ -130,7 +130,7 @@ def planned_trials(experiment: Experiment, *, data_dir: Path | None) -> Iterator
     Raises:
         InputError: results decide what comes next, so that nobody knows yet.
     """
-    search = Search(experiment, check(experiment.data, data_dir).fingerprint)
+    search = Search.on(experiment, check(experiment.data, data_dir))
     if search.is_adaptive:
         method = experiment.search.method
         what = f"the trials of {method} cannot be listed: results decide what comes next"

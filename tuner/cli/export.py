@@ -53,7 +53,7 @@ def command(
 
     It is that of the trial's best epoch; without TRIAL, the best one's. It takes pixels as the data
     have them, and normalizes them itself unless data.normalize is false. Beside it, in FILE.yaml,
-    lies the experiment that made it, every value closed. Only what an export wrote is ever replaced.
+    lies the experiment that made it, every value closed. Only what export wrote is ever replaced.
 
     Wherever that is exact, and it is compared before anything is written, layers of tuner become
     layers of Keras, and the file loads where tuner is not installed.

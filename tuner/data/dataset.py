@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from tuner.errors import InputError, Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +48,21 @@ class DatasetInfo:
     class_counts: tuple[int, ...] = ()  # of the training images; known of a person's own data
     source: str = ""  # the file or folder that was read, the function that was called
     notes: tuple[str, ...] = ()  # what was found that a person may not expect
+
+
+def class_number(written: str, num_classes: int, class_names: Sequence[str] = ()) -> int:
+    """The class that a person means: by its name, or by its number where no name is one.
+
+    Raises:
+        InputError: there is no such class.
+    """
+    if written in class_names:
+        return class_names.index(written)
+    is_number = re.fullmatch("0|[1-9][0-9]*", written) and not any(map(str.isdecimal, class_names))
+    if is_number and int(written) < num_classes:
+        return int(written)
+    expected = ", ".join(class_names) or f"classes 0 to {num_classes - 1}"
+    raise InputError(Problem("there is no such class", received=written, expected=expected))
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from tuner.data.dataset import DatasetInfo
 from tuner.data.images import check
 from tuner.data.splits import train_size
 from tuner.errors import InputError, Problem, TunerError
-from tuner.experiment.experiment import Experiment, check_batch_size
+from tuner.experiment.experiment import Experiment, check_batch_size, check_class_weights
 from tuner.experiment.trial import Configuration, Trial, canonical
 from tuner.models import Cost, family_of, is_own
 from tuner.models.own import own_family
@@ -90,12 +90,13 @@ def _located(problem: Problem, experiment: Experiment) -> Problem:
 
 
 def check_sizes(experiment: Experiment, info: DatasetInfo) -> None:
-    """Batches must not be larger than the training set that the data leave.
+    """Batches must fit into the training set that the data leave, and weights be of its classes.
 
     Raises:
-        InputError: one is.
+        InputError: one does not.
     """
     data = experiment.data
+    check_class_weights(experiment, info)
     check_batch_size(experiment, train_size(data.validation, data.train_images, info.num_train))
 
 

@@ -62,7 +62,7 @@ def plan_key(search: Search) -> str:
     content: dict[str, Any] = {
         "version": (OUTCOME_VERSION, __version__),
         "experiment": experiment.document,
-        "data": search.fingerprint,
+        "data": (search.fingerprint, search.num_train_images),
         "code": [family_of(name).fingerprint for name in families],
     }
     if experiment.search.method == "sobol":  # its points depend on how they are scrambled
@@ -97,7 +97,7 @@ def trial_of(search: Search, row: TrialRow) -> Trial | None:
     configuration = experiment.space.find(row.configuration)
     if configuration is None:
         return None
-    trial = experiment.trial(configuration, replicate, search.fingerprint)
+    trial = search.trial(configuration, replicate)
     return trial if trial.key == row.key else None
 
 

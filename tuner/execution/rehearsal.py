@@ -75,7 +75,7 @@ def measure(
     """
     check_backend(experiment)
     info = check_experiment(experiment, data_dir)
-    search = Search(experiment, info.fingerprint)
+    search = Search.on(experiment, info)
     work, _ = work_in(results_dir, search)
     record, place = SpeedRecord.at_home(here.environment), here.place(experiment)
     known = {speed.key for speed in record.read()}

@@ -85,7 +85,7 @@ def run_experiment(
     gpus = chosen_gpus(gpus, os.environ)
     check_backend(experiment)
     info = check_experiment(experiment, data_dir)
-    search = Search(experiment, info.fingerprint)
+    search = Search.on(experiment, info)
     stop = stop or threading.Event()
     fetch(experiment.data, data_dir, _until(stop, download_progress))
     folder = RunFolder(results_dir, experiment.name)

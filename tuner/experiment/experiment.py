@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from tuner.data import with_whole_path
 from tuner.data.config import DataConfig
+from tuner.data.dataset import DatasetInfo, class_number
 from tuner.errors import InputError, Problem
 from tuner.experiment.check import BranchCheck, Efforts, find_overlap
 from tuner.experiment.constraints import Constraint, ConstraintError, parse_constraint
@@ -69,9 +70,16 @@ class Experiment:
     )
 
     def trial(
-        self, configuration: Configuration, replicate: int = 0, data_fingerprint: str = ""
+        self,
+        configuration: Configuration,
+        replicate: int = 0,
+        data_fingerprint: str = "",
+        num_train_images: int = 0,
     ) -> Trial:
-        """The trial of a configuration under one of the experiment's seeds."""
+        """The trial of a configuration under one of the experiment's seeds.
+
+        Without data, as of a structure alone, its key is none that a ledger has.
+        """
         return Trial(
             configuration=configuration,
             data=self.data,
@@ -80,6 +88,7 @@ class Experiment:
             replicate=replicate,
             seed=self.search.seed + replicate,
             data_fingerprint=data_fingerprint,
+            num_train_images=num_train_images,
         )
 
     def to_yaml(self) -> str:
@@ -366,12 +375,7 @@ def _report_batch_sizes(
 ) -> None:
     name = "training.batch_size"
     for branch in branches:
-        sizes: Sequence[Any] = [branch.training["batch_size"]]
-        for axis in branch.axes:
-            if axis.name == name:
-                is_choice = isinstance(axis.domain, Choice)
-                sizes = axis.points if is_choice else [axis.support[-1]]
-        for size in sizes:
+        for size in _training_values(branch, "batch_size"):
             if isinstance(size, int) and size > num_train_images:
                 what = f"{size} is more than the training images"
                 source = branch.sources.get(name, ("training",))
@@ -379,12 +383,39 @@ def _report_batch_sizes(
                 findings.report(source, name, what, received=str(size), expected=expected)
 
 
-def key_of(text: str, fingerprint: str) -> str:
-    """The key of the one trial of a closed experiment; `fingerprint` is of its data.
+def check_class_weights(experiment: Experiment, info: DatasetInfo) -> None:
+    """The classes that `class_weight` names must be there.
+
+    Raises:
+        InputError: one is not, somewhere in the search space.
+    """
+    findings = Findings(experiment.written)
+    for branch in experiment.space.branches:
+        for asked in _training_values(branch, "class_weight"):
+            for written in asked if isinstance(asked, dict) else ():
+                try:
+                    class_number(written, info.num_classes, info.class_names)
+                except InputError as error:
+                    name = f"training.class_weight.{written}"
+                    source = branch.sources.get("training.class_weight", ("training",))
+                    findings.add(source, name, error.problems[0])
+    findings.raise_if_any()
+
+
+def _training_values(branch: Branch, name: str) -> Sequence[Any]:
+    """What a training value may be in a branch; of a range, its upper end."""
+    for axis in branch.axes:
+        if axis.name == f"training.{name}":
+            return axis.points if isinstance(axis.domain, Choice) else [axis.support[-1]]
+    return [branch.training[name]]
+
+
+def key_of(text: str, fingerprint: str, num_train_images: int) -> str:
+    """The key of the one trial of a closed experiment on data of which this is known.
 
     Raises:
         InputError: the experiment is no longer one: a network of the person's own is not found.
     """
     experiment = parse_experiment(text, "closed.yaml")
     configuration = next(iter(experiment.space))
-    return experiment.trial(configuration, 0, fingerprint).key
+    return experiment.trial(configuration, 0, fingerprint, num_train_images).key

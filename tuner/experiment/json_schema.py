@@ -122,11 +122,19 @@ def _opened(section: Schema) -> Schema:
 
 def _open(closed: Schema) -> Schema:
     notes = {key: closed[key] for key in ("description", "default", "examples") if key in closed}
-    value = {key: item for key, item in closed.items() if key not in notes}
+    value = _with_open_items({key: item for key, item in closed.items() if key not in notes})
     forms = [value, _choice(value)]
     if _is_numeric(value):
         forms.append({"$ref": "#/$defs/range"})
     return notes | {"anyOf": forms}
+
+
+def _with_open_items(schema: Schema) -> Schema:
+    """Each value of a mapping whose names are the person's own may be open, too."""
+    if "anyOf" in schema:
+        return schema | {"anyOf": [_with_open_items(option) for option in schema["anyOf"]]}
+    items = schema.get("additionalProperties")
+    return schema | {"additionalProperties": _open(items)} if isinstance(items, dict) else schema
 
 
 def _choice(item: Schema) -> Schema:

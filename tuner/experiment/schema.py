@@ -35,6 +35,9 @@ OPTIMIZER_FIELDS: dict[str, frozenset[str]] = {
     "adam": frozenset({"learning_rate", "beta_1", "beta_2", "epsilon"}),
     "adamw": frozenset({"learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay"}),
     "sgd": frozenset({"learning_rate", "momentum", "nesterov"}),
+    "rmsprop": frozenset({"learning_rate", "rho", "momentum", "centered", "epsilon"}),
+    "nadam": frozenset({"learning_rate", "beta_1", "beta_2", "epsilon"}),
+    "adagrad": frozenset({"learning_rate", "initial_accumulator_value", "epsilon"}),
     COMPILED: frozenset(),
 }
 """Training fields that belong to one optimizer or another."""
@@ -83,6 +86,13 @@ class StepSchedule(BaseModel):
     step: Step
 
 
+ClassWeights = Annotated[
+    dict[str, Annotated[float, Field(ge=0)]],
+    Field(json_schema_extra={"propertyNames": {"not": {"enum": ["choice", "min", "max"]}}}),
+]
+"""Weights by the name or the number of the class."""
+
+
 class TrainingConfig(BaseModel):
     """How one trial is trained. Every value may be left open."""
 
@@ -92,30 +102,60 @@ class TrainingConfig(BaseModel):
     batch_size: Annotated[int, Field(ge=1)] | Literal["full"] = Field(
         64, description="Images per step; full: all training images at once."
     )
-    optimizer: Literal["adam", "adamw", "sgd", "compiled"] = Field(
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "adagrad", "compiled"] = Field(
         "adam",
         description="Update rule; compiled: that of a build(hp) of your own, with its values.",
     )
     learning_rate: float = Field(1e-3, gt=0, description="Highest learning rate of the schedule.")
     beta_1: float = Field(
-        0.9, ge=0, lt=1, description="Decay of the first moment (adam, adamw); 1 - beta is a rate."
+        0.9,
+        ge=0,
+        lt=1,
+        description="Decay of the first moment (adam, adamw, nadam); 1 - beta is a rate.",
     )
     beta_2: float = Field(
-        0.999, ge=0, lt=1, description="Decay of the second moment (adam, adamw)."
+        0.999, ge=0, lt=1, description="Decay of the second moment (adam, adamw, nadam)."
     )
     epsilon: float = Field(
-        1e-7, gt=0, description="Added to the root of the second moment (adam, adamw)."
+        1e-7,
+        gt=0,
+        description="Added to the root of the second moment (adam, adamw, nadam), or inside the "
+        "root (rmsprop, adagrad).",
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
+    momentum: float = Field(
+        0.9,
+        ge=0,
+        lt=1,
+        description="Momentum of sgd and rmsprop; of rmsprop 0 unless it is written.",
+    )
     nesterov: bool = Field(False, description="Nesterov momentum (sgd).")
     weight_decay: float = Field(
         0.004, ge=0, description="Decoupled decay of adamw; l2 is the penalty in the loss."
+    )
+    rho: float = Field(
+        0.9, ge=0, lt=1, description="Decay of the mean of squared gradients (rmsprop)."
+    )
+    centered: bool = Field(
+        False, description="Divide by the gradient's variance and not by its square (rmsprop)."
+    )
+    initial_accumulator_value: float = Field(
+        0.1, ge=0, description="What the sum of squared gradients begins with (adagrad)."
     )
     l2: float = Field(
         0.0, ge=0, description="λ of λ·Σw² over convolution and dense kernels, added to the loss."
     )
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Share of the target that is spread over all classes."
+    )
+    class_weight: Literal["balanced"] | ClassWeights | None = Field(
+        None,
+        description="What each image's loss counts, by the name or number of its class: "
+        "{0: 1, 1: 5}, 1 where a class is not named; balanced: n / (K * count) of n training "
+        "images in K classes. Reported losses are without it.",
+        json_schema_extra={"words": "balanced, weights by class as {0: 1, 1: 5}, or null"},
+    )
+    shuffle: bool = Field(
+        True, description="A new order of the training images in every epoch; false: as they lie."
     )
     schedule: Literal["constant", "cosine", "one_cycle"] | StepSchedule = Field(
         "constant", description="Course of the learning rate over the training."
@@ -128,6 +168,13 @@ class TrainingConfig(BaseModel):
         description="What else is kept of every epoch: gradients (their norm in each layer, on one "
         "fixed batch of training images). No trial comes out differently for it.",
     )
+
+    @model_validator(mode="after")
+    def _usual_momentum(self) -> TrainingConfig:
+        """RMSprop is without momentum unless somebody asks for it, as everywhere else."""
+        if self.optimizer == "rmsprop" and "momentum" not in self.model_fields_set:
+            return self.model_copy(update={"momentum": 0.0})
+        return self
 
     @field_validator("warmup_epochs")
     @classmethod

@@ -104,6 +104,7 @@ class Trial:
     replicate: int
     seed: int
     data_fingerprint: str = ""
+    num_train_images: int = 0  # that it is trained on; 0 where nobody has looked at the data
 
     @cached_property
     def key(self) -> str:
@@ -132,7 +133,16 @@ class Trial:
         }
         if family.fingerprint:
             content["code"] = family.fingerprint
+        # Such a batch was left out once: the same values train otherwise today.
+        if self.has_partial_batch:
+            content["last_batch"] = "partial"
         return _digest(content)
+
+    @property
+    def has_partial_batch(self) -> bool:
+        """Whether the last batch of an epoch is smaller than the others."""
+        size = self.configuration.training["batch_size"]
+        return isinstance(size, int) and self.num_train_images % size != 0
 
     @property
     def context(self) -> dict[str, Any]:

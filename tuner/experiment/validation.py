@@ -137,8 +137,8 @@ def _below(schema: dict[str, Any], part: str | int, root: dict[str, Any]) -> dic
             return below
     if isinstance(part, int) and "items" in schema:
         return dict(schema["items"])
-    field = schema.get("properties", {}).get(part)
-    return None if field is None else dict(field)
+    field = schema.get("properties", {}).get(part) or schema.get("additionalProperties")
+    return dict(field) if isinstance(field, dict) else None
 
 
 def _tagged(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> dict[str, Any]:

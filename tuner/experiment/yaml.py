@@ -171,24 +171,29 @@ class _Composer:
                 self._skip(event)
                 self._skip(next(self._events))
                 continue
-            below = (*path, event.value)
-            self._check_key(event, below, len(mapping) + 1)
-            if event.value in mapping:
-                what = f"{event.value} is written twice; first in line {self.positions[below][0]}"
+            name = self._name(event, path, len(mapping) + 1)
+            below = (*path, name)
+            if name in mapping:
+                what = f"{name} is written twice; first in line {self.positions[below][0]}"
                 self._report(event, below, what, "")
                 self._skip(next(self._events))
                 continue
             self.positions[below] = _place(event)
-            mapping[event.value] = self._node(next(self._events), below)
+            mapping[name] = self._node(next(self._events), below)
         return mapping
 
-    def _check_key(self, event: Any, path: Path, number: int) -> None:
+    def _name(self, event: Any, path: Path, number: int) -> str:
+        """What stands before a colon: a name, or an integer, as that of a class."""
+        path = (*path, event.value)
         self._check_most(event, len(event.value), MAX_NAME, "characters in a name")
         self._check_plain(event, path)
-        if not isinstance(self._scalar(event, path), str):
+        name = self._scalar(event, path)
+        if isinstance(name, bool) or not isinstance(name, str | int):
             what = f"the key {event.value or 'null'} is no string"
             self._report(event, path, what, "a name before the colon")
+            return str(event.value)
         self._check_most(event, number, MAX_NAMES, "names in one mapping")
+        return str(name)
 
     def _sequence(self, path: Path) -> list[Any]:
         items: list[Any] = []
@@ -308,12 +313,18 @@ def resolve(text: str) -> Any:
 def write(value: Any) -> str:
     """A value in YAML's flow style; `resolve` and the reader give it back exactly."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{write(str(k))}: {write(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_write_name(k)}: {write(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(write(item) for item in value) + "]"
     if isinstance(value, str):
         return value if _PLAIN.fullmatch(value) and value not in _WORDS else _quote(value)
     return json.dumps(value)
+
+
+def _write_name(name: Any) -> str:
+    """As it stands before a colon, where an integer needs no quotes."""
+    text = str(name)
+    return text if re.fullmatch("0|-?[1-9][0-9]{0,17}", text) else write(text)
 
 
 def write_document(value: dict[str, Any]) -> str:

@@ -174,12 +174,19 @@ def digest_of(model: Any) -> str | None:
         return None
     if any("<locals>" in type(layer).__qualname__ for layer in layers):
         return None
+    if not all(map(_is_told, (variable.constraint for variable in model.variables))):
+        return None
     try:
         text = json.dumps(keras.saving.serialize_keras_object(model.get_config()), sort_keys=True)
     except Exception:  # whatever a layer of someone else's raises
         return None
     trainable = [(v.path, tuple(v.shape), v.trainable) for v in model.variables]
     return hashlib.sha256(f"{text}{trainable}".encode()).hexdigest()
+
+
+def _is_told(constraint: Any) -> bool:
+    """Whether the configuration of its layer says all of a constraint: of Keras' own it does."""
+    return constraint is None or type(constraint).__module__.startswith("keras.")
 
 
 def _by(shape: tuple[Any, ...]) -> str:

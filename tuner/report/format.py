@@ -97,11 +97,17 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     Elsewhere the whole name: `training.epochs` are those planned, `epochs` those trained.
     """
     listed = list(names)
-    endings = Counter(name.rpartition(".")[2] for name in listed)
+    endings = Counter(map(_ending, listed))
     return {
         name: name if endings[ending] > 1 or ending in _FACTS else ending
-        for name, ending in ((name, name.rpartition(".")[2]) for name in listed)
+        for name, ending in ((name, _ending(name)) for name in listed)
     }
+
+
+def _ending(name: str) -> str:
+    """Its last part; a number says nothing without the one before (`class_weight.1`)."""
+    before, _, last = name.rpartition(".")
+    return f"{before.rpartition('.')[2]}.{last}" if last.isdecimal() else last
 
 
 def values_text(values: Mapping[str, Any]) -> str:

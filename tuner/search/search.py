@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from tuner.data.dataset import DatasetInfo
+from tuner.data.splits import train_size
 from tuner.errors import InputError, Problem
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.space import Branch
@@ -89,10 +91,20 @@ class Search:
         InputError: the method is not available in this version, or unfit for the experiment.
     """
 
-    def __init__(self, experiment: Experiment, fingerprint: str = "") -> None:
+    def __init__(
+        self, experiment: Experiment, fingerprint: str = "", num_train_images: int = 0
+    ) -> None:
         self.experiment = experiment
         self.fingerprint = fingerprint
+        self.num_train_images = num_train_images
         self.method = make_method(experiment)
+
+    @classmethod
+    def on(cls, experiment: Experiment, info: DatasetInfo) -> Search:
+        """On the data set of which `info` is known."""
+        data = experiment.data
+        count = train_size(data.validation, data.train_images, info.num_train)
+        return cls(experiment, info.fingerprint, count)
 
     @property
     def is_adaptive(self) -> bool:
@@ -119,7 +131,12 @@ class Search:
     def replicates(self, configuration: Configuration) -> list[Trial]:
         """A configuration under each of the experiment's seeds."""
         each = range(self.experiment.search.replicates)
-        return [self.experiment.trial(configuration, r, self.fingerprint) for r in each]
+        return [self.trial(configuration, replicate) for replicate in each]
+
+    def trial(self, configuration: Configuration, replicate: int) -> Trial:
+        """A configuration under one of the experiment's seeds."""
+        data = self.fingerprint, self.num_train_images
+        return self.experiment.trial(configuration, replicate, *data)
 
     def trials(self) -> Iterator[Trial]:
         """Every trial in the order of the search; none of one that learns."""

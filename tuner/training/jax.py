@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -35,8 +36,11 @@ class JaxProgram(Program):
         epoch: EpochPlan,
         step: Tensor,
         fixed: Fixed,
+        size: int,
     ) -> tuple[State, Totals]:
-        batch = (epoch.order[step], epoch.rates[step], epoch.keys)
+        first = step * self.blueprint.batch_size
+        indices = jax.lax.dynamic_slice_in_dim(epoch.order, first, size)
+        batch = (indices, epoch.rates[step], epoch.keys)
         return self._steps.train(state, totals, values, batch, fixed)
 
     def _evaluate_step(
@@ -59,13 +63,15 @@ class JaxProgram(Program):
         first: Tensor,
         last: Tensor,
         fixed: Fixed,
+        *,
+        size: int,
     ) -> tuple[State, Totals]:
         self._traces += 1
         if not self._loops_inside:
-            return self._train_step(state, totals, values, epoch, first, fixed)
+            return self._train_step(state, totals, values, epoch, first, fixed, size)
 
         def body(step: Tensor, carry: tuple[State, Totals]) -> tuple[State, Totals]:
-            return self._train_step(*carry, values, epoch, step, fixed)
+            return self._train_step(*carry, values, epoch, step, fixed, size)
 
         result: tuple[State, Totals] = jax.lax.fori_loop(first, last, body, (state, totals))
         return result
@@ -89,11 +95,13 @@ class JaxProgram(Program):
         self._watch: Any = None
         state, epoch, values = self._examples()
         totals, bounds = self._zero_totals(), (np.int32(0), np.int32(0))
-        self._train = (
-            jax.jit(self._train_call, donate_argnums=(0, 1))
+        # Shapes are constants here: a last batch of another size is a function of its own.
+        self._train = {
+            size: jax.jit(partial(self._train_call, size=size), donate_argnums=(0, 1))
             .lower(state, totals, values, epoch, *bounds, self._train_fixed)
             .compile()
-        )
+            for size in {self.blueprint.batch_size, self.last_batch}
+        }
         self._evaluate = (
             jax.jit(self._evaluate_call)
             .lower(state, totals, values, *bounds, self._validation_fixed)
@@ -103,14 +111,18 @@ class JaxProgram(Program):
     def _calls(self, first: int, last: int) -> list[tuple[np.int32, np.int32]]:
         """The bounds of each compiled call that runs steps first … last − 1."""
         if self._loops_inside:
-            return [(np.int32(first), np.int32(last))]
+            return [(np.int32(first), np.int32(last))] * (first < last)
         return [(np.int32(step), np.int32(step + 1)) for step in range(first, last)]
 
     def _train_steps(
         self, state: State, totals: Totals, values: Any, epoch: EpochPlan, first: int, last: int
     ) -> tuple[State, Totals]:
-        for bounds in self._calls(first, last):
-            state, totals = self._train(state, totals, values, epoch, *bounds, self._train_fixed)
+        alike = min(last, self.steps_per_epoch - self.is_last_partial)
+        calls = [(self.blueprint.batch_size, bounds) for bounds in self._calls(first, alike)]
+        calls += [(self.last_batch, bounds) for bounds in self._calls(max(first, alike), last)]
+        for size, bounds in calls:
+            train = self._train[size]
+            state, totals = train(state, totals, values, epoch, *bounds, self._train_fixed)
         return state, totals
 
     def _evaluate_steps(
@@ -136,5 +148,5 @@ class JaxProgram(Program):
 
     @property
     def num_traces(self) -> int:
-        """Traces of the two functions: 2 after compiling, and for ever."""
+        """Traces after compiling, and for ever: 2, or 3 with a last batch of another size."""
         return self._traces

@@ -72,6 +72,7 @@ class Network:
         self.moving = self._moving_variables()
         self._specs = [self._spec(v, initializers) for v in (*self.trainable, *self.moving)]
         self.sizes = [math.prod(v.shape) for v in self.trainable]
+        self.constraints = [getattr(v, "constraint", None) for v in self.trainable]
 
     def _moving_variables(self) -> list[Any]:
         special = {id(rate.variable) for rate in self.rates}
@@ -115,6 +116,16 @@ class Network:
         parts = zip(self.trainable, self._pieces(gradient), strict=True)
         squares = [ops.sum(ops.square(piece)) for variable, piece in parts if _is_kernel(variable)]
         return ops.sqrt(ops.stack(squares))
+
+    def constrained(self, weights: Tensor) -> Tensor:
+        """The weights as the constraints of their variables leave them, after an update."""
+        if not any(self.constraints):
+            return weights
+        pieces = [
+            piece if constraint is None else ops.reshape(constraint(piece), piece.shape)
+            for constraint, piece in zip(self.constraints, self._pieces(weights), strict=True)
+        ]
+        return ops.concatenate([ops.reshape(piece, (-1,)) for piece in pieces])
 
     def _pieces(self, weights: Tensor) -> list[Tensor]:
         ends = np.cumsum(self.sizes)[:-1].tolist()

@@ -96,10 +96,92 @@ def adamw(
     return adam(weights, gradient, slots, step=step, rate=rate, values=values, decayed=decayed)
 
 
+def nadam(
+    weights: Tensor,
+    gradient: Tensor,
+    slots: tuple[Tensor, ...],
+    *,
+    step: Tensor,
+    rate: Tensor,
+    values: Mapping[str, Tensor],
+    decayed: Tensor,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Adam with Nesterov's momentum (Dozat 2016, algorithm 8), with Keras' schedule of it.
+
+    μₜ = β₁ (1 − 0.96ᵗ/2), Πₜ = μ₁ ⋯ μₜ;
+    m̂ = μₜ₊₁ m / (1 − Πₜ₊₁) + (1 − μₜ) g / (1 − Πₜ); w ← w − α m̂ / (√(v / (1 − β₂ᵗ)) + ε).
+    """
+    from keras import ops
+
+    beta_1, beta_2 = values["beta_1"], values["beta_2"]
+    mean = slots[0] + (1 - beta_1) * (gradient - slots[0])
+    square = slots[1] + (1 - beta_2) * (ops.square(gradient) - slots[1])
+    now, ahead = (beta_1 * (1 - 0.5 * ops.power(0.96, t)) for t in (step, step + 1))
+    table = ops.convert_to_tensor(_NADAM_PRODUCTS)
+    place = ops.cast(ops.minimum(step, len(_NADAM_PRODUCTS) - 1.0), "int32")
+    product = ops.take(table, place) * ops.power(beta_1, step)
+    follows = ahead * mean / (1 - product * ahead) + (1 - now) * gradient / (1 - product)
+    root = ops.sqrt(square / (1 - ops.power(beta_2, step)))
+    return weights - rate * follows / (root + values["epsilon"]), (mean, square)
+
+
+# (1 − 0.96/2) ⋯ (1 − 0.96ᵗ/2) by t: what Πₜ is without β₁ᵗ. It stands still long before the end.
+_NADAM_PRODUCTS = np.cumprod(1 - 0.5 * 0.96 ** np.arange(600.0) * (np.arange(600) > 0)).astype(
+    np.float32
+)
+
+
+def rmsprop(
+    weights: Tensor,
+    gradient: Tensor,
+    slots: tuple[Tensor, ...],
+    *,
+    step: Tensor,
+    rate: Tensor,
+    values: Mapping[str, Tensor],
+    decayed: Tensor,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """s ← ρs + (1 − ρ)g²; u ← μu + αg / √(s + ε); w ← w − u (Tieleman & Hinton 2012).
+
+    Centered, the square of the mean gradient is taken off s (Graves 2013).
+    """
+    from keras import ops
+
+    rho = values["rho"]
+    square = rho * slots[0] + (1 - rho) * ops.square(gradient)
+    mean = rho * slots[1] + (1 - rho) * gradient
+    # Never below 0 but for rounding, which the root would not bear.
+    variance = ops.maximum(square - values["centered"] * ops.square(mean), 0.0)
+    change = rate * gradient / ops.sqrt(variance + values["epsilon"])
+    velocity = values["momentum"] * slots[2] + change
+    return weights - velocity, (square, mean, velocity)
+
+
+def adagrad(
+    weights: Tensor,
+    gradient: Tensor,
+    slots: tuple[Tensor, ...],
+    *,
+    step: Tensor,
+    rate: Tensor,
+    values: Mapping[str, Tensor],
+    decayed: Tensor,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """w ← w − αg / √(a + Σg² + ε), a being the initial value (Duchi et al. 2011)."""
+    from keras import ops
+
+    squares = slots[0] + ops.square(gradient)
+    scale = ops.sqrt(values["initial_accumulator_value"] + squares + values["epsilon"])
+    return weights - rate * gradient / scale, (squares,)
+
+
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": Optimizer(1, sgd),
     "adam": Optimizer(2, adam),
     "adamw": Optimizer(2, adamw),
+    "rmsprop": Optimizer(3, rmsprop),
+    "nadam": Optimizer(2, nadam),
+    "adagrad": Optimizer(1, adagrad),
 }
 
 # What an update or the loss reads from `values`; every program receives all of them.
@@ -110,6 +192,9 @@ RUNTIME_VALUES = (
     "momentum",
     "nesterov",
     "weight_decay",
+    "rho",
+    "centered",
+    "initial_accumulator_value",
     "l2",
     "label_smoothing",
 )

@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.data.augment import Augmentation
-from tuner.data.dataset import BYTES, Pixels
+from tuner.data.dataset import BYTES, Pixels, class_number
 from tuner.data.images import ImageData
 from tuner.training.network import Network
 from tuner.training.optimizers import OPTIMIZERS, RUNTIME_VALUES, learning_rates
@@ -70,6 +71,7 @@ class DeviceImages:
     num_validation: int
     image_shape: tuple[int, int, int]
     num_classes: int
+    class_counts: tuple[int, ...]  # training images of each class
     augmentation: Augmentation
     pixels: Pixels = BYTES
     class_names: tuple[str, ...] = ()
@@ -84,6 +86,7 @@ class DeviceImages:
             "image_shape": self.image_shape,
             "num_classes": self.num_classes,
             "class_names": list(self.class_names),
+            "num_train_images": self.num_train,
             "pixels": [self.pixels.high, scale],
             "mean": (self.augmentation.mean / scale).tolist(),
             "std": (self.augmentation.std / scale).tolist(),
@@ -116,7 +119,8 @@ class Program(ABC):
     """Trains and validates any trial of one structure on one device.
 
     `train_epoch` and `evaluate` give means over images: `loss` (cross-entropy in nats, without L2
-    penalty and label smoothing, so that trials can be compared), `accuracy`, `top5_accuracy`.
+    penalty, label smoothing and class weights, so that trials can be compared), `accuracy`,
+    `top5_accuracy`.
     Training figures are measured while the weights change, as Keras does.
     """
 
@@ -124,7 +128,7 @@ class Program(ABC):
         started = time.perf_counter()
         self.blueprint = blueprint
         self.images = images
-        self.steps_per_epoch = images.num_train // blueprint.batch_size
+        self.steps_per_epoch = math.ceil(images.num_train / blueprint.batch_size)
         self.evaluation_batch = min(MAX_EVALUATION_BATCH, images.num_validation)
         self._seconds_per_step: dict[str, float] = {}
         with precision_scope(blueprint.precision):
@@ -143,6 +147,16 @@ class Program(ABC):
         self._compile()
         self.compile_seconds = time.perf_counter() - started
 
+    @property
+    def last_batch(self) -> int:
+        """Images of an epoch's last step: what a batch size that does not divide leaves over."""
+        return self.images.num_train - (self.steps_per_epoch - 1) * self.blueprint.batch_size
+
+    @property
+    def is_last_partial(self) -> bool:
+        """Whether an epoch ends with a smaller batch."""
+        return self.last_batch < self.blueprint.batch_size
+
     @classmethod
     def place(cls, data: ImageData, augment: tuple[str, ...]) -> DeviceImages:
         """Bring a data set to the device."""
@@ -156,6 +170,7 @@ class Program(ABC):
             num_validation=len(data.y_validation),
             image_shape=data.image_shape,
             num_classes=data.num_classes,
+            class_counts=tuple(np.bincount(data.y_train, minlength=data.num_classes).tolist()),
             augmentation=augmentation,
             pixels=data.pixels,
             class_names=data.class_names,
@@ -229,7 +244,7 @@ class Program(ABC):
         epoch: int,
         on_progress: OnProgress = _silent,
     ) -> tuple[State, dict[str, float]]:
-        """Train `epoch` (counted from 0): every image once, less an incomplete last batch.
+        """Train `epoch` (counted from 0): every image once, the last batch what is left over.
 
         The state that is passed in is used up; go on with the one that is returned.
         """
@@ -292,12 +307,14 @@ class Program(ABC):
         """The order of the images, the learning rates and the keys of an epoch, as numpy arrays."""
         seed, training = hyperparameters.seed, hyperparameters.training
         steps = self.steps_per_epoch
-        order = generator(seed, "order", epoch).permutation(self.images.num_train)
+        count = self.images.num_train
+        shuffled = training.get("shuffle", True)
+        order = generator(seed, "order", epoch).permutation(count) if shuffled else np.arange(count)
         keys = [
             derive(seed, "layer", index, epoch) for index in range(len(self.network.generators))
         ]
         return EpochPlan(
-            order=order[: steps * self.blueprint.batch_size].reshape(steps, -1).astype(np.int32),
+            order=order.astype(np.int32),
             rates=learning_rates(
                 training["schedule"],
                 highest=training["learning_rate"],
@@ -317,7 +334,11 @@ class Program(ABC):
     # ------------------------------------------------------------ in common
 
     def _device_values(self, hyperparameters: Hyperparameters) -> Any:
-        values = hyperparameters.values(self.network.rate_names)
+        values: dict[str, Any] = dict(hyperparameters.values(self.network.rate_names))
+        asked = hyperparameters.training.get("class_weight")
+        values["class_weight"] = class_weights(
+            asked, self.images.class_counts, self.images.class_names
+        )
         return {k: self._to_device(np.float32(v)) for k, v in sorted(values.items())}
 
     def _examples(self) -> tuple[State, EpochPlan, Any]:
@@ -364,6 +385,25 @@ def _means(totals: Totals) -> dict[str, float]:
         "accuracy": float(totals.correct) / images,
         "top5_accuracy": float(totals.correct_5) / images,
     }
+
+
+def class_weights(
+    asked: Literal["balanced"] | Mapping[Any, float] | None,
+    counts: Sequence[int],
+    names: Sequence[str] = (),
+) -> NDArray[np.float64]:
+    """What an image's loss counts, by its class; `counts` are the training images of each class.
+
+    As Keras takes it, 1 where nothing is asked. "balanced" is n / (K · count), as in scikit-learn.
+    """
+    available = np.asarray(counts)
+    if asked == "balanced":
+        share = available.sum() / np.count_nonzero(available)
+        return np.asarray(share / np.maximum(available, 1), np.float64)
+    weights = np.ones(len(counts))
+    for written, weight in (asked or {}).items():
+        weights[class_number(str(written), len(counts), names)] = weight
+    return weights
 
 
 def _to_host(value: Any) -> Any:

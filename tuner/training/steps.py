@@ -91,7 +91,7 @@ class Fixed(NamedTuple):
 class EpochPlan(NamedTuple):
     """What the host decides of an epoch before it runs."""
 
-    order: Tensor  # int32 (steps, batch): which images each step sees
+    order: Tensor  # int32 (images,): each step takes the next of them, the last what is left
     rates: Tensor  # float32 (steps,): learning rates
     keys: Tensor  # int32 (generators,): keys of the random layers and of augmentation
 
@@ -229,6 +229,7 @@ class Steps:
             values=values,
             decayed=fixed.decayed,
         )
+        weights = self.network.constrained(weights)
         return state._replace(weights=weights, slots=slots, step=step)
 
     def evaluate(
@@ -254,10 +255,14 @@ class Steps:
 def _mean_loss(
     logits: Tensor, truth: Tensor, values: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """What is minimized, and the cross-entropy of each image."""
+    """What is minimized, and the cross-entropy of each image.
+
+    The mean is over the images and not over their weights, as in Keras.
+    """
     log_probabilities = ops.log_softmax(logits, axis=-1)
     losses = cross_entropy(log_probabilities, truth)
-    return ops.mean(smoothed(log_probabilities, losses, values["label_smoothing"])), losses
+    minimized = smoothed(log_probabilities, losses, values["label_smoothing"])
+    return ops.mean(ops.take(values["class_weight"], truth) * minimized), losses
 
 
 def _scaled_update(

@@ -27,7 +27,7 @@ class TensorFlowProgram(Program):
         self._traces += 1
 
         def body(step: Tensor, state: State, totals: Totals) -> tuple[Tensor, State, Totals]:
-            batch = (epoch.order[step], epoch.rates[step], epoch.keys)
+            batch = (self._indices(epoch, step), epoch.rates[step], epoch.keys)
             state, totals = self._steps.train(state, totals, values, batch, self._train_fixed)
             return step + 1, state, totals
 
@@ -35,6 +35,14 @@ class TensorFlowProgram(Program):
             lambda step, *_: step < last, body, (first, state, totals), parallel_iterations=1
         )
         return state, totals
+
+    def _indices(self, epoch: EpochPlan, step: Tensor) -> Tensor:
+        """Of the step's images. Their number is a constant of the graph where all steps have it;
+        otherwise the one graph takes any number, as in Keras' `fit`.
+        """
+        size = self.blueprint.batch_size
+        indices = epoch.order[step * size : (step + 1) * size]  # cut off at the end
+        return indices if self.is_last_partial else tf.ensure_shape(indices, [size])
 
     def _evaluate_graph(
         self, state: State, totals: Totals, values: Any, first: Tensor, last: Tensor
@@ -102,5 +110,5 @@ class TensorFlowProgram(Program):
 
     @property
     def num_traces(self) -> int:
-        """Python traces of the two graphs: 2 after compiling, and for ever."""
+        """Python traces of the two graphs: 2 after compiling, and for ever, whatever the sizes."""
         return self._traces
