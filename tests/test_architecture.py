@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "tuner"
 # What a room may import besides itself and errors. Nothing points up or sideways.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "code": set(),
     "data": set(),
     "layers": set(),
     "models": {"layers"},
@@ -29,13 +30,22 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["actions"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 
-EVERYWHERE = {"errors", "version"}
+EVERYWHERE = {"code", "errors", "version"}
 
 FRAMEWORKS = {"keras", "keras_tuner", "tensorflow", "jax", "pandas", "scipy", "ray", "torch"}
 TRAINS = {"layers", "training"}  # may import a framework when they are imported
 # Are themselves imported only while a network is built, or by a keras-tuner program.
 BUILDERS = {"search/oracle.py"} | {
-    f"models/{name}.py" for name in ("building", "hyper", "own_build", "own_probe")
+    f"models/{name}.py"
+    for name in (
+        "building",
+        "hyper",
+        "own_build",
+        "own_checks",
+        "own_outputs",
+        "own_probe",
+        "undrawn",
+    )
 }
 
 

@@ -11,13 +11,16 @@ no framework.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 from tuner.version import __version__
 
+# That of typing, which is not imported here, nor is anything of Python's library: for
+# `python -m tuner` the present folder comes first, and a typing.py there must not be run.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Any
+
     from tuner.experiment.experiment import Experiment
     from tuner.report.results import Results
 
@@ -66,6 +69,7 @@ def run(
     """
     import os
     import warnings
+    from pathlib import Path
 
     from tuner.actions.page import write_run_page
     from tuner.execution.run import run_experiment

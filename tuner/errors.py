@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tempfile
 import traceback
 from collections.abc import Iterable, Sequence
@@ -50,6 +51,40 @@ class InputError(TunerError):
 
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
         return InputError, (self.problems,)
+
+
+# TensorFlow's ResourceExhaustedError, JAX' JaxRuntimeError, CUDA's and the allocators' own words.
+MEMORY_WORDS = (
+    "resource_exhausted",
+    "out of memory",
+    "oom when allocating",
+    "cannot allocate memory",
+)
+# How Keras and TensorFlow begin, before they say what it was; and what stands in front of that.
+_PREAMBLE = re.compile(
+    r"Exception encountered when calling |Could not automatically infer the output shape"
+    r"|Graph execution error|Detected at node|File \"|<stack traces|\[\[\{\{|\d+ root error"
+)
+_DECORATION = re.compile(r"\x1b\[[0-9;]*m|^\(\d+\) |^\{\{function_node [^}]*\}\} ")
+_ARGUMENTS = "Arguments received by "  # and after that Keras lists them
+MAX_REASON = 300  # characters
+
+
+def telling_line(error: BaseException) -> str:
+    """The line of an error's text that says most: about memory, or else the first of the cause."""
+    text = str(error).partition(_ARGUMENTS)[0]
+    lines = [_DECORATION.sub("", line.strip()).strip() for line in text.splitlines()]
+    lines = [line for line in lines if line]
+    about = [line for line in lines if any(word in line.lower() for word in MEMORY_WORDS)]
+    causes = [line for line in lines if not _PREAMBLE.match(line)]
+    return next(iter(about or causes or lines), "")
+
+
+def reason_of(error: BaseException) -> str:
+    """Kind and most telling line of an error, short enough for a table."""
+    line = telling_line(error)
+    text = f"{type(error).__name__}: {line}" if line else type(error).__name__
+    return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:

@@ -74,7 +74,9 @@ def test_the_results_are_confirmed_and_exported_from_anywhere(project, tuner, tm
     said = tuner("export", "tiny", "-o", tmp_path / "best.keras")
     assert said.err == ""  # it is the same trial
     assert "from pixels in 0..255, (batch, 4, 6, 3), to logits of 3 classes (9 lives, " in said.out
-    (classes,) = (t for t in (tmp_path / "best.yaml").read_text().splitlines() if "9 lives" in t)
+    (classes,) = (
+        t for t in (tmp_path / "best.keras.yaml").read_text().splitlines() if "9 lives" in t
+    )
     assert classes.startswith("# Its outputs are the classes 0 9 lives, 1 north")
     assert "étang" in classes
-    assert f"from {project}/pets" in tuner("plan", tmp_path / "best.yaml").out
+    assert f"from {project}/pets" in tuner("plan", tmp_path / "best.keras.yaml").out

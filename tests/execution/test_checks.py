@@ -97,7 +97,7 @@ def test_a_range_that_does_not_fit_the_network_is_noted(
     text = "model: {family: mlp}\ndata: {dataset: synthetic, normalize: %s}"
     experiment = parse_experiment(text % str(normalize).lower(), "x.yaml")
     declaration = SimpleNamespace(rescales=rescales, notes=())
-    own = SimpleNamespace(declaration=declaration)
+    own = SimpleNamespace(name="mlp", declaration=declaration, notes=())
     monkeypatch.setattr(checks, "is_own", lambda family: True)
     monkeypatch.setattr(checks, "own_family", lambda family: own)
     said = [note for note in notes(experiment, 1, INFO) if note.startswith("mlp: ")]
@@ -109,3 +109,15 @@ def test_a_network_of_ours_that_gets_pixels_as_they_are_is_noted() -> None:
     text = "model: {family: mlp}\ndata: {dataset: synthetic, normalize: false}"
     (said,) = notes(parse_experiment(text, "x.yaml"), 1, INFO)
     assert said.startswith("mlp: the network gets pixels in 0..255")
+
+
+@pytest.mark.parametrize(("then", "now"), [("a", "a"), (None, "a")])
+def test_networks_are_used_with_the_code_that_they_were_trained_with(monkeypatch, then, now):
+    monkeypatch.setattr(checks, "family_of", lambda name: SimpleNamespace(fingerprint=now))
+    context = {} if then is None else {"code": then}
+    row = SimpleNamespace(number=3, context=context, configuration={"model.family": "nets:build"})
+    checks.check_same_code([row])
+    monkeypatch.setattr(checks, "family_of", lambda name: SimpleNamespace(fingerprint="other"))
+    if then:
+        with pytest.raises(InputError, match="nets:build has changed since trial 3 was trained"):
+            checks.check_same_code([row])

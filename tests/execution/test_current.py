@@ -12,11 +12,14 @@ from tuner.execution import current
 from tuner.execution.estimate import remaining_work
 from tuner.execution.protocol import Epoch, Finished
 from tuner.experiment.experiment import parse_experiment
+from tuner.experiment.space import SearchSpace
 from tuner.experiment.trial import TrialState
 from tuner.ledger.checkpoint import SavedCheckpoint
 from tuner.ledger.ledger import Ledger
+from tuner.ledger.records import FINISHED_STATES
 from tuner.ledger.schema import seal, teach
 from tuner.search import Search
+from tuner.search.planned import RandomPlan
 
 GRID = """
 name: grid
@@ -140,6 +143,36 @@ def test_an_upgrade_of_scipy_walks_a_sobol_plan_again(bench: Bench, monkeypatch)
     after = [current.plan_key(Search(one, "f")) for one in (sobol, grid)]
     assert before[0] != after[0]
     assert before[1] == after[1]
+
+
+UNION = """
+name: union
+model: {choice: [{family: lenet}, {family: resnet, depth: {choice: [8, 14, 20, 26, 32, 38]}}]}
+data: {dataset: synthetic, validation: 100}
+training: {epochs: 2, learning_rate: {choice: [0.1, 0.05]}}
+search: {method: random, max_trials: 12}
+"""
+
+
+@pytest.mark.parametrize("method", ["random", "hyperband"])
+def test_an_older_ledger_goes_on_under_the_order_of_today(
+    bench: Bench, monkeypatch, method: str
+) -> None:
+    """What both orders hold is not trained again, and what only the old one held counts no more."""
+    text = UNION.replace("random", method).replace("epochs: 2", "epochs: 3")
+    with monkeypatch.context() as older:
+        older.setattr(SearchSpace, "is_even", True)
+        older.setattr(current, "PLANS", 1)
+        before = {row.key for row in bench.run(trained(0.9), text)}
+    rows = {row.key: row for row in bench.run(trained(0.9), text)}
+    assert all(row.state in FINISHED_STATES for row in rows.values())
+    search = search_of(text)
+    order = RandomPlan(search.experiment.space, 12, 0)
+    plan = {search.replicates(configuration)[0].key for configuration in order}
+    # A search that learns has a use for whatever is of its space.
+    assert set(rows) == (plan if method == "random" else plan | before)
+    assert {rows[key].number for key in plan & before} < set(range(1, 13))
+    assert not plan <= before
 
 
 def test_an_edit_that_was_not_run_is_counted_without_writing(ledger: Ledger) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tuner.execution.worker import is_out_of_memory, telling_line
+from tuner.errors import telling_line
+from tuner.execution.worker import is_out_of_memory
 
 GRAPH = """Graph execution error:
 
@@ -45,6 +46,6 @@ def test_other_errors_are_others(error):
 
 def test_the_line_that_says_what_it_was_is_taken():
     assert telling_line(RuntimeError(GRAPH)).startswith("OOM when allocating tensor")
-    assert telling_line(RuntimeError(GRAPH.replace("OOM", "Bug"))).startswith("Detected at node")
+    assert telling_line(RuntimeError(GRAPH.replace("OOM", "Bug"))).startswith("Bug when allocating")
     assert telling_line(ValueError("depth 3\nmore")) == "depth 3"
     assert telling_line(ValueError()) == ""

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("forked_workers")
 
 def workers() -> list[int]:
     """Process numbers of this process's workers."""
-    command = ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())]
+    command = ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     return [int(line.split()[0]) for line in lines if "tuner.execution.worker" in line]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tuner.errors import InputError
@@ -98,10 +100,28 @@ def test_a_choice_of_families_may_hold_one():
     assert families == {"resnet", LOGITS}
 
 
-def test_editing_the_file_makes_other_trials(tmp_path, monkeypatch):
-    source = tmp_path / "edited_nets.py"
+def test_names_of_every_sort_can_be_searched():
+    pytest.importorskip("jax")
+    told = experiment("{family: 'tests.models.own_nets:oddly_named', copy: 1}\nbackend: jax")
+    configuration = told.space.sample(_Fixed(0.9))
+    assert configuration.model["copy"] == 1
+    assert {"model.num units", "model.head/units"} <= configuration.values.keys()
+    family = own_family("tests.models.own_nets:oddly_named")
+    assert told.trial(configuration).key
+    widths = [8 * 8 * 3, *(w for n, w in configuration.model.items() if n != "family"), 4]
+    parameters = sum(a * b + b for a, b in itertools.pairwise(widths))
+    cost = family.cost(family.config(**configuration.model), (8, 8, 3), 4)
+    assert cost.parameters == parameters
+
+
+def test_editing_what_the_file_imports_makes_other_trials(tmp_path, monkeypatch):
+    """Imported late, as it is: only when build runs."""
+    (tmp_path / "edited_nets.py").write_text(
+        "def build(hp):\n    from edited_blocks import stack\n    return stack(hp)\n"
+    )
+    source = tmp_path / "edited_blocks.py"
     source.write_text(
-        "import keras\n\n\ndef build(hp):\n"
+        "import keras\n\n\ndef stack(hp):\n"
         "    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(),\n"
         "                             keras.layers.Dense(hp.Int('units', 2, 3))])\n"
     )

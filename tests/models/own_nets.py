@@ -118,6 +118,39 @@ def subclassed(hp):
     return Subclassed(hp.Int("units", 3, 4))
 
 
+class HalfBuilt(keras.Model):
+    """Its head comes to be when it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.base = keras.Sequential([keras.Input(IMAGE), keras.layers.AveragePooling2D(4)])
+        self.flatten, self.head = keras.layers.Flatten(), keras.layers.Dense(CLASSES)
+
+    def call(self, x):
+        return keras.ops.softmax(self.head(self.flatten(self.base(x))))
+
+
+def heads(hp):
+    """One network, whose outputs are logits or probabilities in several ways."""
+    kind = hp.Choice("head", ["logits", "nested", "operation", "subclass", "cleared"])
+    if kind == "subclass":
+        return HalfBuilt()
+    if kind == "cleared":
+        keras.backend.clear_session()
+    x = inputs = keras.Input(IMAGE)
+    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(4)(x))
+    if kind == "nested":
+        head = [keras.Input((12,)), keras.layers.Dense(CLASSES, activation="softmax")]
+        return keras.Model(inputs, keras.Sequential(head)(x))
+    x = keras.layers.Dense(CLASSES)(x)
+    return keras.Model(inputs, keras.ops.softmax(x) if kind == "operation" else x)
+
+
+def policy(hp):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    return logits(hp)
+
+
 def pretrained(hp):
     model = logits(hp)
     model.layers[1].set_weights([w * 0 + 7 for w in model.layers[1].get_weights()])
@@ -139,8 +172,29 @@ def sometimes(hp):
 
 
 def dotted(hp):
-    hp.Int("block.units", 1, 2)
+    hp.Int("dense.units", 1, 2)
     return logits(hp)
+
+
+def underscored(hp):
+    hp.Int("_x", 1, 2)
+    return logits(hp)
+
+
+def oddly_named(hp):
+    """Methods of pydantic, a word of Python, a scope of keras-tuner, a space."""
+    names = ("copy", "json", "schema", "model_dump", "model_fields", "class", "num units")
+    units = [hp.Int(name, 1, 2) for name in names]
+    with hp.name_scope("head"):
+        units.append(hp.Int("units", 1, 2))
+    dense = map(keras.layers.Dense, (*units, CLASSES))
+    return keras.Sequential([keras.Input(IMAGE), keras.layers.Flatten(), *dense])
+
+
+class HyperOfTwo(keras_tuner.HyperModel):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.num_classes = num_classes
 
 
 def several_classes(hp):

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from tuner.models import FAMILIES
-from tuner.models.building import build_uninitialized
 from tuner.models.dense_kernels import dense_kernels
+from tuner.models.undrawn import build_undrawn
 
 IMAGE, CLASSES = (16, 16, 3), 5
 MODELS = {
@@ -49,7 +49,7 @@ READERS = {
 def test_the_layout_is_that_of_the_built_network(name: str) -> None:
     family = FAMILIES[MODELS[name]["family"]]
     config = family.config(**MODELS[name])
-    model, _ = build_uninitialized(lambda: family.build(config, IMAGE, CLASSES))
+    model = build_undrawn(lambda: family.build(config, IMAGE, CLASSES))
     places, start = {}, 0
     for variable in model.trainable_variables:
         places[start] = (variable.path, tuple(variable.shape))

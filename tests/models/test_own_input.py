@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tuner.models.own_build import run_uninitialized
+from tuner.models.own_build import run_undrawn
 from tuner.models.own_input import NOT_ADAPTED, STANDARDIZING, UNKNOWN, first_rescaling
 
 
@@ -81,4 +81,4 @@ applications = keras.applications
     ],
 )
 def test_what_the_network_does_first(build, does):
-    assert first_rescaling(run_uninitialized(build, {}, None).model) == does
+    assert first_rescaling(run_undrawn(build, {}, None).model) == does

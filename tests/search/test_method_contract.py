@@ -16,6 +16,7 @@ from typing import get_args
 import pytest
 
 from tests.search.cases import CASES, drive, made_up, proposals
+from tuner.experiment import Configuration
 from tuner.experiment.schema import SearchConfig
 from tuner.search import METHODS, make_method
 
@@ -37,6 +38,36 @@ def test_every_proposal_is_a_configuration_of_the_space(case) -> None:
 def test_it_proposes_no_more_than_it_says(case) -> None:
     method = make_method(case.experiment(7))
     assert len(proposals(method)) <= (method.total or 7)
+
+
+def can_build(configuration: Configuration) -> bool:
+    """Of some networks of each family."""
+    model = configuration.model
+    return model.get("growth_rate") != 24 and model.get("depth") not in (20, 44)
+
+
+def test_what_cannot_be_built_is_passed_over_and_others_take_its_place(case) -> None:
+    """As many as it says, if there are so many, and the same in the order of a plan."""
+    experiment = case.experiment(10)
+    possible = make_method(experiment, can_build)
+    found = [experiment.space.find(json.loads(flat)) for flat in proposals(possible)]
+    assert all(configuration and can_build(configuration) for configuration in found)
+    assert possible.exhausted
+    left = sum(map(can_build, experiment.space)) if case.size else 10
+    assert len(found) == min(10, left)
+    if case.method not in ("hyperband", "bayesian"):
+        plan = drive(make_method(case.experiment(1_000)))
+        assert drive(make_method(experiment, can_build)) == list(filter(can_build, plan))[:10]
+
+
+def test_a_plan_without_what_cannot_be_built_is_taken_up_where_it_stood(planned) -> None:
+    whole = drive(make_method(planned.experiment(8), can_build))
+    method = make_method(planned.experiment(8), can_build)
+    method.go_to(3)
+    assert drive(method) == whole[3:]
+    nothing = make_method(planned.experiment(8), lambda configuration: False)
+    assert nothing.ask() is None
+    assert nothing.exhausted
 
 
 def test_the_same_seed_and_results_give_the_same_proposals(case) -> None:

@@ -178,8 +178,10 @@ def test_what_is_declared_late_is_searched(tmp_path, method) -> None:
     mine = [{n: v for n, v in values.items() if "tuner/" not in n} for values in search.given]
     configurations = {json.dumps(values, sort_keys=True) for values in mine}
     most = parse_experiment(source, "x.yaml").search.max_trials
-    assert len(configurations) == most
-    if method != "hyperband":
+    if method == "hyperband":  # What was drawn before the entries were known may be drawn again.
+        assert most - 1 <= len(configurations) <= most
+    else:
+        assert len(configurations) == most
         assert len(search.given) == most == len(search.oracle.trials)
     assert search.remaining_trials == 0
     for values in mine:

@@ -30,6 +30,7 @@ from tuner.search.planned import (
     Planned,
     RandomPlan,
     SobolPlan,
+    TopDownOrder,
 )
 
 FINITE = CASES["random over a finite space"]
@@ -65,10 +66,58 @@ def test_a_random_point_of_thousands_of_millions_is_found_at_once() -> None:
     assert len({point.training["epochs"] for point in points}) == 3
 
 
-def test_every_point_is_equally_likely_to_come_first() -> None:
+def test_what_comes_first_is_drawn_from_the_top_down() -> None:
+    """Families by halves, then every value alike; where a constraint excludes, one draws again."""
     space = FINITE.experiment(32).space
+    assert not space.is_even
     firsts = Counter(space.index(RandomPlan(space, 1, seed)[0].flat()) for seed in range(3200))
-    assert stats.chisquare([firsts[number] for number in range(32)]).pvalue > 1e-3
+    shares = np.repeat(np.divide([1, 1], [24, 18]), [branch.grid.size for branch in space.branches])
+    expected = 3200 * shares / shares.sum()
+    assert stats.chisquare([firsts[n] for n in range(32)], expected).pvalue > 1e-3
+
+
+def test_where_all_points_are_alike_the_order_is_a_permutation_of_them() -> None:
+    text = """
+model: {choice: [{family: plain}, {family: lenet}]}
+training: {batch_size: {choice: [8, 16]}, optimizer: {choice: [adam, sgd, adamw]}}
+"""
+    space = space_of(text)
+    assert space.is_even
+    order = Permutation(12, 4)
+    assert [space.index(point.flat()) for point in RandomPlan(space, 12, 4)] == list(order)  # type: ignore[call-overload]
+
+
+NESTED = """
+model:
+  choice:
+    - {family: lenet}
+    - {family: mlp, hidden_units: {min: 8, max: 993}}
+    - {choice: [{family: resnet, depth: {choice: [20, 32]}}, {family: densenet, depth: 40}]}
+"""
+
+
+def test_every_option_has_its_share_until_all_of_it_was_drawn() -> None:
+    space = space_of(NESTED)
+    families = [[p.model["family"] for p in RandomPlan(space, 90, seed)] for seed in range(300)]
+    for number in (0, 40):
+        firsts = Counter(each[number] for each in families)
+        assert (firsts["lenet"] > 0) == (number == 0)
+    shares = Counter(each[0] for each in families)
+    expected = {"lenet": 100, "mlp": 100, "resnet": 50, "densenet": 50}
+    names = sorted(expected)
+    pvalue = stats.chisquare([shares[n] for n in names], [expected[n] for n in names]).pvalue
+    assert pvalue > 1e-3
+    # What is left has all of the draws: 4 points are no mlp.
+    assert {each.count("mlp") for each in families} == {86}
+
+
+def test_many_draws_of_a_union_are_quick_and_all_different() -> None:
+    text = NESTED + "training: {epochs: {min: 1, max: 1000000}}\n"
+    space = space_of(text)
+    plan, start = TopDownOrder(space, 0), time.perf_counter()
+    plan[19_999]
+    assert time.perf_counter() - start < 5
+    assert len({plan[index] for index in range(20_000)}) == 20_000
 
 
 def test_a_grid_beyond_what_len_can_hold_still_has_a_total_and_points() -> None:

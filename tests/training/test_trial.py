@@ -88,6 +88,21 @@ def test_an_optimizer_of_the_experiment_takes_its_place(images):
     assert trial.hyperparameters.training["learning_rate"] == TRAINING["learning_rate"]
 
 
+def test_what_compile_cannot_have_is_no_obstacle_to_an_optimizer_of_the_experiment(images):
+    model = {"family": "tests.models.own_fits:optimizers", "optimizer": "lion"}
+    trial = prepared(images, model, optimizer="adam")
+    assert trial.blueprint.optimizer == "adam"
+    assert trial.blueprint.probabilities
+    with pytest.raises(InputError, match="the optimizer is not available"):
+        prepared(images, model, optimizer="compiled")
+
+
+def test_networks_that_begin_with_other_weights_share_no_program(images):
+    model = {"family": "tests.models.own_fits:pretrained"}
+    keys = {prepared(images, {**model, "pretrained": value}).key for value in (False, True)}
+    assert len(keys) == 2
+
+
 def test_an_epoch_is_what_keras_does(images, compiled_trial, compiled_program):
     """Probabilities, the network's own penalty, momentum: the weights agree after every step."""
     trial, program = compiled_trial, compiled_program
@@ -123,6 +138,27 @@ def test_a_subclassed_model_trains(images):
     trial = prepared(images, {"family": f"{NETS}:subclassed", "units": 3})
     _, metrics = trained(program_class(BACKEND)(trial.blueprint, images), trial)
     assert np.isfinite(metrics["loss"])
+
+
+def test_every_form_of_a_head_learns_the_same(images):
+    """Half built, softmax as an operation or in a model of its own, the session cleared."""
+    losses = {}
+    for head in ("logits", "nested", "operation", "subclass", "cleared"):
+        trial = prepared(images, {"family": f"{NETS}:heads", "head": head})
+        assert trial.blueprint.probabilities == (head not in ("logits", "cleared"))
+        program = program_class(BACKEND)(trial.blueprint, images)
+        assert program.initial(0).weights.shape == (12 * CLASSES + CLASSES,)
+        state, _ = trained(program, trial, epochs=2)
+        losses[head] = program.evaluate(state, trial.hyperparameters)["loss"]
+    assert losses == pytest.approx(dict.fromkeys(losses, losses["logits"]), rel=1e-5)
+
+
+def test_a_precision_that_build_sets_is_that_of_the_experiment_or_refused(images):
+    model = {"family": f"{NETS}:policy"}
+    assert prepared(images, model, "mixed_bfloat16").blueprint.precision == "mixed_bfloat16"
+    with pytest.raises(InputError, match="another precision"):
+        prepared(images, model)
+    assert keras.config.dtype_policy().name == "float32"
 
 
 def test_half_precision_reaches_it(images):

@@ -14,6 +14,7 @@ from typing import Any
 
 from tuner.data.config import final_data
 from tuner.errors import InputError, Problem
+from tuner.execution.checks import check_same_code
 from tuner.execution.queue import name_of
 from tuner.experiment.experiment import Experiment, load_experiment
 from tuner.experiment.schema import SearchConfig
@@ -172,11 +173,13 @@ def plan_confirmation(
     """What confirms the `top` leaders of a search under so many fresh seeds.
 
     Raises:
-        InputError: there is no leader.
+        InputError: there is no leader, or its code has changed.
     """
     searched = load_experiment(folder.experiment_file())
     with Ledger.open_read_only(folder.ledger) as ledger:
         chosen = leaders(searched, ledger, top, epochs)
+        numbers = {number for leader in chosen for number in leader.trials}
+        check_same_code(row for row in ledger.rows(RANKED_STATES) if row.number in numbers)
         num_trials = sum(ledger.counts()[state] for state in RANKED_STATES)
     experiment = confirming(searched, chosen, seeds=seeds, epochs=epochs, train_images=train_images)
     return PlannedConfirmation(searched, tuple(chosen), experiment, num_trials)

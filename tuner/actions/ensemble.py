@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.actions.export import load_framework, restored
+from tuner.actions.export import load_framework
+from tuner.code.keras_globals import keras_defaults
 from tuner.data.config import FinalDataConfig
 from tuner.data.images import check, fetch, load_images
 from tuner.errors import InputError, Problem
-from tuner.execution.checks import check_same_data
+from tuner.execution.checks import check_same_code, check_same_data
 from tuner.experiment.experiment import Experiment
 from tuner.ledger.checkpoint import best_checkpoints, model_section, read_checkpoint
 from tuner.ledger.folder import RunFolder
@@ -71,10 +72,11 @@ def predictions(
         found = _members(experiment, ledger)
     if len(found) < 2:
         raise InputError(_too_few(folder, len(found)))
+    members = tuple(found[:top])
+    check_same_code(member.row for member in members)
     fetch(experiment.data, data_dir)
     images = load_images(experiment.data, data_dir)
     load_framework(experiment.backend)
-    members = tuple(found[:top])
     probabilities = []
     for done, member in enumerate(members):
         on_member(member.row.number, done, len(members))
@@ -105,18 +107,20 @@ def _probabilities(
 ) -> NDArray[np.float64]:
     import numpy as np
 
-    from tuner.training.trial import is_probabilistic
+    from tuner.training.trial import output_reading, restored_model
 
     arrays, notes = read_checkpoint(folder, member.checkpoint)
     section = model_section(member.row)
-    model = restored(section, arrays, notes)
+    model = restored_model(section, arrays, notes)
     _, scale = notes.get("pixels", (255.0, 1.0))
     pixels: Any = images if scale == 1 else images / np.float32(scale)
-    outputs = np.asarray(model.predict(pixels, batch_size=_BATCH, verbose=0), np.float64)
-    probabilistic = is_probabilistic(section, tuple(notes["image_shape"]))
+    with keras_defaults():
+        outputs = np.asarray(model.predict(pixels, batch_size=_BATCH, verbose=0), np.float64)
+    gives = output_reading(section, tuple(notes["image_shape"])).gives
     del model
     gc.collect()  # a model is full of cycles, and the next one takes as much memory
-    return outputs if probabilistic else softmax(outputs)
+    shares: NDArray[np.float64] = outputs / np.sum(outputs, axis=-1, keepdims=True)
+    return softmax(outputs) if gives == "logits" else shares
 
 
 def softmax(logits: Any) -> Any:

@@ -9,17 +9,20 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tuner.code.process import make_plain
 from tuner.data.dataset import BYTES, Pixels
-from tuner.errors import InputError, Problem, TunerError
+from tuner.errors import InputError, Problem
 from tuner.execution.checks import recorded_fingerprint
 from tuner.experiment.experiment import Experiment, key_of, load_experiment
 from tuner.ledger.checkpoint import best_checkpoint, model_section, read_checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
+from tuner.models import family_of
 from tuner.report.format import printable
 
 if TYPE_CHECKING:
@@ -34,8 +37,10 @@ RECIPE = "experiment.yaml"
 class Exported:
     """What was written, and what whoever uses it must know.
 
-    `gives` is "logits" or "probabilities"; `is_same_trial` is false where running the experiment
+    `gives` is "logits", "probabilities" or "scores" (from 0 to 1, of which training took shares);
+    `is_same_trial` is false where running the experiment
     beside it would train another trial than this one: data or code have changed since.
+    `is_same_code` is false where a person's own code has.
     """
 
     trial: int
@@ -46,6 +51,7 @@ class Exported:
     gives: str
     model: ModelFile
     is_same_trial: bool
+    is_same_code: bool
     pixels: Pixels = BYTES
     class_names: tuple[str, ...] = ()
 
@@ -117,20 +123,23 @@ def export(
     fingerprint = recorded_fingerprint(record, experiment.data.dataset)
     is_same = key_of(recipe, fingerprint, notes.get("num_train_images", 0)) == trial.key
     load_framework(experiment.backend)
-    from tuner.training.export import write_model
-    from tuner.training.trial import is_probabilistic
+    from tuner.training.export import in_shares, write_model
+    from tuner.training.trial import output_reading, restored_model
 
     section = model_section(trial)
     shape, pixels = tuple(notes["image_shape"]), Pixels(*notes.get("pixels", ()))
-    already = is_probabilistic(section, shape)
-    model = restored(section, arrays, notes)
+    model = restored_model(section, arrays, notes)
+    gives = output_reading(section, shape).gives
+    if probabilities and gives == "scores":
+        model, gives = in_shares(model), "probabilities"
+    code = family_of(section["family"]).fingerprint
     drafts = {file: _draft(file) for file in (path, recipe_path(path))}
     try:
         written = write_model(
             model,
             drafts[path],
             standard=standard,
-            probabilities=probabilities and not already,
+            probabilities=probabilities and gives == "logits",
             highest=pixels.high,
         )
         with zipfile.ZipFile(drafts[path], "a") as archive:
@@ -147,30 +156,13 @@ def export(
         recipe=recipe_path(path),
         image_shape=shape,
         num_classes=notes["num_classes"],
-        gives="probabilities" if probabilities or already else "logits",
+        gives="probabilities" if probabilities else gives,
         model=written,
         is_same_trial=is_same,
+        is_same_code=trial.context.get("code", code) == code,
         pixels=pixels,
         class_names=tuple(notes.get("class_names", ())),
     )
-
-
-def restored(section: dict[str, Any], arrays: Any, notes: Any) -> Any:
-    """The model of a checkpoint, from pixels.
-
-    Raises:
-        TunerError: the weights are of another network than the `model:` section says.
-    """
-    from tuner.training.trial import restored_model
-
-    try:
-        return restored_model(section, arrays, notes)
-    except (ValueError, KeyError, IndexError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise TunerError(
-            f"the checkpoint does not fit the network {section['family']}: {reason}\n"
-            "    mend:     bring back the code that it was trained with"
-        ) from error
 
 
 def _recipe(
@@ -207,14 +199,16 @@ def _refused(what: str, path: Path, mend: str) -> Problem:
 
 
 def load_framework(backend: str) -> None:
-    """Import Keras on the backend of an experiment, unless the person or program has chosen.
+    """Import Keras on the backend of an experiment, unless the program has imported it already.
 
     TensorFlow greets on stderr, past Python, and warns of every model that is not the first: what
     a command says would be lost among it.
     """
     if "keras" in sys.modules:
         return
-    os.environ.setdefault("KERAS_BACKEND", backend)
+    if find_spec(backend) is None:  # where it was trained, it was; another may be here
+        backend = os.environ.get("KERAS_BACKEND", backend)
+    make_plain(os.environ, backend)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tuner.data.dataset import DatasetInfo
-from tuner.data.images import check
 from tuner.errors import InputError, Problem
-from tuner.execution.checks import check_experiment, notes
+from tuner.execution.checks import notes
 from tuner.execution.estimate import (
     MAX_COSTED,
     MAX_OWN_COSTED,
@@ -24,6 +23,7 @@ from tuner.execution.estimate import (
     networks_of,
     work_in,
 )
+from tuner.execution.networks import LeftOut, check_experiment
 from tuner.execution.recorder import KEPT_BEST
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.schema import COMPILED, STRUCTURAL
@@ -78,6 +78,7 @@ class Plan:
     time: Estimate
     data: DatasetInfo
     notes: tuple[str, ...] = ()
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def make_plan(
@@ -90,11 +91,13 @@ def make_plan(
     """What `run` would do now; without `here`, with one worker.
 
     Raises:
-        InputError: sizes that do not fit the data set, or images that a network cannot take.
+        InputError: sizes that do not fit the data set, or images that no network can take.
     """
     here = here or Here(1, (), os.environ)
-    info = check_experiment(experiment, data_dir)
-    search = Search.on(experiment, info)
+    checked = check_experiment(experiment, data_dir)
+    excluded = experiment.space.excluded
+    experiment, info, search = checked.experiment, checked.info, checked.search()
+    left_out = checked.looked_ahead(search)
     work, done = work_in(results_dir, search)
     total = search.total_trials
     to_run = None if total is None else total - done
@@ -111,7 +114,7 @@ def make_plan(
         total=total,
         done=done,
         to_run=to_run,
-        excluded=experiment.space.excluded,
+        excluded=excluded,
         replicates=experiment.search.replicates,
         epochs=epochs,
         structures=structures,
@@ -119,8 +122,9 @@ def make_plan(
         disk_bytes=disk,
         checkpoint_bytes=checkpoints,
         time=make_estimate(search, work, networks, here),
-        notes=tuple(notes(experiment, total, info)),
         data=info,
+        notes=(*notes(experiment, total, info), *left_out.notes()),
+        left_out=left_out,
     )
 
 
@@ -130,7 +134,7 @@ def planned_trials(experiment: Experiment, *, data_dir: Path | None) -> Iterator
     Raises:
         InputError: results decide what comes next, so that nobody knows yet.
     """
-    search = Search.on(experiment, check(experiment.data, data_dir))
+    search = check_experiment(experiment, data_dir).search()
     if search.is_adaptive:
         method = experiment.search.method
         what = f"the trials of {method} cannot be listed: results decide what comes next"
@@ -158,7 +162,10 @@ def _structures(
     names = _structural_names(experiment)
     for key, remaining in itertools.islice(work.structures.items(), most):
         configuration = remaining.configuration
-        network = known.get(key) or network_of(search, configuration, key, info)
+        try:
+            network = known.get(key) or network_of(search, configuration, key, info)
+        except InputError:
+            continue  # it is left out
         flat = configuration.flat()
         slots = OPTIMIZERS[_optimizer(configuration)].num_slots
         weights = network.parameters * 4

@@ -93,6 +93,9 @@ def _notes(exported: Exported) -> Iterator[str]:
     if model.needs:
         imports = "; ".join(f"import {format.printable(module)}" for module in model.needs)
         yield f"{exported.path} needs `{imports}` to load"
+    if not exported.is_same_code:
+        told = "the code of the network has changed since this trial was trained; the weights fit"
+        yield f"{exported.path}: {told}, but what it predicts may not be what was recorded"
     if not exported.is_same_trial:
         told = "was edited, or code was changed, since this trial was trained; it would train anew"
         yield f"{exported.recipe}: the experiment {told}"
@@ -112,4 +115,5 @@ def _document(exported: Exported) -> dict[str, Any]:
         "needs": list(exported.model.needs),
         "difference": exported.model.difference,
         "is_same_trial": exported.is_same_trial,
+        "is_same_code": exported.is_same_code,
     }

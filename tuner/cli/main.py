@@ -15,6 +15,7 @@ from typing import IO, Any, NoReturn
 
 import click
 
+from tuner.code.process import search_present_folder
 from tuner.errors import Problem, TunerError, nearest, unexpected
 
 INTERRUPTED = 130
@@ -96,15 +97,15 @@ def command() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process with its status."""
     print_anything(sys.stdout, sys.stderr)
-    # Where `package.module:function` is looked for; last, so that nothing there hides a library.
-    sys.path.append(os.getcwd())
+    search_present_folder()
     try:
         status = run(arguments)
     except KeyboardInterrupt:
         status = INTERRUPTED
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: a late Ctrl-C changes no status
+    sys.stdout.flush()
+    os.dup2(2, 1)  # what a person's module prints at exit does not belong to the answer
     if status == INTERRUPTED:
-        sys.stdout.flush()
         sys.stderr.flush()
         # Not sys.exit: Python ends as killed by SIGINT if an extension was just being imported.
         os._exit(status)

@@ -83,7 +83,8 @@ def print_plan(
 
     plan = make_plan(experiment, results_dir=results_dir, data_dir=data_dir, here=_here(workers))
     if as_json:
-        terminal.echo_json({**asdict(plan), "time": plan.time.summary()})
+        told = {"time": plan.time.summary(), "left_out": plan.left_out.to_json()}
+        terminal.echo_json({**asdict(plan), **told})
         return
     click.echo("\n".join(_plan_lines(plan, terminal.style_for())))
     if lists:

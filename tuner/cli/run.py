@@ -292,6 +292,7 @@ def _print_results(folder: RunFolder, ended: RunEnded, options: RunOptions) -> N
             "seconds": ended.seconds,
             "status": exit_status(ended),
             "estimated_seconds": ended.estimate.seconds if ended.estimate else None,
+            "left_out": ended.left_out.to_json() if ended.left_out else None,
         }
         terminal.echo_json({**document([record], TableOptions()), **outcome})
     elif record.rows:

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from tuner.data.arrays import NAMES, Arrays, checked_arrays
 from tuner.data.dataset import Dataset, DatasetInfo, LabelledImages, LoadedData, Progress
-from tuner.errors import InputError, Problem
+from tuner.errors import InputError, Problem, telling_line
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -359,8 +359,8 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
 
 def _unreadable(path: Path, error: Exception) -> Problem:
     is_array = _starts_with(path, b"\x93NUMPY")
-    lines = str(error).splitlines() or [type(error).__name__]
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else lines[0]
+    strerror = error.strerror if isinstance(error, OSError) else None
+    reason = strerror or telling_line(error) or type(error).__name__
     mend = "write it with numpy.savez_compressed(path, x_train=..., y_train=...)"
     if isinstance(error, PermissionError):
         mend = "check its permissions"

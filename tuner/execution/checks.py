@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 from tuner.data.config import DataConfig
 from tuner.data.dataset import DatasetInfo
-from tuner.data.images import check
 from tuner.data.splits import train_size
 from tuner.errors import InputError, Problem, TunerError
+from tuner.execution.protocol import WorkerSetup
 from tuner.experiment.experiment import Experiment, check_batch_size, check_class_weights
-from tuner.experiment.trial import Configuration, Trial, canonical
+from tuner.experiment.trial import Configuration, Trial
+from tuner.ledger.records import TrialRow
 from tuner.models import Cost, family_of, is_own
-from tuner.models.own import own_family
+from tuner.models.own import DEFAULT_PRECISION, OwnFamily, own_family
 from tuner.models.own_input import NOT_ADAPTED, RESCALING
-
-# Networks of a branch whose costs are worked out before anything starts; a person's own is built.
-MAX_NETWORKS = 200
-MAX_OWN_NETWORKS = 3
 
 PACKAGES = {"tensorflow": "tensorflow", "jax": "jax"}
 
@@ -45,48 +41,32 @@ def check_backend(experiment: Experiment) -> None:
         )
 
 
-def check_experiment(experiment: Experiment, data_dir: Path | None) -> DatasetInfo:
-    """What is known of the data of an experiment that can be run on them; no framework is needed.
+def check_own(experiment: Experiment) -> None:
+    """Nothing that compile() or fit() asks for may get lost.
 
     Raises:
-        InputError: the data are not there, sizes do not fit them, or a network cannot take them.
+        InputError: something would.
     """
-    info = check(experiment.data, data_dir)
-    check_sizes(experiment, info)
-    check_networks(experiment, info)
-    return info
+    refused = dict.fromkeys(item for b in experiment.space.branches for item in b.refused)
+    if refused:
+        where = experiment.written.where
+        raise InputError([dataclasses.replace(p, where=where(path)) for path, p in refused])
 
 
-def check_networks(experiment: Experiment, info: DatasetInfo) -> None:
-    """Networks must be able to take the images; the first structures of the space are looked at.
+def check_precision(experiment: Experiment) -> None:
+    """What sets its own precision must set that of the experiment; once networks were looked at.
 
     Raises:
-        InputError: one cannot.
+        InputError: it sets another.
     """
-    seen: dict[str, set[str]] = {}
     for branch in experiment.space.branches:
-        own = is_own(branch.model["family"])
-        known = seen.setdefault(branch.model["family"], set())
-        if own and not branch.axes and len(known) >= MAX_OWN_NETWORKS:
-            continue  # Of a list of closed configurations, too.
-        most = MAX_OWN_NETWORKS if own else MAX_NETWORKS
-        for configuration, _ in itertools.islice(branch.structures(), most):
-            if (key := canonical(configuration.model)) in known:
-                continue
-            known.add(key)
-            try:
-                cost_of(configuration, info)
-            except InputError as error:
-                raise InputError([_located(p, experiment) for p in error.problems]) from error
-
-
-def _located(problem: Problem, experiment: Experiment) -> Problem:
-    """With file and line of the value that the problem is about."""
-    name = problem.where
-    if not name.startswith("model"):
-        return problem
-    what = f"{name}: {problem.what}"
-    return dataclasses.replace(problem, what=what, where=experiment.where(name))
+        name = branch.model["family"]
+        precision = own_family(name).precision if is_own(name) else DEFAULT_PRECISION
+        if precision not in (DEFAULT_PRECISION, experiment.precision):
+            what, where = "build sets another precision than the experiment", "model.family"
+            mend = f"precision: {precision}, or leave the policy to the experiment"
+            what, where = f"{where}: {what}", experiment.where(where)
+            raise InputError(Problem(what, where, precision, experiment.precision, mend))
 
 
 def check_sizes(experiment: Experiment, info: DatasetInfo) -> None:
@@ -100,13 +80,40 @@ def check_sizes(experiment: Experiment, info: DatasetInfo) -> None:
     check_batch_size(experiment, train_size(data.validation, data.train_images, info.num_train))
 
 
+def own_families(experiment: Experiment) -> list[OwnFamily]:
+    """The functions of a person's own among its networks."""
+    names = {branch.model["family"] for branch in experiment.space.branches}
+    return [own_family(name) for name in sorted(names) if is_own(name)]
+
+
+def check_same_code(rows: Iterable[TrialRow]) -> None:
+    """What is done with the networks of these trials needs the code that they were trained with.
+
+    Raises:
+        InputError: a person's own code has changed since.
+    """
+    for row in rows:
+        name = row.configuration["model.family"]
+        code = family_of(name).fingerprint
+        if row.context.get("code", code) != code:
+            what = f"the code of {name} has changed since trial {row.number} was trained"
+            mend = "run the experiment again, or bring back the code"
+            raise InputError(Problem(what, "model.family", mend=mend))
+
+
+def worker_setup(experiment: Experiment, data_dir: Path | None, checkpoints: Path) -> WorkerSetup:
+    """What the workers of a run are told, with the code of networks as it is now."""
+    code = {family.name: family.declaration.files for family in own_families(experiment)}
+    return WorkerSetup(experiment.backend, experiment.data, data_dir, checkpoints, code)
+
+
 def notes(experiment: Experiment, total: int | None, info: DatasetInfo) -> Iterator[str]:
     """What a person should know of the experiment before it runs."""
     yield from info.notes
     yield from _range_notes(experiment, info)
-    own = {b.model["family"] for b in experiment.space.branches if is_own(b.model["family"])}
-    for name in sorted(own):
-        yield from (f"{name}: {note}" for note in own_family(name).declaration.notes)
+    for family in own_families(experiment):
+        yield from (f"{family.name}: {note}" for note in family.notes)
+    yield from dict.fromkeys(n for branch in experiment.space.branches for n in branch.notes)
     if experiment.search.stop is not None:
         yield f"{experiment.search.stop.rule} stops losing trials: fewer epochs than stand here"
     if experiment.search.racing:

@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from importlib import metadata
+from itertools import islice
 from typing import Any
 
 from tuner.experiment.trial import OUTCOME_VERSION, Trial, TrialState, canonical
@@ -21,6 +22,9 @@ from tuner.version import __version__
 
 # Up to so many trials are looked at one by one where a shortcut would not be exact.
 FEW = 20_000
+
+# Raise it when a search proposes other trials than before for the same experiment.
+PLANS = 2
 
 
 def mark_current(search: Search, ledger: Ledger) -> None:
@@ -60,7 +64,7 @@ def plan_key(search: Search) -> str:
     experiment = search.experiment
     families = sorted({branch.model["family"] for branch in experiment.space.branches})
     content: dict[str, Any] = {
-        "version": (OUTCOME_VERSION, __version__),
+        "version": (OUTCOME_VERSION, PLANS, __version__),
         "experiment": experiment.document,
         "data": (search.fingerprint, search.num_train_images),
         "code": [family_of(name).fingerprint for name in families],
@@ -83,7 +87,8 @@ def planned_among(search: Search, rows: Sequence[TrialRow]) -> list[TrialRow]:
     method = search.experiment.search.method
     if method not in ("grid", "list") or total <= max(FEW, 2 * len(rows)):
         by_key = {row.key: row for row in rows}
-        return [by_key[trial.key] for trial in search.trials() if trial.key in by_key]
+        among = (by_key[trial.key] for trial in search.trials() if trial.key in by_key)
+        return list(islice(among, len(by_key)))
     limit = total // search.experiment.search.replicates
     return [row for row in rows if _is_in_grid(search, row, limit)]
 

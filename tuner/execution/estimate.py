@@ -35,7 +35,7 @@ from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES
 from tuner.models import is_own
-from tuner.search.search import Search
+from tuner.search.search import MAX_LOOKED_AT, Search
 
 # Structures whose cost is worked out; a person's own network is built for that.
 MAX_COSTED = 200
@@ -267,7 +267,8 @@ def work_in(results_dir: Path, search: Search) -> tuple[Work, int]:
 def remaining_work(search: Search, ledger: Ledger | None = None, *, done: int = 0) -> Work:
     """What is left if no rule stops anything and nothing fails; `done` trials have ended."""
     total = search.total_trials
-    if not search.is_adaptive and total is not None and total <= _MAX_LISTED:
+    most = _MAX_LISTED if search.is_quick_to_list else MAX_LOOKED_AT
+    if not search.is_adaptive and total is not None and total <= most:
         return _listed(search, ledger)
     to_run = max(0, (total or 0) - done)
     shared, is_whole = search.structures()
@@ -317,7 +318,7 @@ def networks_of(search: Search, work: Work, info: DatasetInfo) -> dict[str, Netw
         try:
             networks[key] = network_of(search, work.structures[key].configuration, key, info)
         except InputError:
-            continue  # its trials will fail at once, and say why
+            continue  # it is left out
     return networks
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.experiment.trial import TrialState
 
 if TYPE_CHECKING:
+    from tuner.execution.networks import LeftOut
     from tuner.ledger.estimate import Estimate
     from tuner.ledger.records import TrialRow
 
@@ -138,6 +139,7 @@ class RunEnded:
 
     `counts` are of the experiment's own trials, not of those that an edit has left behind.
     `estimate` is how long it was to take, where that was known and nothing ended it early.
+    `left_out` is what could not be built.
     """
 
     ending: str
@@ -146,6 +148,7 @@ class RunEnded:
     seconds: float
     to_run: int | None
     estimate: Estimate | None = None
+    left_out: LeftOut | None = None
 
 
 Event = (

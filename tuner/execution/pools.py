@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from tuner.code.process import plain_environment, python_command
 from tuner.execution.protocol import Lost, Report, Shutdown, Task, WorkerSetup
 
 
@@ -81,7 +81,7 @@ class LocalPool(Pool):
         self._logs.mkdir(parents=True, exist_ok=True)
         with (self._logs / f"worker-{worker}.log").open("ab") as log, theirs:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tuner.execution.worker", str(theirs.fileno())],
+                python_command("tuner.execution.worker", str(theirs.fileno())),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -98,24 +98,20 @@ class LocalPool(Pool):
         defaults = {
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-            "PYTHONFAULTHANDLER": "1",
         }
         shared = {
             "TF_NUM_INTRAOP_THREADS": threads,
             "TF_NUM_INTEROP_THREADS": threads,
             "OMP_NUM_THREADS": threads,
         }
-        # A network's own print must not fail in a log, whatever the terminal's encoding is.
-        fixed = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
-        fixed["KERAS_BACKEND"] = self._setup.backend
+        fixed = {"PYTHONUNBUFFERED": "1"}
         if self._workers > max(1, len(self._gpus)):
             fixed["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # JAX would take all of a shared GPU
         if self._gpus:
             fixed["CUDA_VISIBLE_DEVICES"] = self._gpus[(worker - 1) % len(self._gpus)]
         several = shared if self._workers > 1 else {}
-        paths = [str(Path(__file__).parents[2]), self._environment.get("PYTHONPATH", "")]
-        fixed["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-        return {**defaults, **several, **self._environment, **fixed}
+        given = plain_environment(self._environment, self._setup.backend)
+        return {**defaults, **several, **given, **fixed}
 
     def send(self, worker: int, task: Task) -> None:
         """A worker that is gone is noticed by `receive`."""

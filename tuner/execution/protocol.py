@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tuner.errors import Problem
 
 if TYPE_CHECKING:
+    from tuner.code.files import CodeFile
     from tuner.data.config import DataConfig
     from tuner.ledger.checkpoint import SavedCheckpoint
     from tuner.ledger.records import CheckpointRow
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a worker needs before its first trial; sent once."""
+    """What a worker needs before its first trial; sent once.
+
+    `code` are the files of the person's own networks, by family, as they were when the run began.
+    """
 
     backend: str
     data: DataConfig
     data_dir: Path | None
     checkpoints: Path
+    code: Mapping[str, tuple[CodeFile, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

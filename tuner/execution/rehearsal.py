@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from tuner.data.images import fetch
 from tuner.errors import InputError, TunerError
-from tuner.execution.checks import check_backend, check_experiment
+from tuner.execution.checks import check_backend, worker_setup
 from tuner.execution.estimate import Here, NetworkCost, SpeedRecord, networks_of, work_in
+from tuner.execution.networks import check_experiment
 from tuner.execution.pools import LocalPool, Pool
 from tuner.execution.protocol import (
     Compiled,
@@ -24,10 +25,8 @@ from tuner.execution.protocol import (
     Ready,
     Rehearse,
     SetupFailed,
-    WorkerSetup,
 )
 from tuner.experiment.experiment import Experiment
-from tuner.search.search import Search
 
 if TYPE_CHECKING:
     from tuner.training.program import Hyperparameters, OnProgress, Program
@@ -74,8 +73,8 @@ def measure(
         TunerError: workers cannot start.
     """
     check_backend(experiment)
-    info = check_experiment(experiment, data_dir)
-    search = Search.on(experiment, info)
+    checked = check_experiment(experiment, data_dir)
+    experiment, info, search = checked.experiment, checked.info, checked.search()
     work, _ = work_in(results_dir, search)
     record, place = SpeedRecord.at_home(here.environment), here.place(experiment)
     known = {speed.key for speed in record.read()}
@@ -88,7 +87,7 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="tuner-measure-") as scratch:
         folder = Path(scratch)
         pool = LocalPool(
-            WorkerSetup(experiment.backend, experiment.data, data_dir, folder),
+            worker_setup(experiment, data_dir, folder),
             workers=here.workers,
             logs=folder,
             environment=dict(here.environment),

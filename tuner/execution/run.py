@@ -16,10 +16,10 @@ from tuner.errors import TunerError
 from tuner.execution.checks import (
     TrialCosts,
     check_backend,
-    check_experiment,
     check_same_data,
     check_worker_data,
     notes,
+    worker_setup,
 )
 from tuner.execution.current import mark_current
 from tuner.execution.devices import chosen_gpus, visible_gpus
@@ -30,8 +30,9 @@ from tuner.execution.estimate import (
     keep_speeds,
 )
 from tuner.execution.events import Event, Listener, Notice, RunEnded, RunStarted
+from tuner.execution.networks import CheckedExperiment, check_experiment
 from tuner.execution.pools import LocalPool, Pool
-from tuner.execution.protocol import Ready, WorkerSetup, not_finite
+from tuner.execution.protocol import Ready, not_finite
 from tuner.execution.queue import TrialQueue, read_history
 from tuner.execution.recorder import Recorder
 from tuner.execution.reuse import take_over
@@ -84,8 +85,8 @@ def run_experiment(
     started = clock()
     gpus = chosen_gpus(gpus, os.environ)
     check_backend(experiment)
-    info = check_experiment(experiment, data_dir)
-    search = Search.on(experiment, info)
+    checked = check_experiment(experiment, data_dir)
+    experiment, info, search = checked.experiment, checked.info, checked.search()
     stop = stop or threading.Event()
     fetch(experiment.data, data_dir, _until(stop, download_progress))
     folder = RunFolder(results_dir, experiment.name)
@@ -93,7 +94,7 @@ def run_experiment(
     with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
         if notice := keep_copy(folder.ledger):
             listener(Notice(notice))
-        parts = _RunParts(experiment, info, search, folder, ledger, listener, clock)
+        parts = _RunParts(checked, search, folder, ledger, listener, clock)
         _keep_what_it_is(parts)
         _take_over(parts, reuse)
         begun = _begin(parts, workers, retry=retry)
@@ -111,6 +112,7 @@ def run_experiment(
             silence_seconds=silence_seconds,
         )
         keep_speeds(ledger, networks, experiment, here)
+        _say_what_else_is_left_out(checked, begun, listener)
         ended = RunEnded(
             ending=ending,
             counts=ledger.counts(),
@@ -118,6 +120,7 @@ def run_experiment(
             seconds=clock() - started,
             to_run=begun.to_run,
             estimate=estimate if ending == "done" and estimate.seconds else None,
+            left_out=checked.left_out_so_far(),
         )
     listener(ended)
     return ended
@@ -127,13 +130,22 @@ def run_experiment(
 class _RunParts:
     """What the parts of a run share."""
 
-    experiment: Experiment
-    info: DatasetInfo
+    checked: CheckedExperiment
     search: Search
     folder: RunFolder
     ledger: Ledger
     listener: Listener
     clock: Callable[[], float]
+
+    @property
+    def experiment(self) -> Experiment:
+        """Without what cannot be built."""
+        return self.checked.experiment
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Of its data."""
+        return self.checked.info
 
 
 def _keep_what_it_is(parts: _RunParts) -> None:
@@ -150,6 +162,9 @@ def _keep_what_it_is(parts: _RunParts) -> None:
     ledger.keep_experiment(experiment.to_yaml())
     ledger.set_objective(experiment.objective)
     mark_current(parts.search, ledger)
+    for row in () if parts.checked.is_whole else ledger.rows():
+        if row.state is not TrialState.FAILED:
+            parts.checked.networks.trust(row.configuration)
 
 
 def _take_over(parts: _RunParts, others: Sequence[RunFolder]) -> None:
@@ -205,6 +220,7 @@ def _begin(parts: _RunParts, workers: int, *, retry: Sequence[TrialState]) -> Ru
         ledger.retry(retry)
     outcomes = ledger.counts()
     done = sum(outcomes[state] for state in FINISHED_STATES)
+    left_out = parts.checked.looked_ahead(parts.search)
     total, planned = parts.search.total_trials, parts.search.planned_epochs
     epochs_to_run = None if planned is None else max(0, planned - ledger.trained_epochs())
     ledger.begin_run(total=total, done=done, workers=workers, epochs_to_run=epochs_to_run)
@@ -215,7 +231,7 @@ def _begin(parts: _RunParts, workers: int, *, retry: Sequence[TrialState]) -> Ru
         to_run=None if total is None else total - done,
         workers=workers,
         folder=str(folder.path),
-        notes=(*notes(experiment, total, parts.info), *_superseded(ledger)),
+        notes=(*notes(experiment, total, parts.info), *left_out.notes(), *_superseded(ledger)),
         epochs_to_run=epochs_to_run,
         epochs_trained=ledger.trained_epochs(),
         best=next(iter(ledger.top(1)), None),
@@ -227,6 +243,15 @@ def _superseded(ledger: Ledger) -> Iterator[str]:
     if number := ledger.num_superseded():
         count = f"{number:,} trial{'s' * (number > 1)}"
         yield f"{count} of earlier versions of this experiment are kept, and count no more"
+
+
+def _say_what_else_is_left_out(
+    checked: CheckedExperiment, begun: RunStarted, listener: Listener
+) -> None:
+    """What turned up on the way and was not said at the beginning."""
+    for note in checked.left_out_so_far().notes():
+        if note not in begun.notes:
+            listener(Notice(note))
 
 
 def _with_estimate(begun: RunStarted, estimate: Estimate) -> RunStarted:
@@ -265,7 +290,7 @@ def _pool(
     workers: int,
     gpus: Sequence[str],
 ) -> LocalPool:
-    setup = WorkerSetup(experiment.backend, experiment.data, data_dir, folder.checkpoints)
+    setup = worker_setup(experiment, data_dir, folder.checkpoints)
     environment = dict(os.environ)
     return LocalPool(setup, workers=workers, logs=folder.logs, environment=environment, gpus=gpus)
 

@@ -1,6 +1,6 @@
 """A worker: the process that owns a device, and trains the trials it is sent.
 
-It is started as `python -m tuner.execution.worker FD` with one end of a socket. It never opens the
+It is started by `code.start` with one end of a socket. It never opens the
 ledger; what it learns goes over the socket, one report an epoch. When the scheduler is gone, so is
 the worker.
 """
@@ -20,8 +20,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.code.keras_globals import set_keras_defaults
 from tuner.data.config import FinalDataConfig
-from tuner.errors import InputError, TunerError
+from tuner.errors import MEMORY_WORDS, InputError, TunerError, reason_of
 from tuner.execution.protocol import (
     Compiled,
     Epoch,
@@ -50,13 +51,6 @@ if TYPE_CHECKING:
     from tuner.training.steps import State
 
 PROGRESS_SECONDS = 0.5
-# TensorFlow's ResourceExhaustedError, JAX' JaxRuntimeError, CUDA's and the allocators' own words.
-_MEMORY_WORDS = (
-    "resource_exhausted",
-    "out of memory",
-    "oom when allocating",
-    "cannot allocate memory",
-)
 _MEMORY_ERRORS = ("ResourceExhaustedError", "MemoryError", "_ArrayMemoryError")
 
 
@@ -194,19 +188,21 @@ class Worker:
             )
             built = True
             program = self._program(trial.key, trial.blueprint, task.number)
+            values = trial.hyperparameters
+            del trial  # and the network that was built to find the program, if that was there
             if isinstance(task, Rehearse):
-                epoch_seconds = _rehearsed(task, program, trial.hyperparameters)
+                epoch_seconds = _rehearsed(task, program, values)
             else:
-                self._train(task, program, trial.hyperparameters)
+                self._train(task, program, values)
         except Interrupted:
             pass
-        except Exception as raised:
+        except (Exception, SystemExit) as raised:  # a person's build may do anything
             traceback.print_exc()
             error = raised
         self._saver.flush()
         return Finished(
             number=task.number,
-            reason=_one_line(error) if error else "",
+            reason=reason_of(error) if error else "",
             out_of_memory=is_out_of_memory(error),
             leaves=built and error is not None and not isinstance(error, InputError),
             epoch_seconds=epoch_seconds,
@@ -323,9 +319,12 @@ def _prepare(setup: WorkerSetup) -> tuple[type[Program], DeviceImages, dict[str,
         # The person's code may import the framework itself; two threads at once break it.
         is_later = runs_code(setup.data)
         reading = None if is_later else reader.submit(load_images, setup.data, setup.data_dir)
-        from tuner.training.trial import program_class  # here, because it imports Keras
+        from tuner.models.own_build import import_as_known  # here, because they import Keras
+        from tuner.training.trial import program_class
 
         program = program_class(setup.backend)
+        set_keras_defaults()
+        import_as_known(setup.code)
         data = reading.result() if reading else load_images(setup.data, setup.data_dir)
     if setup.backend == "tensorflow":
         _make_deterministic()
@@ -363,28 +362,10 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether the error, or one that it came from, is about memory."""
     while error is not None:
         text = str(error).lower()
-        if type(error).__name__ in _MEMORY_ERRORS or any(word in text for word in _MEMORY_WORDS):
+        if type(error).__name__ in _MEMORY_ERRORS or any(word in text for word in MEMORY_WORDS):
             return True
         error = error.__cause__
     return False
-
-
-def telling_line(error: BaseException) -> str:
-    """The line of an error's text that says most: about memory, or else the first.
-
-    TensorFlow begins with "Graph execution error:" and says what it was at the end.
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    about = [line for line in lines if any(word in line.lower() for word in _MEMORY_WORDS)]
-    first = next((line for line in lines if not line.endswith("error:")), "")
-    return about[0] if about else first or "".join(lines[:1])
-
-
-def _one_line(error: BaseException) -> str:
-    """Kind and most telling line of an error, short enough for a table."""
-    line = telling_line(error)
-    text = f"{type(error).__name__}: {line}" if line else type(error).__name__
-    return text if len(text) <= 300 else text[:299] + "…"
 
 
 def main() -> None:
@@ -400,13 +381,9 @@ def main() -> None:
         return
     except Exception as error:
         traceback.print_exc()
-        connection.send(SetupFailed(_one_line(error)))
+        connection.send(SetupFailed(reason_of(error)))
         return
     worker.run()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # taking a framework down in order takes seconds, and nothing depends on it
-
-
-if __name__ == "__main__":
-    main()

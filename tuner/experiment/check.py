@@ -8,6 +8,7 @@ same configuration, which would then run twice.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ class BranchCheck:
             self._findings.add(leaf.source, f"{section}.{name}", self._explained(section, fault))
         dropped = {leaf.path for leaf in unknown}
         kept = tuple(leaf for leaf in self._shape.leaves if leaf.path not in dropped)
-        self._shape = Shape(kept, self._shape.weight)
+        self._shape = dataclasses.replace(self._shape, leaves=kept)
 
     def _open_leaves(self, grid: bool) -> None:
         for leaf in self._shape.leaves:
@@ -301,6 +302,8 @@ class BranchCheck:
             weight=self._shape.weight,
             constraints=tuple(self._constraints),
             sources={leaf.name: leaf.source for leaf in self._shape.leaves},
+            notes=self._shape.notes,
+            refused=self._shape.refused,
         )
 
     def _axis(self, open_: OpenLeaf) -> Axis:

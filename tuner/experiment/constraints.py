@@ -16,6 +16,7 @@ from typing import Any
 
 from tuner.errors import Problem
 from tuner.experiment.document import mend_name
+from tuner.experiment.domain import identity
 
 MAX_CHARACTERS = 1_000
 MAX_NODES = 200
@@ -99,6 +100,30 @@ class Constraint:
             problem = Problem("is no comparison", received=self.text, expected="a comparison")
             raise ConstraintError(problem)
         return held if held.ndim else bool(held)
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Holds for all but some combinations of values of the names `dotted`; as a constraint does."""
+
+    dotted: tuple[str, ...]
+    excluded: frozenset[tuple[Any, ...]]
+
+    @property
+    def num_nodes(self) -> int:
+        """What computing it costs, as of a constraint."""
+        return 1 + len(self.dotted)
+
+    def __call__(self, values: Mapping[str, Any]) -> Any:
+        """A bool for plain values, a boolean array for numpy arrays."""
+        import numpy as np
+
+        if not any(isinstance(values[name], np.ndarray) for name in self.dotted):
+            return tuple(identity(values[name]) for name in self.dotted) not in self.excluded
+        arrays = np.broadcast_arrays(*(_array(values[name]) for name in self.dotted))
+        rows = zip(*(array.ravel().tolist() for array in arrays), strict=True)
+        held = [tuple(map(identity, row)) not in self.excluded for row in rows]
+        return np.array(held).reshape(arrays[0].shape)
 
 
 def parse_constraint(text: str, known: Iterable[str]) -> Constraint:

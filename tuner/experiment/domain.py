@@ -49,6 +49,15 @@ class Choice:
         """The option at `u` of [0, 1); all are equally likely."""
         return self.options[int(u * len(self.options))]
 
+    def values(self, most: int) -> Sequence[Any]:
+        """The options; none if there are more than `most`."""
+        return self.options if len(self.options) <= most else ()
+
+    def share(self, value: Any) -> float:
+        """How likely `sample` gives this option."""
+        del value
+        return 1 / len(self.options)
+
     def contains(self, value: Any) -> bool:
         """Whether the value is one of the options."""
         return any(same(value, option) for option in self.options)
@@ -148,6 +157,21 @@ class Range:
         ends = (exact(self.minimum), exact(self.maximum))
         low, high = (1 - end if self.scale == "reverse_log" else end for end in ends)
         return math.log(low), math.log(high)
+
+    def values(self, most: int) -> Sequence[Any]:
+        """All that it can be; nothing for a continuum, or if there are more than `most`."""
+        if self.is_finite:
+            values = self.points()
+        else:
+            values = range(int(self.minimum), int(self.maximum) + 1) if self.integer else ()
+        return values if len(values) <= most else ()
+
+    def share(self, value: Any) -> float:
+        """How likely `sample` gives this one of its `values`."""
+        if self.is_finite:
+            return 1 / len(self.points())
+        span = math.log(self.maximum + 0.5) - math.log(self.minimum - 0.5)
+        return (math.log(value + 0.5) - math.log(value - 0.5)) / span
 
     def contains(self, value: Any) -> bool:
         """Whether the value can be proposed."""

@@ -17,19 +17,14 @@ from tuner.data.dataset import DatasetInfo, class_number
 from tuner.errors import InputError, Problem
 from tuner.experiment.check import BranchCheck, Efforts, find_overlap
 from tuner.experiment.constraints import Constraint, ConstraintError, parse_constraint
+from tuner.experiment.declared import with_declared
 from tuner.experiment.document import Document, Findings, mend_name, read_text, value_at
 from tuner.experiment.domain import Choice, is_open
 from tuner.experiment.listed import ListedSpace, with_list
 from tuner.experiment.objective import Objective
 from tuner.experiment.overrides import apply_overrides
 from tuner.experiment.schema import Head, ObjectiveConfig, SearchConfig, TrainingConfig
-from tuner.experiment.shapes import (
-    SECTIONS,
-    expand,
-    report_senseless,
-    section_classes,
-    with_declared,
-)
+from tuner.experiment.shapes import SECTIONS, expand, report_senseless, section_classes
 from tuner.experiment.space import Branch, SearchSpace
 from tuner.experiment.trial import Configuration, Trial, sections_of
 from tuner.experiment.validation import plain, validate

@@ -20,6 +20,7 @@ from typing import Any
 from tuner.errors import InputError, Problem
 from tuner.experiment.check import BranchCheck, Efforts
 from tuner.experiment.constraints import Constraint, ConstraintError, resolve_name
+from tuner.experiment.declared import with_declared
 from tuner.experiment.document import (
     MAX_PROBLEMS,
     Document,
@@ -39,7 +40,6 @@ from tuner.experiment.shapes import (
     Shape,
     report_senseless,
     section_classes,
-    with_declared,
 )
 from tuner.experiment.space import Branch
 from tuner.experiment.trial import canonical
@@ -56,6 +56,7 @@ from tuner.experiment.yaml import (
     to_text,
 )
 from tuner.models import family_of, runtime_fields
+from tuner.models.own import OwnFamily
 
 _EXPECTED = "a list of mappings, a mapping of lists, or the path of a .csv or .yaml file"
 
@@ -357,12 +358,12 @@ class ListedSpace:
 
     def _paths(self, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> dict[str, tuple[str, ...]]:
         """What each name stands for; one that stands for nothing is reported once."""
-        known = self._known(rows)
+        known, moved = self._known(rows)
         first = {name: row for row, entry in reversed(rows) for name in reversed(entry)}
         paths = {}
         for name in first:
             try:
-                paths[name] = _path(name, known)
+                paths[name] = _path(moved.get(name, name), known)
             except ConstraintError as error:
                 column = (*LISTED, name)
                 source = column if self._findings.knows(column) else (*LISTED, first[name], name)
@@ -370,20 +371,26 @@ class ListedSpace:
                     self._findings.add(source, "search.configurations", error.problem)
         return {name: paths[name] for _, entry in rows for name in entry if name in paths}
 
-    def _known(self, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> list[str]:
-        """The dotted names of all families that occur."""
+    def _known(
+        self, rows: Sequence[tuple[int, Mapping[str, Any]]]
+    ) -> tuple[list[str], dict[str, str]]:
+        """The dotted names of all families that occur; and what stands for one of `training:`."""
         base = self._base.get(("model", "family"))
         given = [entry.get(name) for _, entry in rows for name in ("family", "model.family")]
         families = [base.node if base else None, *given]
         names = ["model.family"]
+        moved: dict[str, str] = {}
         for family in dict.fromkeys(name for name in families if isinstance(name, str)):
             try:
-                config = family_of(family, self._backend).config
+                known = family_of(family, self._backend)
             except InputError:
                 continue  # Reported where its entry is read.
-            names += [f"model.{name}" for name in config.model_fields]
+            names += [f"model.{name}" for name in known.config.model_fields]
+            if isinstance(known, OwnFamily):
+                for name, other in known.declaration.moved.items():
+                    moved |= dict.fromkeys((name, f"model.{name}"), f"training.{other}")
         names += [f"training.{n}" for n in TrainingConfig.model_fields if n not in OBSERVING]
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys(names)), moved
 
     def _entry(
         self, row: int, written: Mapping[str, Any], paths: Mapping[str, tuple[str, ...]]

@@ -1,8 +1,7 @@
 """From the tree that was written to flat branches.
 
 A section with choices in it is a union of products: every option that is a mapping, every family
-and every optimizer opens a branch, and inside a branch each name is either fixed or an axis. What
-a person's own `build(hp)` declares and the experiment does not write is opened, too.
+and every optimizer opens a branch, and inside a branch each name is either fixed or an axis.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tuner.errors import InputError, nearest
+from tuner.errors import Problem, nearest
 from tuner.experiment.document import Findings, Path, dotted
 from tuner.experiment.domain import choice_problem, is_open
 from tuner.experiment.schema import (
@@ -27,7 +26,7 @@ from tuner.experiment.schema import (
 )
 from tuner.experiment.yaml import to_text
 from tuner.models import FAMILIES
-from tuner.models.own import OPEN, is_own, own_family
+from tuner.models.own import is_own, own_family
 
 MAX_BRANCHES = 1_000
 SECTIONS = ("model", "training")
@@ -71,10 +70,15 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Shape:
-    """The leaves of one branch in file order, and its share of an endless random search."""
+    """The leaves of one branch in file order, and its share of an endless random search.
+
+    `notes` are what a person should know of it before it runs, `refused` what speaks against it.
+    """
 
     leaves: tuple[Leaf, ...] = ()
     weight: float = 1.0
+    notes: tuple[str, ...] = ()
+    refused: tuple[tuple[Path, Problem], ...] = ()
 
     def __add__(self, other: Shape) -> Shape:
         return Shape(self.leaves + other.leaves, self.weight * other.weight)
@@ -111,6 +115,9 @@ class Shape:
     def names(self, classes: Classes) -> frozenset[str]:
         """The dotted names that a constraint may use in this branch."""
         fields = {f"{section}.{n}" for section, cls in classes.items() for n in cls.model_fields}
+        if is_own(self.closed("model", "family")):  # It has no value that this branch does not use.
+            fields -= {f"model.{name}" for name in classes["model"].model_fields}
+            fields |= {leaf.name for leaf in self.leaves if leaf.path[0] == "model"}
         fields -= {f"training.{name}" for name in OBSERVING | self.unused}
         return frozenset(fields | {leaf.name for leaf in self.used().leaves if leaf.is_axis})
 
@@ -222,55 +229,6 @@ def _report_section(node: Any, source: Path, findings: Findings) -> None:
     expected = "a mapping of names, or {choice: [{…}, {…}]}"
     received = to_text(node)
     findings.report(source, dotted(source), "is no mapping", received=received, expected=expected)
-
-
-def with_declared(shapes: Sequence[Shape], backend: str, findings: Findings) -> list[Shape]:
-    """The branches, those of an own function filled up; without one that cannot be run."""
-    return [filled for shape in shapes for filled in _filled(shape, backend, findings)]
-
-
-def _filled(shape: Shape, backend: str, findings: Findings) -> list[Shape]:
-    family = shape.leaf("model", "family")
-    name = shape.closed("model", "family")
-    if family is None or not is_own(name):
-        return [shape]
-    try:
-        declaration = own_family(name, backend).declaration
-    except InputError as error:
-        for problem in error.problems:
-            findings.add(family.source, "", dataclasses.replace(problem, where=""))
-        return []
-    written = {
-        leaf.path[1]: OPEN if leaf.is_axis else leaf.node
-        for leaf in shape.leaves
-        if leaf.path[0] == "model"
-    }
-    branches = declaration.branches(written)
-    optimizer = Shape()
-    # A model that compiles itself brings its optimizer, unless the experiment writes one.
-    if declaration.optimizer is not None and not shape.leaf("training", "optimizer"):
-        path = ("training", "optimizer")
-        optimizer = Shape((Leaf(path, path, COMPILED),))
-    declared = (Shape(_declared(branch, family), 1 / len(branches)) for branch in branches)
-    return [shape + own + optimizer for own in declared]
-
-
-def _declared(branch: dict[str, Any], family: Leaf) -> tuple[Leaf, ...]:
-    """Leaves at the place of the family, which is what brings them."""
-    return tuple(
-        Leaf(
-            path=("model", name),
-            source=(*family.source[:-1], name),
-            node=node,
-            options=tuple(range(len(node["choice"]))) if _is_choice(node) else None,
-            chosen=not is_open(node),
-        )
-        for name, node in branch.items()
-    )
-
-
-def _is_choice(node: Any) -> bool:
-    return is_open(node) and "choice" in node
 
 
 def section_classes(shape: Shape, findings: Findings) -> Classes:

@@ -12,11 +12,12 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, Protocol
 
 from tuner.errors import InputError, Problem
-from tuner.experiment.constraints import Constraint, as_array
+from tuner.experiment.constraints import Constraint, Exclusion, as_array
 from tuner.experiment.document import Path, value_at
 from tuner.experiment.domain import Choice, Domain, identity, same
 from tuner.experiment.trial import Configuration, sections_of
@@ -30,6 +31,7 @@ MAX_OPERATIONS = 20_000_000
 
 _MAX_TRIES = 10_000
 _MAX_INTEGERS = 1_000
+_ROUNDING = 1e-9  # of weights, which are products of fractions
 
 
 class Uniform(Protocol):
@@ -91,7 +93,7 @@ class SearchSpace:
         if not 0 <= rank < self.size:
             raise IndexError(f"point {rank} of a space of {self.size}")
         position = bisect_right(self._ends, rank)
-        return self.branches[position].at(rank - self._start(position))
+        return self.branches[position].at(rank - self.start(position))
 
     def index(self, flat: Mapping[str, Any]) -> int | None:
         """The number of the point with these dotted values; None if it is no admitted point."""
@@ -112,7 +114,7 @@ class SearchSpace:
         None if it is no admitted point; only for a finite space.
         """
         rank = self.branches[position].rank(values)
-        return None if rank is None else self._start(position) + rank
+        return None if rank is None else self.start(position) + rank
 
     def draw(self, rng: Uniform) -> tuple[int, dict[str, Any]]:
         """Number of a branch, and a value for each of its axes; constraints may exclude them.
@@ -124,14 +126,16 @@ class SearchSpace:
         return position, self.branches[position].draw(rng)
 
     def sample(self, rng: Uniform) -> Configuration:
-        """A configuration at random: of a finite space, every point is equally likely; otherwise,
-        every option of a choice, and every part of a range on its scale.
+        """A configuration at random, from the top down: every option of a choice is equally likely,
+        and under it every value on its scale.
 
         Raises:
             InputError: the constraints admit nothing in many tries.
         """
         if self.is_finite:
-            return self[int(rng.random() * self.size)]
+            ends = list(itertools.accumulate(self.masses))
+            branch = self.branches[_place_at(rng.random(), ends)]
+            return branch.at(int(rng.random() * branch.grid.size))
         for _ in range(_MAX_TRIES):
             branch = self.branches[self._position(rng.random())]
             values = branch.draw(rng)
@@ -145,14 +149,25 @@ class SearchSpace:
         for branch in self.branches:
             yield from branch.structures()
 
-    def _position(self, u: float) -> int:
-        """The branch at `u` of [0, 1), by weight."""
-        u *= self._weights[-1]
-        return min(bisect_right(self._weights, u), len(self.branches) - 1)
+    @cached_property
+    def masses(self) -> tuple[float, ...]:
+        """How likely a draw falls into each branch of a finite space: its weight, less what
+        constraints exclude, where one draws again."""
+        return tuple(b.weight * (b.grid.size / b.grid.total) for b in self.branches)
 
-    def _start(self, position: int) -> int:
+    @cached_property
+    def is_even(self) -> bool:
+        """Whether a draw gives every point of a finite space with the same probability."""
+        each = [Fraction(branch.weight) / branch.grid.total for branch in self.branches]
+        return max(each) <= min(each) * (1 + Fraction(_ROUNDING))
+
+    def start(self, position: int) -> int:
         """How many points lie in the branches before this one."""
         return self._ends[position - 1] if position else 0
+
+    def _position(self, u: float) -> int:
+        """The branch at `u` of [0, 1), by weight."""
+        return _place_at(u, self._weights)
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -195,6 +210,11 @@ class SearchSpace:
         return frozenset(frozenset(name for name, _ in values) for values in self._closed)
 
 
+def _place_at(u: float, ends: Sequence[float]) -> int:
+    """The part at `u` of [0, 1), where the parts end at these sums."""
+    return min(bisect_right(ends, u * ends[-1]), len(ends) - 1)
+
+
 def _values_of(flat: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
     """What can be hashed, and is equal for flat configurations that are the same."""
     return frozenset((name, identity(value)) for name, value in flat.items())
@@ -206,7 +226,8 @@ class Branch:
 
     `model` and `training` are closed: fixed values, defaults, and some value for each axis.
     `names` are the axes and what differs between branches, in file order. `constraints` are those
-    that speak of this branch; `sources` are the places in the document, for messages.
+    that speak of this branch; `sources` are the places in the document, for messages; `notes` what
+    a person should know before it runs, `refused` what speaks against it, by its place.
     """
 
     model: dict[str, Any]
@@ -215,8 +236,10 @@ class Branch:
     names: tuple[str, ...]
     switches: frozenset[str]
     weight: float = 1.0
-    constraints: tuple[Constraint, ...] = ()
+    constraints: tuple[Constraint | Exclusion, ...] = ()
     sources: Mapping[str, Path] = field(default_factory=dict, compare=False, repr=False)
+    notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    refused: tuple[tuple[Path, Problem], ...] = field(default=(), compare=False, repr=False)
 
     @property
     def is_finite(self) -> bool:
@@ -269,7 +292,8 @@ class Branch:
         if not all(axis.domain.contains(values[axis.name]) for axis in self.axes):
             return None
         closed = self.close(values).flat()
-        if all(name in closed and same(value, closed[name]) for name, value in flat.items()):
+        # A network of one's own has no value for what it does not ask for; older ledgers hold null.
+        if all(same(value, closed.get(name)) for name, value in flat.items()):
             return values
         return None
 
@@ -333,13 +357,13 @@ class Branch:
         tree = sections_of(flat)
         return flat | {name: value_at(tree, tuple(name.split("."))) for name in self.names}
 
-    def _tied(self) -> list[tuple[tuple[int, ...], list[Constraint]]]:
+    def _tied(self) -> list[tuple[tuple[int, ...], list[Constraint | Exclusion]]]:
         """Positions of the axes that constraints tie together, group by group, with these.
 
         Constraints over fixed values alone make a group without axes.
         """
         positions = {axis.name: index for index, axis in enumerate(self.axes)}
-        groups: list[tuple[set[int], list[Constraint]]] = []
+        groups: list[tuple[set[int], list[Constraint | Exclusion]]] = []
         for constraint in self.constraints:
             tied = {positions[name] for name in constraint.dotted if name in positions}
             about = [constraint]
@@ -349,7 +373,7 @@ class Branch:
             groups.append((tied, about))
         return [(tuple(sorted(tied)), about) for tied, about in groups]
 
-    def _mask(self, positions: tuple[int, ...], about: list[Constraint]) -> Mask:
+    def _mask(self, positions: tuple[int, ...], about: list[Constraint | Exclusion]) -> Mask:
         import numpy as np
 
         axes = [self.axes[position] for position in positions]
@@ -421,16 +445,20 @@ class Axis:
         return {identity(value): index for index, value in enumerate(self.points)}
 
     @property
+    def lists_all(self) -> bool:
+        """Whether `support` holds every value."""
+        domain = self.domain
+        return domain.is_finite or bool(domain.values(_MAX_INTEGERS))
+
+    @property
     def support(self) -> Sequence[Any]:
         """The values that stand for the axis where a list is needed; a continuum's two ends."""
         if self.domain.is_finite:
             return self.points
         if isinstance(self.domain, Choice):
             return self.domain.options
-        low, high = self.domain.minimum, self.domain.maximum
-        if self.domain.integer and high - low < _MAX_INTEGERS:
-            return range(int(low), int(high) + 1)
-        return (low, high)
+        values = self.domain.values(_MAX_INTEGERS)
+        return values or (self.domain.minimum, self.domain.maximum)
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,11 +52,16 @@ class Configuration:
     switches: frozenset[str] = frozenset()
 
     def flat(self) -> dict[str, Any]:
-        """Every value that is used, by dotted name; what the optimizer does not use is absent."""
+        """Every value that is used, by dotted name; what the optimizer does not use is absent, and
+        what a network of the person's own does not ask for.
+        """
         from tuner.experiment.schema import OBSERVING, used_training_fields
+        from tuner.models import is_own
 
         used = used_training_fields(self.training["optimizer"]) - OBSERVING
-        model = {f"model.{name}": value for name, value in self.model.items()}
+        own = is_own(self.model["family"])
+        asked = {n: v for n, v in self.model.items() if v is not None or not own}
+        model = {f"model.{name}": value for name, value in asked.items()}
         training = {f"training.{n}": value for n, value in self.training.items() if n in used}
         return model | training
 

@@ -44,7 +44,7 @@ def validate(config: type[BaseModel], data: Mapping[str, Any]) -> BaseModel | li
 
 def plain(model: BaseModel) -> dict[str, Any]:
     """A validated section as plain JSON values, defaults filled in."""
-    return model.model_dump(mode="json")
+    return BaseModel.model_dump(model, mode="json")  # a field may have the name of the method
 
 
 @cache

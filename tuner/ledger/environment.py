@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tuner.code.process import recorded_variables
+
 PACKAGES = (
     "convtuner",
     "tensorflow",
@@ -59,6 +61,7 @@ def environment_record(
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": versions(),
+        "variables": recorded_variables(os.environ),
         "cpu": {"model": cpu_model(), "cores": available_cores()},
         "memory_bytes": memory_bytes(),
         "gpus": [asdict(gpu) for gpu in gpus()],

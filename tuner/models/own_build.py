@@ -10,19 +10,24 @@ import importlib
 import inspect
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras.src import backend
-from keras.src.utils.naming import reset_uids
+from keras.src.utils.naming import reset_uids, to_snake_case
 
+from tuner.code.files import CodeFile
+from tuner.code.keras_globals import kept_globals
+from tuner.code.loading import load_function, raised
+from tuner.code.process import prints_aside
 from tuner.errors import InputError, Problem
-from tuner.models.building import build_uninitialized
 from tuner.models.family import Cost, ImageShape
-from tuner.models.own_compile import CompileArguments
+from tuner.models.own_checks import check_model, is_own, outputs_on_shapes
+from tuner.models.undrawn import SEED_STATE, initializer_of, undrawn
 
 # Layers whose kernel meets every place of the output; the last axis or two are channels.
 _CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D")
@@ -34,41 +39,70 @@ class Built:
 
     `space` are keras-tuner's hyperparameters, used or not; `used` the names of those in use.
     `rates` are the values of runtime rates in layer order, which do not shape the network.
+    `outputs` has the shape of what comes out, None where the images were not known. `precision` is
+    the one that the person's code set.
     """
 
     model: Any
     space: tuple[Any, ...]
     used: frozenset[str]
     rates: tuple[float, ...]
+    outputs: Any = None
+    precision: str = ""
 
 
+@undrawn()  # layers that a module makes when it is imported are drawn by each trial, too
 def load_build(name: str) -> Callable[[Any], Any]:
     """The function of `package.module:build`; also the `build` of a keras_tuner.HyperModel.
 
     Raises:
         InputError: the module cannot be imported, or has no such function.
     """
-    module_name, _, attribute = name.partition(":")
-    try:
-        build = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:
-        raise InputError(_not_found(name, error)) from error
-    if inspect.isclass(build) and hasattr(build, "build"):
-        build = build()
-    build = getattr(build, "build", build)
-    if not callable(build):
-        raise InputError(_not_found(name, TypeError(f"{attribute} is {type(build).__name__}")))
-    return build  # type: ignore[no-any-return]
+    with kept_globals():
+        build = load_function(name, where="model.family", call="build(hp)")
+    is_class = inspect.isclass(build)
+    if issubclass(build if is_class else type(build), keras.Model):
+        mend = "def build(hp): return the model"
+        raise InputError(Problem("this is a model", "model.family", name, "a function", mend))
+    if is_class and hasattr(build, "build"):
+        build = _made(name, build)
+    return getattr(build, "build", build)  # type: ignore[no-any-return]
 
 
-def source_of(build: Callable[[Any], Any]) -> tuple[str, str]:
-    """Path and SHA-256 of the file that defines the function; empty where there is none."""
+def _made(name: str, hyper_model: Callable[[], Any]) -> Any:
     try:
-        path = inspect.getsourcefile(inspect.unwrap(build)) or ""
-        with open(path, "rb") as file:
-            return path, hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, TypeError):
-        return "", ""
+        return hyper_model()
+    except Exception as error:  # whatever its __init__ says
+        mend = f"an instance of it in the module, or a function: {name.partition(':')[0]}:build"
+        what = "the class cannot be called without arguments"
+        raise InputError(Problem(what, "model.family", raised(error), mend=mend)) from error
+
+
+def defining_module(build: Callable[[Any], Any]) -> str:
+    """The module of the file that defines the function, installed or not."""
+    module = inspect.getmodule(inspect.unwrap(build))
+    return module.__name__ if module else ""
+
+
+def import_as_known(code: Mapping[str, Sequence[CodeFile]]) -> None:
+    """Import functions with all that they ever import, as a run knows them from its beginning.
+
+    A worker may start hours after that. Whatever is edited later is not read.
+
+    Raises:
+        InputError: a file is another than when the run began.
+    """
+    for name, files in code.items():
+        with suppress(InputError):  # the trial that needs it will say what is wrong
+            load_build(name)
+        for file in files:
+            with suppress(Exception, SystemExit), prints_aside():
+                importlib.import_module(file.module)
+    for name, files in code.items():
+        for file in (file for file in files if not file.is_current):
+            what = f"the code of {name} has changed since the run began"
+            mend = "run it again: that goes on with the code as it is now"
+            raise InputError(Problem(what, "model.family", file.path, mend=mend))
 
 
 def run_build(
@@ -77,7 +111,7 @@ def run_build(
     """Call the function with these values; for others it takes its own defaults.
 
     Raises:
-        InputError: it returns no Keras model of images.
+        InputError: it returns no Keras model of images, or one that would not be trained as it is.
         Exception: whatever `build` raises.
     """
     import keras_tuner
@@ -85,26 +119,45 @@ def run_build(
     hp = keras_tuner.HyperParameters()
     hp.values = dict(values)
     reset_uids()  # so that automatic names say nothing of earlier models
-    model = build(hp)
-    _check_model(model)
-    if not model.built and image_shape is not None:
-        model.build((None, *image_shape))
+    with kept_globals() as changes:
+        model = build(hp)
+        precision = keras.config.dtype_policy().name
+    _check_globals(changes)
+    check_model(model)
+    # Of `class _Net`, say: TensorFlow takes no such name for the outermost scope of a graph.
+    model.name = model.name.lstrip("_") or "model"
+    outputs = None if image_shape is None else _outputs_once(model, image_shape)
     used = frozenset(h.name for h in hp.space if hp.is_active(h))
-    return Built(model, tuple(hp.space), used, tuple(_take_rates(model)))
+    return Built(model, tuple(hp.space), used, tuple(_take_rates(model)), outputs, precision)
 
 
-def run_uninitialized(
-    build: Callable[[Any], Any], values: Mapping[str, Any], image_shape: ImageShape | None
+_OUTPUTS: dict[Any, Any] = {}  # by structure: calling a large network takes long
+
+
+def _outputs_once(model: Any, image_shape: ImageShape) -> Any:
+    """`outputs_on_shapes`, again only where a network may be another one than was looked at."""
+    digest = digest_of(model) if model.built else None
+    if digest is None:
+        return outputs_on_shapes(model, image_shape)
+    structure = (digest, tuple(image_shape), keras.config.dtype_policy().name)
+    if structure not in _OUTPUTS:
+        _OUTPUTS[structure] = outputs_on_shapes(model, image_shape)
+    return _OUTPUTS[structure]
+
+
+def run_undrawn(
+    build: Callable[[Any], Any],
+    values: Mapping[str, Any],
+    image_shape: ImageShape | None,
+    seed: int = 0,
 ) -> Built:
-    """`run_build` without drawing weights."""
-    runs: list[Built] = []
-
-    def model() -> Any:
-        runs.append(run_build(build, values, image_shape))
-        return runs[0].model
-
-    build_uninitialized(model)
-    return runs[0]
+    """`run_build` without drawing weights; what it draws itself comes from `seed`."""
+    policy = keras.config.dtype_policy()
+    try:
+        with undrawn(seed):
+            return run_build(build, values, image_shape)
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 def rates_by_place(rates: Sequence[float]) -> dict[str, float]:
@@ -112,55 +165,29 @@ def rates_by_place(rates: Sequence[float]) -> dict[str, float]:
     return {f"rate{index}": rate for index, rate in enumerate(rates)}
 
 
-def check_shapes(model: Any, image_shape: ImageShape, num_classes: int) -> None:
-    """The model must take the images and tell the classes apart.
-
-    Raises:
-        InputError: it does not.
-    """
-    images = keras.KerasTensor((1, *image_shape))
-    try:
-        outputs = backend.compute_output_spec(lambda x: model(x, training=False), images)
-    except Exception as error:  # whatever a layer says of a shape that it cannot take
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        what, mend = "the model cannot take the images", f"keras.Input({tuple(image_shape)})"
-        received = f"images of {_by(image_shape)}: {lines[0]}"
-        raise InputError(Problem(what, "model.family", received, mend=mend)) from error
-    given = tuple(getattr(outputs, "shape", ())[1:])
-    if given != (num_classes,):
-        received, expected = _by(given) or "none", f"{num_classes}, one a class"
-        what = "the model has the wrong number of outputs"
-        raise InputError(Problem(what, "model.family", received, expected))
-
-
-def _check_model(model: Any) -> None:
-    if not isinstance(model, keras.Model):
-        received = type(model).__name__
-        what = "build returned no model"
-        raise InputError(Problem(what, "model.family", received, "a keras.Model", "return model"))
-    if len(getattr(model, "inputs", None) or [0]) != 1:
-        what = "the model has several inputs"
-        raise InputError(Problem(what, "model.family", expected="one input, the images"))
+def _check_globals(changes: Mapping[str, str]) -> None:
+    """What holds for a whole process would be in force for some trials, and not for others."""
+    for name, value in changes.items():
+        if name == "dtype_policy":  # the network's own precision, compared with the experiment's
+            continue
+        what = f"build sets Keras' {name}"
+        mend = "leave it out; keras.backend.clear_session() resets it, too"
+        raise InputError(Problem(what, "model.family", value, mend=mend))
 
 
 def _take_rates(model: Any) -> Iterator[float]:
     """Name each runtime rate after its place and give its value, which then shapes nothing."""
-    layers = model._flatten_layers()
-    rated = [x for x in layers if isinstance(getattr(x, "hyperparameter", None), str)]
-    for index, layer in enumerate(rated):
-        yield float(layer.initial_rate) * float(getattr(layer, "multiplier", 1.0))
+    for index, layer in enumerate(_rated_layers(model)):
+        rate = float(layer.initial_rate) * float(getattr(layer, "multiplier", 1.0))
+        # One that lies in the person's module has lost its own when it was first used.
+        layer.rate_as_built = getattr(layer, "rate_as_built", rate)
+        yield layer.rate_as_built
         layer.hyperparameter, layer.initial_rate, layer.multiplier = f"rate{index}", 0.5, 1.0
 
 
-def gives_probabilities(model: Any, compiled: CompileArguments | None) -> bool:
-    """Whether the outputs are probabilities: as the compiled loss takes them, or by a softmax."""
-    if compiled is not None:
-        return not compiled.from_logits
-    if not getattr(model, "layers", None):
-        return False
-    last = model.layers[-1]
-    activation = getattr(last, "activation", None)
-    return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
+def _rated_layers(model: Any) -> list[Any]:
+    layers = model._flatten_layers()
+    return [layer for layer in layers if isinstance(getattr(layer, "hyperparameter", None), str)]
 
 
 def digest_of(model: Any) -> str | None:
@@ -169,39 +196,83 @@ def digest_of(model: Any) -> str | None:
     None where a class of someone else's may hide a part of it: a subclassed model keeps its graph
     in Python, and a class defined inside a function can see more than its configuration tells.
     """
-    layers = model._flatten_layers()
-    if not hasattr(model, "operations") and not isinstance(model, keras.Sequential):
+    is_graph = hasattr(model, "operations") or isinstance(model, keras.Sequential)
+    if not is_graph or is_own(model, "call"):
         return None
-    if any("<locals>" in type(layer).__qualname__ for layer in layers):
+    if any(map(_hides_values, model._flatten_layers())):
         return None
     if not all(map(_is_told, (variable.constraint for variable in model.variables))):
         return None
+    names = _plain_names(model)
     try:
-        text = json.dumps(keras.saving.serialize_keras_object(model.get_config()), sort_keys=True)
+        config = keras.saving.serialize_keras_object(model.get_config())
+        text = json.dumps(_renamed(config, names), sort_keys=True)
     except Exception:  # whatever a layer of someone else's raises
         return None
-    trainable = [(v.path, tuple(v.shape), v.trainable) for v in model.variables]
-    return hashlib.sha256(f"{text}{trainable}".encode()).hexdigest()
+    initializers = {v.path: x for v in _lasting(model) if (x := initializer_of(v)) is not None}
+    if any(getattr(initializer, "__closure__", None) for initializer in initializers.values()):
+        return None
+    variables = [
+        ("/".join(names.get(part, part) for part in v.path.split("/")), tuple(v.shape), v.trainable)
+        for v in model.variables
+    ]
+    beginnings = [*map(_told, initializers.values()), *set_values(model).values()]
+    return hashlib.sha256(f"{text}{variables}{beginnings}".encode()).hexdigest()
+
+
+def _hides_values(layer: Any) -> bool:
+    """Whether a class or function made inside a function may know more than the configuration."""
+    parts = (type(layer), *vars(layer).values())
+    functions = (part for part in parts if inspect.isfunction(part) or inspect.isclass(part))
+    regularizers = (type(part) for part in parts if isinstance(part, keras.Regularizer))
+    return any("<locals>" in part.__qualname__ for part in (*functions, *regularizers))
+
+
+def _plain_names(model: Any) -> dict[str, str]:
+    """Names that Keras gave itself, by their order in the network alone.
+
+    Its counters know every layer that was ever made: also one that lies in the person's module and
+    was built when it was used for the first time.
+    """
+    automatic = (
+        layer.name
+        for layer in model._flatten_layers()
+        if re.fullmatch(rf"{to_snake_case(type(layer).__name__)}(_\d+)?", layer.name)
+    )
+    return {name: f"#{place}" for place, name in enumerate(dict.fromkeys(automatic))}
+
+
+def _renamed(config: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(config, Mapping):
+        return {key: _renamed(value, names) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [_renamed(value, names) for value in config]
+    return names.get(config, config) if isinstance(config, str) else config
+
+
+def set_values(model: Any) -> dict[str, str]:
+    """SHA-256 of each value that `build` set itself, by the variable's path."""
+    kept = [v for v in _lasting(model) if initializer_of(v) is None]
+    return {v.path: hashlib.sha256(v.numpy().tobytes()).hexdigest() for v in kept}
+
+
+def _lasting(model: Any) -> list[Any]:
+    """Variables of the network, without those that each step sets anew."""
+    rates = {id(getattr(layer, "rate", None)) for layer in _rated_layers(model)}
+    return [v for v in model.variables if v.name != SEED_STATE and id(v) not in rates]
+
+
+def _told(initializer: Any) -> str:
+    """All that makes an initializer what it is, but for a seed of its own, which is not used."""
+    is_keras = type(initializer).__module__.startswith("keras.")
+    values = {} if is_keras else getattr(initializer, "__dict__", {})
+    config = initializer.get_config() if hasattr(initializer, "get_config") else {}
+    return str({name: v for name, v in {**values, **config}.items() if name != "seed"})
 
 
 def _is_told(constraint: Any) -> bool:
     """Whether the configuration of its layer says all of a constraint: of Keras' own it does."""
     return constraint is None or type(constraint).__module__.startswith("keras.")
-
-
-def _by(shape: tuple[Any, ...]) -> str:
-    return "x".join(str(size) for size in shape)
-
-
-def _not_found(name: str, error: Exception) -> Problem:
-    module, _, function = name.partition(":")
-    return Problem(
-        "no such function",
-        where="model.family",
-        received=name,
-        expected=f"a module {module} that can be imported, with a function {function}(hp)",
-        mend=f"{type(error).__name__}: {error}; is its folder in $PYTHONPATH?",
-    )
 
 
 def cost_of_model(model: Any, image_shape: ImageShape) -> Cost:

@@ -2,38 +2,59 @@
 
 keras-tuner's hyperparameters exist only while `build` runs, and which there are may depend on
 their values: through `conditional_scope`, or because Python went another way. So `build` is run
-with the defaults, then with other values of each hyperparameter that turned up.
+with the defaults, then with other values of what turned up: `own_conditions` says with which.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.errors import InputError, Problem
-from tuner.models.family import FamilyConfig
-from tuner.models.own import Conditions, Declaration, Declared
-from tuner.models.own_build import Built, digest_of, run_uninitialized, source_of
-from tuner.models.own_compile import read_compiled
-from tuner.models.own_input import first_rescaling
+import keras
 
-MAX_VALUES = 32  # of one hyperparameter that are tried
+from tuner.code.loading import raised
+from tuner.errors import InputError, Problem
+from tuner.models.own import NETWORK, Declaration, Declared, Refusal
+from tuner.models.own_build import Built, run_undrawn
+from tuner.models.own_conditions import MAX_POINTS, MAX_VALUES, UsageRules, UsedNames
+from tuner.models.own_effects import (
+    BuildRun,
+    handed_of,
+    is_structural,
+    reaches_of,
+    read_run,
+    refusals_of,
+)
+from tuner.models.own_fit import FitArguments, follow_fit, own_fit
+from tuner.models.own_input import first_rescaling
+from tuner.models.own_seeds import note_of_draws
+
 MAX_SECONDS = 60.0
 MAX_LISTED = 1_000  # points of a stepped range that become a choice
+MIXED_RUNS = 16  # pairs of runs with all else mixed, for a hyperparameter that changed nothing
 
-_KINDS = {bool: "bool", int: "int", float: "float", str: "str"}
+_TYPES: dict[str, type] = {"Boolean": bool, "Int": int, "Float": float}
+# Names that mean something else under `model:`.
+_TAKEN = {
+    "": "a name",
+    "family": "another name: model.family is the function itself",
+    "model_config": "another name: pydantic, which checks values, has this one for itself",
+}
 
 
 @dataclass(frozen=True)
-class _BuildRun:
-    """What one run of `build` showed."""
+class _Attempt:
+    """One run of `build`: what it asked for, and what it showed, unless it ended in an error."""
 
-    used: frozenset[str]
-    digest: str | None
-    space: tuple[Any, ...]
-    rescales: str
+    used: UsedNames
+    run: BuildRun | None = None
+
+
+class _TimeIsUp(Exception):
+    """`build` takes long."""
 
 
 class Probe:
@@ -41,11 +62,17 @@ class Probe:
 
     def __init__(self, build: Callable[[Any], Any]) -> None:
         self._build = build
+        self._fit = own_fit(build)
         self._deadline = time.monotonic() + MAX_SECONDS
-        self._found: dict[str, Any] = {}  # keras-tuner's object by name, parents first
-        self._under: dict[str, dict[str, Any]] = {}  # the values under which it was found
-        self._runs: dict[str, dict[Any, _BuildRun]] = {}  # by name and value tried
+        self._found: dict[str, Any] = {}  # keras-tuner's object by name
+        self._runs: dict[tuple[Any, ...], _Attempt] = {}  # by the values that are no defaults
         self._notes: list[str] = []
+        self._usage = UsageRules(
+            run=lambda values: self._run(values).used,
+            points=lambda name: _points(self._found[name]),
+            default=lambda name: self._found[name].default,
+            is_listed=lambda name: _is_listed(self._found[name]),
+        )
         self._rescaling: set[str] = set()  # what the runs' networks do first
 
     def declaration(self) -> Declaration:
@@ -54,107 +81,214 @@ class Probe:
         Raises:
             InputError: build cannot be run with its own defaults, or declares what cannot be had.
         """
-        built = self._first()
-        compiled = read_compiled(built.model)
-        self._note_all(compiled.notes if compiled else ())
-        queue = list(self._add(_seen(built), {}))
-        while queue:
-            name = queue.pop(0)
-            if time.monotonic() > self._deadline:
-                self._note_all(["build takes long: not all of its branches were looked into"])
-                break
-            queue += self._explore(name)
-        path, digest = source_of(self._build)
+        self._runs[()] = self._first()
+        try:
+            self._usage.learn()
+        except _TimeIsUp:
+            self._note_all(["build takes long: not all of its branches were looked into"])
+        for name, other in self._usage.blurred.items():
+            what = f"{name} is varied for every {other}, on some of which alone it depends"
+            self._note_all([f"{what}: a step, or a choice, for {other} tells them apart"])
+        names = dict.fromkeys([*self._usage.names(), *self._found])
+        hyperparameters = tuple(self._declared(name) for name in names)
+        runs = [attempt.run for attempt in self._runs.values() if attempt.run is not None]
+        compiled = [run.compiled for run in runs if run.compiled]
+        compiled.sort(key=lambda arguments: bool(arguments.refused))
+        varied = {name: self._varied(name) for name in names}
+        handed, unexplained = handed_of(runs, varied, self._is_complete)
+        refusals = refusals_of(runs, varied, self._attempt)
         return Declaration(
-            hyperparameters=tuple(self._declared(name) for name in self._found),
-            optimizer=compiled.optimizer if compiled else None,
-            path=path,
-            fingerprint=digest,
+            hyperparameters=hyperparameters,
+            optimizer=compiled[0].optimizer if compiled else None,
             notes=tuple(self._notes),
             rescales=", ".join(sorted(self._rescaling - {""})),
+            refusals=(*refusals, *(Refusal(problem, unless) for problem, unless in unexplained)),
+            handed=tuple(handed),
         )
 
-    def _first(self) -> Built:
+    def _first(self) -> _Attempt:
+        """The run with the defaults."""
+        asked: list[Any] = []
+        fits: list[FitArguments] = []
         try:
-            return run_uninitialized(self._build, {}, None)
+            built = self._built({}, asked, fits)
         except InputError:
             raise
         except Exception as error:
-            text = f"{type(error).__name__}: {error}"
             what = "build raised an error with its default values"
-            raise InputError(Problem(what, "model.family", received=text)) from error
+            raise InputError(Problem(what, "model.family", raised(error))) from error
+        if note := note_of_draws(built, lambda seed: self._built({}, [], [], seed)):
+            self._note_all([note])
+        return self._shown(built, asked[-1], fits)
 
-    def _explore(self, name: str) -> Iterator[str]:
-        """Run with each value of this hyperparameter; gives names that turned up."""
-        runs = self._runs.setdefault(name, {})
-        for value in _tried(self._found[name]):
-            under = {**self._under[name], name: value}
+    def _run(self, values: Mapping[str, Any]) -> _Attempt:
+        """One run, or what is known of it; an error is no obstacle: such a network cannot be."""
+        key = self._key(values)
+        if key not in self._runs:
+            if self._is_late():
+                raise _TimeIsUp
+            asked: list[Any] = []
+            fits: list[FitArguments] = []
             try:
-                runs[value] = seen = _seen(run_uninitialized(self._build, under, None))
-            except Exception as error:  # a combination that cannot be is no obstacle
-                lines = str(error).splitlines() or [""]
-                note = f"build raised with {name}={value!r}: {type(error).__name__}: {lines[0]}"
-                self._note_all([note])
-                continue
-            yield from self._add(seen, under)
+                built = self._built(values, asked, fits)
+                self._runs[key] = self._shown(built, asked[-1], fits)
+            except Exception:
+                self._runs[key] = _Attempt(self._used(asked[0], is_whole=False))
+        return self._runs[key]
 
-    def _add(self, seen: _BuildRun, under: Mapping[str, Any]) -> Iterator[str]:
-        self._rescaling.add(seen.rescales)
-        for hp in seen.space:
-            known = self._found.get(hp.name)
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._deadline
+
+    def _key(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        others = ((n, v) for n, v in values.items() if v != self._found[n].default)
+        return tuple(sorted(others, key=lambda item: item[0]))
+
+    def _built(
+        self, values: Mapping[str, Any], asked: list[Any], fits: list[FitArguments], seed: int = 0
+    ) -> Built:
+        """Build, and then fit as far as that goes without training; `asked` gets what asks."""
+
+        def build(hp: Any) -> Any:
+            asked.append(hp)
+            model = self._build(hp)
+            if self._fit is not None and isinstance(model, keras.Model):
+                fits.append(follow_fit(self._fit, hp, model))
+            return model
+
+        return run_undrawn(build, values, None, seed)
+
+    def _shown(self, built: Built, hp: Any, fits: list[FitArguments]) -> _Attempt:
+        run = read_run(built, hp.values, fits[-1] if fits else None)
+        self._rescaling.add(first_rescaling(built.model))
+        self._note_all(run.notes)
+        return _Attempt(self._used(hp), run)
+
+    def _used(self, hp: Any, *, is_whole: bool = True) -> UsedNames:
+        """The names in use; what turned up is kept."""
+        for one in hp.space:
+            known = self._found.get(one.name)
             if known is None:
-                _check_name(hp.name)
-                self._found[hp.name] = hp
-            elif _domain(known) != _domain(hp):
-                raise InputError(_ambiguous(hp.name))
-            if hp.name in seen.used and hp.name not in self._under:
-                self._under[hp.name] = dict(under)
-                yield hp.name
+                _check_name(one.name)
+                self._found[one.name] = one
+            elif _domain(known) != _domain(one):
+                raise InputError(_ambiguous(one.name))
+        names = dict.fromkeys(one.name for one in hp.space if hp.is_active(one))
+        return UsedNames(tuple(names), is_whole)
 
     def _declared(self, name: str) -> Declared:
         hp = self._found[name]
-        digests = {seen.digest for seen in self._runs.get(name, {}).values()}
-        kind = _KINDS[type(hp.default)]
+        kind = _kind(hp)
+        scope = [tuple((c.name, tuple(c.values)) for c in hp.conditions)] if hp.conditions else []
+        is_known = self._usage.knows(name)
+        compared = self._compared(name)
+        is_unknown = compared is None or self._can_fail(name)
         return Declared(
             name=name,
-            kind=kind,
-            default=hp.default,
+            kind=kind.__name__,
+            default=kind(hp.default),
             node=_domain(hp),
-            structural=None in digests or len(digests) != 1,
-            conditions=self._conditions(hp),
+            structural=is_unknown or is_structural(compared or ()),
+            conditions=self._usage.conditions(name) if is_known else tuple(scope),
+            reaches=(NETWORK,) if is_unknown else reaches_of(compared or ()),
         )
 
-    def _conditions(self, hp: Any) -> Conditions:
-        """Those of `conditional_scope`; otherwise what the runs showed."""
-        if hp.conditions:
-            return tuple((c.name, tuple(c.values)) for c in hp.conditions)
-        conditions = []
-        for parent, runs in self._runs.items():
-            using = tuple(value for value, seen in runs.items() if hp.name in seen.used)
-            if parent != hp.name and using and len(using) < len(runs):
-                conditions.append((parent, using))
-        return tuple(conditions)
+    def _varied(self, name: str) -> dict[Any, BuildRun]:
+        """Runs that differ in this value alone, those that could be built."""
+        attempts = self._attempts(name).items()
+        runs = {value: attempt.run for value, attempt in attempts if attempt.run is not None}
+        return {value: run for value, run in runs.items() if name in run.used}
+
+    def _can_fail(self, name: str) -> bool:
+        """Whether it decides that a network cannot be built."""
+        return any(attempt.run is None for attempt in self._attempts(name).values())
+
+    def _attempts(self, name: str) -> dict[Any, _Attempt]:
+        """Runs that differ in this value alone."""
+        base = self._usage.base(name) if self._usage.knows(name) else {}
+        keys = {v: self._key({**base, name: v}) for v in _points(self._found[name])}
+        return {v: self._runs[key] for v, key in keys.items() if key in self._runs}
+
+    def _compared(self, name: str) -> list[BuildRun] | None:
+        """Runs that differ in this hyperparameter alone, and in something else if they can.
+
+        What changes nothing beside the defaults of all others may do so beside other values. None
+        if there was no time to find out, or if a value cannot be built: that shapes the network.
+        """
+        varied = self._varied(name)
+        if self._is_hidden(name):
+            return None
+        alone = list(varied.values())
+        if reaches_of(alone):
+            return alone
+        ends = list(varied)[:: max(1, len(varied) - 1)]
+        for others in self._surroundings(name):
+            if self._is_late():
+                return None
+            runs = [self._attempt({**others, name: value}) for value in ends]
+            pair = [run for run in runs if run is not None and name in run.used]
+            if len(pair) > 1 and reaches_of(pair):
+                return pair
+        return alone
+
+    def _is_hidden(self, name: str) -> bool:
+        """Whether a value of it ended in an error beside the defaults of all others."""
+        base = self._usage.base(name) if self._usage.knows(name) else {}
+        keys = (self._key({**base, name: value}) for value in _points(self._found[name]))
+        return any(self._runs[key].run is None for key in keys if key in self._runs)
+
+    def _attempt(self, values: Mapping[str, Any]) -> BuildRun | None:
+        """What a run has shown; None for a combination that cannot be, or if time is up."""
+        try:
+            return self._run(values).run
+        except _TimeIsUp:
+            return None
+
+    def _surroundings(self, name: str) -> Iterator[dict[str, Any]]:
+        """Each value of each other hyperparameter, then all of them mixed."""
+        others = {n: list(self._varied(n)) for n in self._found if n != name}
+        others = {n: values for n, values in others.items() if len(values) > 1}
+        for other, values in others.items():
+            for value in values[:MAX_VALUES]:
+                yield {**self._usage.base(other), other: value, **self._usage.base(name)}
+        rng = random.Random(0)
+        for _ in range(MIXED_RUNS if len(others) > 1 else 0):
+            mixed = {other: rng.choice(values) for other, values in others.items()}
+            yield {**mixed, **self._usage.base(name)}
+
+    def _is_complete(self, name: str) -> bool:
+        """Whether every value of its domain was tried."""
+        points = _points(self._found[name])
+        return _is_listed(self._found[name]) and len(self._varied(name)) == len(points)
 
     def _note_all(self, notes: Any) -> None:
         self._notes += [note for note in notes if note not in self._notes][: 10 - len(self._notes)]
 
 
-def _seen(built: Built) -> _BuildRun:
-    rescales = first_rescaling(built.model)
-    return _BuildRun(built.used, digest_of(built.model), built.space, rescales)
+def _kind(hp: Any) -> type:
+    """Of its values; the default of floats may be written as an integer."""
+    if type(hp).__name__ == "Choice":
+        return type(hp.values[0])
+    return _TYPES.get(type(hp).__name__) or type(hp.default)
 
 
-def _tried(hp: Any) -> list[Any]:
-    """The values that stand for the whole domain."""
+def _points(hp: Any) -> list[Any]:
+    """All values of a domain, or the ends of one that has too many of them."""
     node = _domain(hp)
     if not isinstance(node, dict):
-        return []
+        return [node]
     if "choice" in node:
-        return list(node["choice"])[:MAX_VALUES]
+        return list(node["choice"])
     low, high = node["min"], node["max"]
-    if isinstance(low, int) and high - low < MAX_VALUES:
-        return list(range(low, high + 1))
-    return [low, high]
+    return list(range(low, high + 1)) if _is_listed(hp) else [low, high]
+
+
+def _is_listed(hp: Any) -> bool:
+    """Whether others may depend on each single value."""
+    node = _domain(hp)
+    if not isinstance(node, dict) or "choice" in node:
+        return True
+    low, high = node["min"], node["max"]
+    return isinstance(low, int) and high - low < MAX_POINTS
 
 
 def _domain(hp: Any) -> Any:
@@ -197,9 +331,17 @@ def _choice(values: list[Any]) -> Any:
 
 
 def _check_name(name: str) -> None:
-    if "." in name or name.startswith("_") or hasattr(FamilyConfig, name) or name == "family":
-        what = f"a hyperparameter cannot be named {name!r} here"
-        raise InputError(Problem(what, "model.family", expected="a name without dots", mend=""))
+    """Any name will do that can stand in an experiment."""
+    plain = name.replace(".", "_").lstrip("_")
+    if name == plain and name not in _TAKEN:
+        return
+    what = f"a hyperparameter cannot be named {name!r} here"
+    expected = "a name without dots, which part sections" if "." in name else "a name"
+    if name.startswith("_"):
+        expected = "a name that does not begin with _"
+    if name in _TAKEN:
+        expected, plain = _TAKEN[name], f"network_{name}"
+    raise InputError(Problem(what, "model.family", name, expected, mend=plain))
 
 
 def _ambiguous(name: str) -> Problem:

@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -23,6 +23,7 @@ from tuner.search.planned import DrawnPlan, Planned, RandomPlan
 
 # Unseen points of the random plan among which the model chooses where its own proposal will not do.
 _CANDIDATES = 500
+_SPARE = 10_000  # points, of which many may turn out impossible to build
 _INITIAL_PER_VALUE = 3
 _SCORE = "score"
 # Of a proposed number, as of a drawn one: it reads well, and the last bit of a machine's
@@ -46,20 +47,30 @@ class Bayesian(SearchMethod):
     open value of a configuration. Every later one is a function of the seed, of its number and of
     the results in order of proposal, not of the order in which they came in. Configurations being
     trained are taken for pessimistic results; failed and diverged ones are as bad as the worst
-    that was seen. A result is of use, and counts, whoever proposed it.
+    that was seen. A result is of use, and counts, whoever proposed it. `can_build` is asked before
+    a configuration is proposed.
 
     keras-tuner, and with it Keras, is imported when the first proposal needs it.
     """
 
     def __init__(
-        self, space: SearchSpace, *, max_trials: int, seed: int, objective: Objective, backend: str
+        self,
+        space: SearchSpace,
+        *,
+        max_trials: int,
+        seed: int,
+        objective: Objective,
+        backend: str,
+        can_build: Callable[[Configuration], bool] | None = None,
     ) -> None:
         self._space = space
+        self._can_build = can_build or (lambda configuration: True)
         self._seed = seed
         self._objective = objective
         self._backend = backend
         self._total = min(space.size, max_trials) if space.is_finite else max_trials
-        self._plan = _random_plan(space, max_trials, seed)
+        spare = _CANDIDATES if can_build is None else _SPARE
+        self._plan = _random_plan(space, max_trials + spare, seed)
         self._place = 0  # in the plan; everything before it is known
         self._known: dict[str, _Known] = {}  # in order of proposal
         self._interrupted: deque[Configuration] = deque()
@@ -69,6 +80,11 @@ class Bayesian(SearchMethod):
     def is_adaptive(self) -> bool:
         """Always."""
         return True
+
+    @property
+    def plan(self) -> Planned:
+        """The random ones, of which the first come first."""
+        return self._plan
 
     @property
     def total(self) -> int:
@@ -119,13 +135,23 @@ class Bayesian(SearchMethod):
     def _next(self) -> Configuration | None:
         known = self._knowledge()
         if known is None:
-            return next(self._unseen(), None)
+            return next(filter(self._can_build, self._unseen()), None)
         proposed = self._model().propose(known, self._derived_seed())
         found = self._space.find(proposed.flat())
-        if found is not None and self._key(found) not in self._known:
+        if found is not None and self._key(found) not in self._known and self._can_build(found):
             return found
-        candidates = list(islice(self._unseen(), _CANDIDATES))
-        return self._model().best_of(candidates) if candidates else None
+        return self._best_unseen()
+
+    def _best_unseen(self) -> Configuration | None:
+        """What the model likes best among points of the random plan."""
+        unseen = self._unseen()
+        while candidates := list(islice(unseen, _CANDIDATES)):
+            while candidates:
+                best = self._model().best_of(candidates)
+                if self._can_build(best):
+                    return best
+                candidates.remove(best)
+        return None
 
     def _knowledge(self) -> Knowledge | None:
         """What the model is told; None while it is too little."""
@@ -166,7 +192,9 @@ class Bayesian(SearchMethod):
         return 1 + int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big") % (2**31)
 
 
-def make_bayesian(experiment: Experiment) -> Bayesian:
+def make_bayesian(
+    experiment: Experiment, can_build: Callable[[Configuration], bool] | None = None
+) -> Bayesian:
     """The search of an experiment."""
     search = experiment.search
     assert search.max_trials is not None, "the schema requires it"
@@ -176,14 +204,15 @@ def make_bayesian(experiment: Experiment) -> Bayesian:
         seed=search.seed,
         objective=experiment.objective,
         backend=experiment.backend,
+        can_build=can_build,
     )
 
 
-def _random_plan(space: SearchSpace, max_trials: int, seed: int) -> Planned:
+def _random_plan(space: SearchSpace, most: int, seed: int) -> Planned:
     """The order of `method: random`, and more of it than is needed."""
     if space.is_finite:
         return RandomPlan(space, None, seed)
-    return DrawnPlan(space, max_trials + _CANDIDATES, seed)
+    return DrawnPlan(space, most, seed)
 
 
 # ---------------------------------------------------------------------- keras-tuner's model

@@ -42,6 +42,11 @@ class Hyperband(SearchMethod):
         return True
 
     @property
+    def plan(self) -> Planned:
+        """All configurations that begin."""
+        return self._plan
+
+    @property
     def total(self) -> int:
         """Configurations in all; each is proposed once for every rung that it reaches."""
         return self._plan.total

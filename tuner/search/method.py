@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tuner.experiment.trial import Configuration
@@ -50,6 +50,11 @@ class SearchMethod(ABC):
     def is_adaptive(self) -> bool:
         """Whether results decide what comes next: then it is asked only when a worker is free."""
         return False
+
+    @property
+    @abstractmethod
+    def plan(self) -> Iterable[Configuration]:
+        """What it proposes as long as results have no say."""
 
     @property
     @abstractmethod

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -22,6 +24,7 @@ _SOBOL_BLOCK = 1_024
 # As many points in a row that constraints exclude or that are known, and no more are looked at.
 _MAX_KNOWN = 1_000
 _MAX_EXCLUDED = 10_000
+_MAX_IMPOSSIBLE = 2_000
 _FEISTEL_ROUNDS = 8
 
 BranchPoint = tuple[int, dict[str, Any]]
@@ -55,6 +58,11 @@ class Planned(SearchMethod):
         return self.total
 
     @property
+    def plan(self) -> Planned:
+        """Itself."""
+        return self
+
+    @property
     def total(self) -> int:
         """Configurations in all; may be more than a `len` can hold."""
         return self._length
@@ -85,6 +93,41 @@ class Planned(SearchMethod):
         return Proposal(configuration, place=self._asked - 1)
 
 
+class PossiblePlan(Planned):
+    """Another plan without what cannot be built, each asked for when its turn comes.
+
+    It ends early where so many in a row cannot be that nothing else is to be expected.
+    """
+
+    def __init__(
+        self, plan: Planned, max_trials: int | None, can_build: Callable[[Configuration], bool]
+    ) -> None:
+        super().__init__(plan._space, _least(plan.total, max_trials))
+        self._plan = plan
+        self._can_build = can_build
+        self._places: list[int] = []  # of those that can be built, in the other plan
+        self._looked_at = 0
+
+    def __getitem__(self, index: int) -> Configuration:
+        _checked(index, self._length)
+        while len(self._places) <= index:
+            self._look_for_next()
+            _checked(index, self._length)
+        return self._plan[self._places[index]]
+
+    def _look_for_next(self) -> None:
+        for _ in range(_MAX_IMPOSSIBLE):
+            try:
+                configuration = self._plan[self._looked_at]
+            except IndexError:
+                break
+            self._looked_at += 1
+            if self._can_build(configuration):
+                self._places.append(self._looked_at - 1)
+                return
+        self._length = len(self._places)
+
+
 class GridPlan(Planned):
     """Every admitted point of a finite space in its order: what compiles together comes together.
 
@@ -99,11 +142,16 @@ class GridPlan(Planned):
 
 
 class RandomPlan(Planned):
-    """Points of a finite space in a random order: without replacement, and without a list."""
+    """Points of a finite space in a random order, none twice: drawn from the top down.
+
+    Every option of a choice is equally likely, and under it every value.
+    """
 
     def __init__(self, space: SearchSpace, max_trials: int | None, seed: int) -> None:
         super().__init__(space, _least(space.size, max_trials))
-        self._order = Permutation(space.size, seed)
+        self._order: Permutation | TopDownOrder = Permutation(space.size, seed)
+        if not space.is_even:
+            self._order = TopDownOrder(space, seed)
 
     def __getitem__(self, index: int) -> Configuration:
         return self._space[self._order[_checked(index, self._length)]]
@@ -257,19 +305,19 @@ class Permutation:
     on average. Source: Black & Rogaway 2002, section 3 (cycle walking) and 4.
     """
 
-    def __init__(self, size: int, seed: int) -> None:
-        self._size = size
+    def __init__(self, size: int, seed: int | str) -> None:
+        self.size = size
         self._half = max(1, ((size - 1).bit_length() + 1) // 2)
         self._key = f"{seed}/permutation".encode()
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def __getitem__(self, index: int) -> int:
-        if not 0 <= index < self._size:
-            raise IndexError(f"position {index} of {self._size}")
+        if not 0 <= index < self.size:
+            raise IndexError(f"position {index} of {self.size}")
         index = self._network(index)
-        while index >= self._size:
+        while index >= self.size:
             index = self._network(index)
         return index
 
@@ -284,6 +332,44 @@ class Permutation:
         text = b"%s/%d/%d" % (self._key, number, value)
         digest = hashlib.blake2b(text, digest_size=(self._half + 7) // 8).digest()
         return int.from_bytes(digest, "big")
+
+
+class TopDownOrder:
+    """The numbers of all points of a finite space: each draws a branch, then one of its points.
+
+    A branch comes with its mass until all of its points have come. Inside, a permutation says
+    which is next, so that nothing is drawn in vain; only the numbers that were drawn are kept.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int) -> None:
+        self._space = space
+        self._rng = random.Random(f"{seed}/branches")
+        sizes = [branch.grid.size for branch in space.branches]
+        self._orders = [Permutation(size, f"{seed}/{b}") for b, size in enumerate(sizes)]
+        self._taken = [0] * len(sizes)
+        self._drawn: list[int] = []
+        self._note_open()
+
+    def __getitem__(self, index: int) -> int:
+        while len(self._drawn) <= index:
+            self._drawn.append(self._draw())
+        return self._drawn[index]
+
+    def _draw(self) -> int:
+        u = self._rng.random() * self._ends[-1]
+        branch = self._open[min(bisect_right(self._ends, u), len(self._open) - 1)]
+        number = self._orders[branch][self._taken[branch]]
+        self._taken[branch] += 1
+        if self._taken[branch] == self._orders[branch].size:
+            self._note_open()
+        return self._space.start(branch) + number
+
+    def _note_open(self) -> None:
+        """The branches that have points left, and where their masses end, one after the other."""
+        orders = enumerate(self._orders)
+        self._open = [branch for branch, order in orders if self._taken[branch] < order.size]
+        masses = self._space.masses
+        self._ends = list(itertools.accumulate(masses[branch] for branch in self._open))
 
 
 def _least(size: int, max_trials: int | None) -> int:

@@ -15,37 +15,65 @@ from tuner.experiment.trial import Configuration, Trial
 from tuner.search.bayesian import make_bayesian
 from tuner.search.hyperband import Hyperband, make_hyperband
 from tuner.search.method import Proposal, SearchMethod
-from tuner.search.planned import DrawnPlan, GridPlan, Planned, RandomPlan, SobolPlan
+from tuner.search.planned import DrawnPlan, GridPlan, Planned, PossiblePlan, RandomPlan, SobolPlan
 
 # So many proposals of a plan are sorted by structure at a time, and so far a queue looks for a
 # trial whose structure a worker has compiled already.
 LOOK_AHEAD = 64
 
+MAX_LOOKED_AT = 100
+"""Networks of a person's own that are built to know what is to come."""
+
 MAX_STRUCTURES = 2_000
 """Of a space; no more are counted."""
 
 
-def _grid(experiment: Experiment) -> SearchMethod:
-    return GridPlan(experiment.space, experiment.search.max_trials)
+CanBuild = Callable[[Configuration], bool]
+"""Whether the network of a configuration can be built."""
+
+# A plan asks for so many more of an endless space as may turn out impossible.
+_SPARE = 10_000
 
 
-def _random(experiment: Experiment) -> Planned:
-    space, search = experiment.space, experiment.search
-    if space.is_finite or search.max_trials is None:
-        return RandomPlan(space, search.max_trials, search.seed)
-    return DrawnPlan(space, search.max_trials, search.seed)
+def _grid(experiment: Experiment, can_build: CanBuild | None) -> Planned:
+    return _planned(experiment, can_build, lambda most: GridPlan(experiment.space, most))
 
 
-def _hyperband(experiment: Experiment) -> SearchMethod:
-    return make_hyperband(experiment, _random(experiment))
+def _random(experiment: Experiment, can_build: CanBuild | None) -> Planned:
+    space, seed = experiment.space, experiment.search.seed
+
+    def plan(most: int | None) -> Planned:
+        if space.is_finite or most is None:
+            return RandomPlan(space, most, seed)
+        return DrawnPlan(space, most, seed)
+
+    return _planned(experiment, can_build, plan)
 
 
-def _sobol(experiment: Experiment) -> Planned:
-    search = experiment.search
-    return SobolPlan(experiment.space, search.max_trials or 1, search.seed)
+def _sobol(experiment: Experiment, can_build: CanBuild | None) -> Planned:
+    space, seed = experiment.space, experiment.search.seed
+    return _planned(experiment, can_build, lambda most: SobolPlan(space, most or 1, seed))
 
 
-METHODS: dict[str, Callable[[Experiment], SearchMethod]] = {
+def _planned(
+    experiment: Experiment,
+    can_build: CanBuild | None,
+    plan: Callable[[int | None], Planned],
+) -> Planned:
+    """A plan of so many configurations, which can be built if that is asked for each."""
+    most = experiment.search.max_trials
+    if can_build is None:
+        return plan(most)
+    if experiment.space.is_finite:
+        return PossiblePlan(plan(experiment.space.size), most, can_build)
+    return PossiblePlan(plan(most and most + _SPARE), most, can_build)
+
+
+def _hyperband(experiment: Experiment, can_build: CanBuild | None) -> SearchMethod:
+    return make_hyperband(experiment, _random(experiment, can_build))
+
+
+METHODS: dict[str, Callable[[Experiment, CanBuild | None], SearchMethod]] = {
     "grid": _grid,
     "random": _random,
     "sobol": _sobol,
@@ -55,8 +83,11 @@ METHODS: dict[str, Callable[[Experiment], SearchMethod]] = {
 }
 
 
-def make_method(experiment: Experiment) -> SearchMethod:
+def make_method(experiment: Experiment, can_build: CanBuild | None = None) -> SearchMethod:
     """The method that the experiment names.
+
+    `can_build` is asked before a configuration is proposed, where the space may hold networks that
+    cannot be built; otherwise it is left out.
 
     Raises:
         InputError: the method is not available in this version, or unfit for the experiment.
@@ -66,7 +97,7 @@ def make_method(experiment: Experiment) -> SearchMethod:
         what = f"search.method: {name} is not available in this version"
         where = experiment.where("search.method")
         raise InputError(Problem(what, where, name, ", ".join(METHODS)))
-    return METHODS[name](experiment)
+    return METHODS[name](experiment, can_build)
 
 
 @dataclass(frozen=True)
@@ -85,26 +116,34 @@ class Search:
     """The search of an experiment on one data set; built once for a run, and passed on.
 
     `method` is where the search stands. All else but `next_block` and `go_to` leaves that alone,
-    so that a plan can be looked at while it is walked.
+    so that a plan can be looked at while it is walked. `can_build` is as in `make_method`.
 
     Raises:
         InputError: the method is not available in this version, or unfit for the experiment.
     """
 
     def __init__(
-        self, experiment: Experiment, fingerprint: str = "", num_train_images: int = 0
+        self,
+        experiment: Experiment,
+        fingerprint: str = "",
+        num_train_images: int = 0,
+        can_build: CanBuild | None = None,
     ) -> None:
         self.experiment = experiment
         self.fingerprint = fingerprint
         self.num_train_images = num_train_images
-        self.method = make_method(experiment)
+        self.method = make_method(experiment, can_build)
+        self.is_quick_to_list = can_build is None
+        """Whether no network has to be built to know the next trial."""
 
     @classmethod
-    def on(cls, experiment: Experiment, info: DatasetInfo) -> Search:
+    def on(
+        cls, experiment: Experiment, info: DatasetInfo, can_build: CanBuild | None = None
+    ) -> Search:
         """On the data set of which `info` is known."""
         data = experiment.data
         count = train_size(data.validation, data.train_images, info.num_train)
-        return cls(experiment, info.fingerprint, count)
+        return cls(experiment, info.fingerprint, count, can_build)
 
     @property
     def is_adaptive(self) -> bool:
@@ -145,6 +184,10 @@ class Search:
 
     def _plan(self) -> Iterator[Configuration]:
         return iter(self.method) if isinstance(self.method, Planned) else iter(())
+
+    def planned(self) -> Iterator[Configuration]:
+        """What is known to come; of one that learns, what would if nothing were learnt."""
+        return iter(self.method.plan)
 
     # ------------------------------------------------------------ giving out
 

@@ -18,7 +18,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.errors import TunerError
+from tuner.code.keras_globals import keras_defaults
+from tuner.errors import TunerError, reason_of, telling_line
 from tuner.layers import (
     BatchNormalization,
     Dropout,
@@ -57,6 +58,13 @@ def write_model(
     Raises:
         TunerError: Keras cannot save the model, or not load it again.
     """
+    with keras_defaults():
+        return _write_model(model, path, standard, probabilities, highest)
+
+
+def _write_model(
+    model: Any, path: Path, standard: bool, probabilities: bool, highest: float
+) -> ModelFile:
     if probabilities:
         softmax = keras.layers.Softmax(name="probabilities", dtype="float32")
         model = keras.Model(model.inputs[0], softmax(model.outputs[0]), name=model.name)
@@ -65,8 +73,15 @@ def write_model(
     try:
         return _written(in_standard_layers(model), model, path, "", highest)
     except Exception as error:  # whatever a layer of someone else's says to symbolic tensors
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        return _written(model, model, path, reason[0], highest)
+        reason = telling_line(error) or type(error).__name__
+        return _written(model, model, path, reason, highest)
+
+
+def in_shares(model: Any) -> Any:
+    """The model, with outputs divided by their sum."""
+    outputs = model.outputs[0]
+    shares = outputs / keras.ops.sum(outputs, axis=-1, keepdims=True)
+    return keras.Model(model.inputs[0], shares, name=model.name)
 
 
 def _written(form: Any, model: Any, path: Path, kept_because: str, highest: float) -> ModelFile:
@@ -75,9 +90,8 @@ def _written(form: Any, model: Any, path: Path, kept_because: str, highest: floa
         form.save(path)
         loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises what comes
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TunerError(
-            f"Keras cannot save this network and load it again: {reason}\n"
+            f"Keras cannot save this network and load it again: {reason_of(error)}\n"
             "    mend:     @keras.saving.register_keras_serializable() and get_config "
             "for layers of your own; no Lambda"
         ) from error

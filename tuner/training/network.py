@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from tuner.models.building import build_uninitialized
+from tuner.models.undrawn import build_undrawn, initializer_of
 from tuner.training.seeds import VariableSpec, draw_all
 
 Tensor = Any
@@ -48,6 +48,11 @@ def _runtime_rates(model: Any) -> list[RuntimeRate]:
     ]
 
 
+def _spec(variable: Any) -> VariableSpec:
+    initializer = initializer_of(variable) or keras.initializers.Constant(variable.numpy())
+    return VariableSpec(tuple(variable.shape), str(variable.dtype), initializer)
+
+
 def _is_kernel(variable: Any) -> bool:
     return "kernel" in variable.name
 
@@ -62,7 +67,7 @@ class Network:
     def __init__(
         self, build: Callable[[], Any], augmentation: Any, *, probabilities: bool = False
     ) -> None:
-        self.model, initializers = build_uninitialized(build)
+        self.model = build_undrawn(build)
         self.augmentation = augmentation
         self.probabilities = probabilities
         self.augmentation_seeds = keras.random.SeedGenerator(0)
@@ -70,7 +75,7 @@ class Network:
         self.rates = _runtime_rates(self.model)
         self.trainable = list(self.model.trainable_variables)
         self.moving = self._moving_variables()
-        self._specs = [self._spec(v, initializers) for v in (*self.trainable, *self.moving)]
+        self._specs = [_spec(v) for v in (*self.trainable, *self.moving)]
         self.sizes = [math.prod(v.shape) for v in self.trainable]
         self.constraints = [getattr(v, "constraint", None) for v in self.trainable]
 
@@ -78,10 +83,6 @@ class Network:
         special = {id(rate.variable) for rate in self.rates}
         special |= {id(generator.state) for generator in self.generators}
         return [v for v in self.model.non_trainable_variables if id(v) not in special]
-
-    def _spec(self, variable: Any, initializers: Mapping[int, Any]) -> VariableSpec:
-        fixed = initializers.get(id(variable)) or keras.initializers.Constant(variable.numpy())
-        return VariableSpec(tuple(variable.shape), str(variable.dtype), fixed)
 
     @property
     def rate_names(self) -> list[str]:

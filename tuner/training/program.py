@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tuner.data.augment import Augmentation
 from tuner.data.dataset import BYTES, Pixels, class_number
 from tuner.data.images import ImageData
+from tuner.models.undrawn import seeded
 from tuner.training.network import Network
 from tuner.training.optimizers import OPTIMIZERS, RUNTIME_VALUES, learning_rates
 from tuner.training.seeds import derive, generator
@@ -144,7 +145,8 @@ class Program(ABC):
         decayed = self._to_device(self.network.kernels())
         self._train_fixed = Fixed(images.x_train, images.y_train, decayed)
         self._validation_fixed = Fixed(images.x_validation, images.y_validation, decayed)
-        self._compile()
+        with seeded(0):  # whatever a network of somebody's own draws while it is traced
+            self._compile()
         self.compile_seconds = time.perf_counter() - started
 
     @property

@@ -56,7 +56,10 @@ def draw(spec: VariableSpec, seed: int, index: int) -> Array:
     """The initial value of the network's `index`-th variable under the trial's `seed`."""
     known = _DRAWS.get(type(spec.initializer).__name__)
     if known is None or not type(spec.initializer).__module__.startswith("keras."):
-        return _called(spec.initializer, spec, derive(seed, "weights", index)).astype(spec.dtype)
+        from tuner.models.undrawn import called  # here, because it imports Keras
+
+        key = derive(seed, "weights", index)
+        return called(spec.initializer, spec.shape, spec.dtype, key).astype(spec.dtype)
     rng = generator(seed, "weights", index)
     return np.asarray(known(spec.initializer, spec.shape, rng)).astype(spec.dtype)
 
@@ -64,12 +67,6 @@ def draw(spec: VariableSpec, seed: int, index: int) -> Array:
 def draw_all(specs: Sequence[VariableSpec], seed: int) -> list[Array]:
     """Initial values of all variables, each from its own generator."""
     return [draw(spec, seed, index) for index, spec in enumerate(specs)]
-
-
-def _called(init: Any, spec: VariableSpec, seed: int) -> Array:
-    if hasattr(init, "get_config") and "seed" in (config := init.get_config()):
-        init = type(init).from_config({**config, "seed": seed})
-    return np.asarray(init(spec.shape, dtype=spec.dtype))
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[float, float]:

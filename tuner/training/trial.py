@@ -9,7 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from tuner.errors import InputError, Problem
+from tuner.code.keras_globals import keras_defaults
+from tuner.code.loading import raised
+from tuner.code.process import prints_aside
+from tuner.errors import InputError, Problem, TunerError
 from tuner.experiment.schema import COMPILED
 from tuner.experiment.trial import canonical
 from tuner.models import family_of, is_own, runtime_fields
@@ -17,15 +20,14 @@ from tuner.models.family import Family, FamilyConfig, ImageShape
 from tuner.models.own import used_values
 from tuner.models.own_build import (
     Built,
-    check_shapes,
     digest_of,
-    gives_probabilities,
     load_build,
     rates_by_place,
-    run_build,
-    run_uninitialized,
+    run_undrawn,
 )
+from tuner.models.own_checks import check_classes
 from tuner.models.own_compile import read_compiled
+from tuner.models.own_outputs import Kind, OutputReading, kind_of_outputs, read_outputs
 from tuner.training.network import Network
 from tuner.training.program import (
     Blueprint,
@@ -127,43 +129,58 @@ def _prepare_own(
 ) -> Prepared:
     """Built for every trial, which is cheap, to see whether a program already there fits it."""
     with precision_scope(precision):
-        build, built = _run_own(model, images.image_shape)
-        check_shapes(built.model, images.image_shape, images.num_classes)
+        built = _run_own(model, images.image_shape)
+        check_classes(built.outputs, images.num_classes)
+        _check_precision(built, precision)
+        shape = digest_of(built.model) or canonical(dict(model))
+        outputs = _kind_of(built, images.image_shape, (shape, precision))
     compiled, optimizer = read_compiled(built.model), training["optimizer"]
     if optimizer == COMPILED:
         if compiled is None:
             what = "the model of this trial is not compiled, where others of it are"
             mend = "set training.optimizer"
             raise InputError(Problem(what, "model.family", received=model["family"], mend=mend))
+        compiled.check()
         optimizer, training = compiled.optimizer, {**training, **compiled.values}
     plan = Blueprint(
-        build=build,
+        build=lambda: built.model,
         optimizer=optimizer,
         batch_size=_batch_size(training, images),
         precision=precision,
-        probabilities=gives_probabilities(built.model, compiled),
+        probabilities=read_outputs(outputs, compiled).as_probabilities,
     )
-    shape = digest_of(built.model) or canonical(dict(model))
     key = (shape, optimizer, plan.batch_size, precision, plan.probabilities)
     return Prepared(key, plan, Hyperparameters(training, rates_by_place(built.rates), seed))
 
 
-def _run_own(model: Mapping[str, Any], shape: ImageShape) -> tuple[Callable[[], Any], Built]:
-    """What builds a network of the person's own, and what came out of it without weights."""
-    build, values = load_build(model["family"]), used_values(model)
-    built = run_uninitialized(build, values, shape)
-    return lambda: run_build(build, values, shape).model, built
+def _run_own(model: Mapping[str, Any], shape: ImageShape) -> Built:
+    """A network of the person's own, without weights."""
+    return run_undrawn(load_build(model["family"]), used_values(model), shape)
 
 
-def is_probabilistic(model: Mapping[str, Any], image_shape: ImageShape) -> bool:
-    """Whether the network of a closed `model:` section gives probabilities.
+def _check_precision(built: Built, precision: str) -> None:
+    if built.precision != precision:
+        what = "build sets another precision than the experiment"
+        mend = f"precision: {built.precision}, or leave the policy to the experiment"
+        raise InputError(Problem(what, "model.family", built.precision, precision, mend))
 
-    Those of our families give logits; a person's own says it by its last activation or its loss.
-    """
+
+_KINDS: dict[Hashable, Kind] = {}  # by structure: to see it may need a run of the network
+
+
+def _kind_of(built: Built, image_shape: ImageShape, structure: Hashable) -> Kind:
+    if structure not in _KINDS:
+        _KINDS[structure] = kind_of_outputs(built.model, image_shape)
+    return _KINDS[structure]
+
+
+def output_reading(model: Mapping[str, Any], image_shape: ImageShape) -> OutputReading:
+    """What the network of a closed `model:` section gives; those of our families give logits."""
     if not is_own(model["family"]):
-        return False
-    _, built = _run_own(model, image_shape)
-    return gives_probabilities(built.model, read_compiled(built.model))
+        return OutputReading(as_probabilities=False, gives="logits")
+    with keras_defaults(), prints_aside():
+        built = _run_own(model, image_shape)
+        return read_outputs(kind_of_outputs(built.model, image_shape), read_compiled(built.model))
 
 
 def restored_model(
@@ -174,12 +191,24 @@ def restored_model(
     It takes pixels, `(batch, height, width, channels)` as the data have them, which it normalizes
     itself where it was trained so, and gives what the network gives: logits, or probabilities if a
     network of one's own does.
+
+    Raises:
+        TunerError: the weights are of another network than the section says, as its code is now.
     """
     shape, num_classes = tuple(notes["image_shape"]), notes["num_classes"]
-    build, rates = _build_and_rates(model, shape, num_classes)
-    network = Network(build, augmentation=None)
-    moving = [arrays[f"moving.{n}"] for n in range(len(network.moving))]
-    return _from_pixels(network.assign(arrays["weights"], moving, rates), notes)
+    try:
+        with keras_defaults(), prints_aside():
+            build, rates = _build_and_rates(model, shape, num_classes)
+            network = Network(build, augmentation=None)
+            moving = [arrays[f"moving.{n}"] for n in range(len(network.moving))]
+            return _from_pixels(network.assign(arrays["weights"], moving, rates), notes)
+    except TunerError:
+        raise
+    except Exception as error:  # whatever Keras or a person's build says
+        raise TunerError(
+            f"the checkpoint does not fit the network {model['family']}: {raised(error)}\n"
+            "    mend:     bring back the code that it was trained with"
+        ) from error
 
 
 def _build_and_rates(
@@ -187,8 +216,8 @@ def _build_and_rates(
 ) -> tuple[Callable[[], Any], Mapping[str, float]]:
     """As `prepare` does for a trial that is to be trained."""
     if is_own(model["family"]):
-        build, built = _run_own(model, shape)
-        return build, rates_by_place(built.rates)
+        built = _run_own(model, shape)
+        return lambda: built.model, rates_by_place(built.rates)
     family = family_of(model["family"])
     config = family.config(**model)
     rates_by_name = {name: float(model[name]) for name in runtime_fields(family.config)}
