@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "tuner"
 # What a room may import besides itself and errors. Nothing points up or sideways.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "synonyms": set(),
     "code": set(),
     "data": set(),
     "layers": set(),
@@ -30,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["actions"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 
-EVERYWHERE = {"code", "errors", "version"}
+EVERYWHERE = {"code", "errors", "synonyms", "version"}
 
 FRAMEWORKS = {"keras", "keras_tuner", "tensorflow", "jax", "pandas", "scipy", "ray", "torch"}
 TRAINS = {"layers", "training"}  # may import a framework when they are imported

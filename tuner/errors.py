@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.synonyms import our_names
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -88,8 +90,17 @@ def reason_of(error: BaseException) -> str:
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `name` was most likely meant to be, or None."""
-    found = difflib.get_close_matches(str(name), [str(c) for c in candidates], n=1, cutoff=0.5)
+    """The candidate that `name` was most likely meant to be, or None.
+
+    First what other tools call so, then what is spelled alike.
+    """
+    candidates = [str(candidate) for candidate in candidates]
+    last = {candidate.rpartition(".")[2]: candidate for candidate in reversed(candidates)}
+    for ours in our_names(str(name).rpartition(".")[2]):
+        known = ours.rpartition(": ")[2], ours.rpartition(".")[2]
+        if meant := next((last[part] for part in known if part in last), None):
+            return meant
+    found = difflib.get_close_matches(str(name), candidates, n=1, cutoff=0.5)
     return found[0] if found else None
 
 

@@ -134,6 +134,16 @@ def test_confirm_reports_test_figures_and_continues_where_it_stood(
     assert environment["data"]["test_images"].startswith("40")
     assert run_command(["confirm", "x", "--top", "2", "--seeds", "2", "-q"]) == 0
     assert "the search's best on the test set" in capsys.readouterr().out
+    assert (first["test_readings"], both["test_readings"]) == (1, 1)  # more seeds go on
+    assert (both["less_training"], both["sentences"][-1][:12]) == ("", "Of the other")
+    less = ["--top", "1", "--seeds", "1", "--epochs", "1", "--train-images", "80"]
+    assert run_command(["confirm", "x", "-q", "--json", *less]) == 0
+    shorter = json.loads(capsys.readouterr().out)
+    assert shorter["less_training"] == "1 of 2 epochs, on 80 of 96 images"
+    assert "not comparable: here it trained 1 of 2 epochs" in shorter["sentences"][1]
+    assert "has been read 2 times" in shorter["sentences"][-1]
+    assert run_command(["report", "x"]) == 0
+    assert "has been read 2 times" in " ".join(capsys.readouterr().out.split())
 
 
 def test_data_without_test_images_cannot_confirm(tmp_path, monkeypatch, capsys):

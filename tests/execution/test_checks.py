@@ -12,6 +12,7 @@ from tuner.data.dataset import DatasetInfo
 from tuner.errors import InputError, TunerError
 from tuner.execution import checks
 from tuner.execution.checks import (
+    check_objective,
     check_same_data,
     check_worker_data,
     notes,
@@ -121,3 +122,13 @@ def test_networks_are_used_with_the_code_that_they_were_trained_with(monkeypatch
     if then:
         with pytest.raises(InputError, match="nets:build has changed since trial 3 was trained"):
             checks.check_same_code([row])
+
+
+def test_a_metric_that_is_one_for_every_network_is_no_objective() -> None:
+    text = "model: {family: mlp}\nobjective: {metric: val_top5_accuracy}\n"
+    experiment = parse_experiment(text, "x.yaml")
+    with pytest.raises(InputError, match="is 1 for every network: there are 5 classes") as caught:
+        check_objective(experiment, INFO)
+    (problem,) = caught.value.problems
+    assert problem.mend == "val_accuracy" and problem.where.startswith("x.yaml:2:")
+    check_objective(experiment, replace(INFO, num_classes=6))

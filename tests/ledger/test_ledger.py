@@ -170,19 +170,22 @@ def test_a_trial_that_does_not_exist_is_an_error(ledger: Ledger) -> None:
     assert ledger.row(5) is None
 
 
-def test_names_hold_what_was_searched_and_what_an_edit_made_differ(ledger, path):
+def test_names_hold_what_was_searched_also_what_an_edit_opens(ledger, path):
     ledger.add([new("a")])
     assert ledger.value_names == ("training.learning_rate",)
     later = {"model.family": "resnet", "model.depth": 32, "training.learning_rate": 0.1}
     ledger.close()
     with Ledger.create_or_open(path, "grid") as again:
         again.add([new("b", configuration=later)])
+        assert again.value_names == ("training.learning_rate",)  # a default is no search
+        values = {"training.learning_rate": 0.1, "model.depth": 20}
+        again.mark_current("edited", [1, 2], searched={1: values})
         assert again.value_names == ("training.learning_rate", "model.depth")
         again.finish(2, completed(0.1))
         assert again.metric_names == ("val_accuracy",)
         first = again.row(1)
         assert first is not None
-        assert first.value("model.depth") == 20
+        assert first.values == values
 
 
 def test_a_changed_objective_scores_every_trial_again(ledger: Ledger) -> None:

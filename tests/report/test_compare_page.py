@@ -88,8 +88,8 @@ def test_too_few_seeds_are_said_to_decide_nothing():
     assert figure.traces[0]["marker"]["symbol"] == "circle-open"
     assert figure.layout["annotations"][0]["text"] == "not decidable with 3 seeds"
     said = {f.question: " ".join(f.sentences) for f in compare_findings(found)}
-    assert "not decidable with 3 seeds" in said["Is it real?"]
-    assert "more seeds would" in said["Is it real?"]
+    assert "not decidable with 3 seeds" in said["Is there a difference?"]
+    assert "more seeds would" in said["Is there a difference?"]
 
 
 def test_scores_of_a_side_are_all_there_and_lead_to_their_trials(two):
@@ -176,7 +176,7 @@ def test_scores_of_other_images_are_not_set_against_each_other():
     answers = {answer.question: answer.sentences for answer in compare_findings(found)}
     assert "data.validation 1000 and 500" in answers["Do they compare?"][0]
     assert "Who is ahead?" not in answers
-    assert answers["Is it real?"] == (
+    assert answers["Is there a difference?"] == (
         "other against one: no test: the scores are of different data.",
     )
     assert ratios_figure(found) is None

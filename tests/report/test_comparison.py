@@ -309,6 +309,70 @@ def test_a_side_without_a_score_is_shown_and_nothing_is_claimed():
     assert "–" in text(empty)
 
 
+# ---------------------------------------------------------------------- equal training
+
+
+def stopping(family: str, curves: Sequence[Sequence[float]], full: int) -> ComparedExperiment:
+    """Trials of a random search with these curves; a rule stopped those that are not full."""
+    rows = [
+        trial(
+            i + 1, max(curve), {"rate": i / 7 + len(family)}, 0, epochs=len(curve),
+            fixed={"model.family": family}, key=f"{family}{i}",
+            state=TrialState.COMPLETED if len(curve) == full else TrialState.STOPPED,
+        )
+        for i, curve in enumerate(curves)
+    ]  # fmt: skip
+    known = {i + 1: tuple((v, 1.0) for v in curve) for i, curve in enumerate(curves)}
+    return source(family, rows, names=("rate",), curves=known)
+
+
+def test_stopped_trials_are_compared_after_equal_training():
+    """Both families are alike in every epoch; a rule let one of them train on."""
+    short = stopping("resnet", [[0.3 + i / 100] for i in range(8)], full=4)
+    long = stopping("densenet", [[0.3 + i / 100, 0.5, 0.6, 0.7] for i in range(8)], full=4)
+    found = compare([short, long], PLAIN)
+    assert only(found).difference.mean == pytest.approx(0)
+    assert only(found).difference.told() == "within noise"
+    assert "in the first 1 epoch, which every trial has" in only(found).how
+    assert comparison.verdicts(found)[0].startswith("No difference from resnet is shown: densenet")
+    assert text(found).startswith("No difference from resnet is shown")
+
+
+def test_of_stopped_pairs_each_is_compared_after_equal_training():
+    pairs = [([0.2, 0.3, 0.4], [0.3, 0.4, 0.5]), ([0.1], [0.3, 0.5]), ([0.2, 0.4], [0.4])] * 2
+    rows, curves = ([], []), ({}, {})
+    for seed, both in enumerate(pairs):
+        for some, known, curve in zip(rows, curves, both, strict=True):
+            state = TrialState.COMPLETED if len(curve) == 3 else TrialState.STOPPED
+            some.append(trial(seed + 1, max(curve), {}, seed, epochs=len(curve), state=state))
+            known[seed + 1] = tuple((v, 1.0) for v in curve)
+    found = compare(
+        [source(n, r, curves=c) for n, r, c in zip("ab", rows, curves, strict=True)], PLAIN
+    )
+    assert only(found).how == "paired by seed; each pair after equally many epochs"
+    assert only(found).difference.mean == pytest.approx((0.1 + 0.2 + 0.2) / 3)
+
+
+def test_without_curves_unequal_training_is_not_compared():
+    sources = [source("one", seeds("a", SIX)), source("other", seeds("b", SIX, epochs=5))]
+    found = compare(sources, PLAIN)
+    assert (only(found).difference, only(found).how) == (
+        None, "no test: their trials were trained for 3 to 5 epochs",
+    )  # fmt: skip
+    assert comparison.verdicts(found) == [
+        "No test against one: other (their trials were trained for 3 to 5 epochs)."
+    ]
+
+
+def test_epochs_may_be_what_is_compared():
+    rows = [
+        trial(n, 0.1 * epochs, {"training.epochs": epochs}, n // 2, epochs=epochs)
+        for n, epochs in enumerate([3, 5] * 6)
+    ]
+    found = compare([source("x", rows, names=("training.epochs",))], CompareOptions(by="epochs"))
+    assert only(found).difference.told() == "better"
+
+
 # ---------------------------------------------------------------------- other data
 
 

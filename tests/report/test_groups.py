@@ -10,6 +10,7 @@ import pytest
 
 from tests.report import replicated_ledger
 from tuner.errors import InputError
+from tuner.experiment.trial import TrialState
 from tuner.report import render, summary
 from tuner.report.groups import TrialGroup, against_best, trial_groups
 from tuner.report.record import RunRecord, read_record
@@ -105,3 +106,19 @@ def test_infinite_scores_have_a_mean_and_no_spread() -> None:
     assert mean_score("", [math.inf, 1.0]).mean == math.inf
     assert math.isnan(mean_score("", [math.inf, -math.inf]).mean)
     assert mean_score("", [math.inf, 1.0]).spread is None
+
+
+def test_groups_that_a_rule_stopped_at_other_epochs_are_not_compared(seeds: RunRecord) -> None:
+    rows = [
+        dataclasses.replace(row, epochs=1, state=TrialState.STOPPED)
+        if row.value("training.learning_rate") == 0.1
+        else dataclasses.replace(row, epochs=3)
+        for row in seeds.rows
+    ]
+    stopped = dataclasses.replace(seeds, rows=rows)
+    verdicts = {g.values["training.learning_rate"]: g.verdict for g in groups(stopped)}
+    assert verdicts[0.1] == "unequal training"
+    assert "≠ trained for other numbers of epochs" in render.to_text(
+        trials_table(stopped, DEFAULT), width=100
+    )
+    assert "not trained equally long" in " ".join(summary.summarize(stopped).sentences)

@@ -113,10 +113,35 @@ def test_among_random_trials_what_does_not_matter_has_almost_no_share():
     assert by_name["rate"].low > by_name["unused"].high
 
 
-def test_conditional_hyperparameters_count_their_absence():
-    rows = [trial(i, float(i % 2), {"a": i % 3} if i % 2 else {}) for i in range(1, 41)]
-    (effect,) = importance(rows, ("a",), Objective()).effects
-    assert effect.share == 1
+def test_conditional_hyperparameters_count_within_their_branch():
+    """`a` sets nothing apart where it exists; that it exists at all is what `kind` says."""
+    rows = [
+        trial(i, float(i % 2), {"kind": i % 2, **({"a": i % 3} if i % 2 else {"b": i % 5})})
+        for i in range(1, 81)
+    ]
+    found = importance(rows, ("kind", "a", "b"), Objective())
+    assert shares(found) == pytest.approx({"kind": 1, "a": 0, "b": 0})
+    better = [trial(r.number, r.score + (r.values.get("a") == 2), r.values) for r in rows]
+    assert shares(importance(better, ("a",), Objective())) == {"a": 1}
+
+
+def test_a_default_of_a_family_that_nobody_searched_does_not_matter():
+    rows = [
+        trial(i, i / 50, {"family": i % 2}, fixed={"activation": "relu" if i % 2 else "tanh"})
+        for i in range(1, 41)
+    ]
+    assert shares(importance(rows, ("family", "activation"), Objective())).keys() == {"family"}
+
+
+def test_chance_alone_tells_nothing():
+    noise = np.random.default_rng(5)
+    rows = random_search(lambda **values: float(noise.uniform()), n=16)
+    assert not importance(rows, ("rate", "depth", "unused"), Objective()).is_telling
+    rows = random_search(lambda rate, depth, unused: np.log10(rate), n=32)
+    assert importance(rows, ("rate", "depth", "unused"), Objective()).is_telling
+    flat = importance(grid(lambda a, b, seed: 0.1, (1, 2), (1, 2)), X, Objective())
+    four = importance(grid(lambda a, b, seed: a + b, (1, 2), (1, 2)), X, Objective())
+    assert not flat.is_telling and not four.is_telling
 
 
 def test_too_few_trials_or_nothing_that_varies_give_no_importance():

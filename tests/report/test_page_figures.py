@@ -21,7 +21,7 @@ from tuner.report.page.learning import (
     progress_of,
     timeline_of,
 )
-from tuner.report.page.overview import histogram_of, sampling_error, sparkline_of
+from tuner.report.page.overview import histogram_of, sparkline_of
 from tuner.report.page.search_space import bins_of, pair_of, slice_of
 from tuner.report.page.source import PageSource, read_source
 
@@ -191,7 +191,3 @@ def test_the_best_curve_goes_up_where_lower_is_better(tmp_path):
     source = source_of(tmp_path, [Plan({}, [0.1, 0.3, 0.5])], objective=("val_loss", "min"))
     curve = sparkline_of(source)
     assert curve is not None and curve.points[0] == (0, 0) and curve.points[-1] == (1, 1)
-
-
-def test_the_error_of_an_accuracy_is_that_of_a_binomial_share():
-    assert sampling_error(0.5, 10_000) == pytest.approx(1.96 * 0.005)

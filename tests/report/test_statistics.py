@@ -22,11 +22,13 @@ from tuner.report.statistics import (
     mean_interval,
     paired,
     paired_by_key,
+    score_interval,
     sign_flip_p,
     split_p,
     t_quantile,
     unpaired,
     widened_quantile,
+    wilson_interval,
 )
 
 VALUES = [0.512, 0.498, 0.530, 0.507, 0.521, 0.489, 0.540, 0.503]
@@ -104,6 +106,41 @@ def test_few_values_are_covered_as_often_as_promised():
     assert covered["plain"] < 0.91 * 300
     assert covered["widened"] > 0.92 * 300
     assert widened_quantile(10_000) == pytest.approx(NORMAL_QUANTILE, abs=1e-3)
+
+
+@pytest.mark.parametrize(("correct", "n"), [(0, 40), (40, 40), (39, 40), (4768, 5000)])
+def test_an_interval_of_a_share_is_wilsons(correct, n):
+    theirs = scipy.stats.binomtest(correct, n).proportion_ci(method="wilson")
+    assert wilson_interval(correct / n, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_equal_seeds_are_as_sure_as_their_images_allow():
+    interval = score_interval([0.9536] * 3, "val_accuracy", 5000)
+    assert ends(interval) == pytest.approx(wilson_interval(0.9536, 5000))
+    assert str(interval) == "0.9536 [0.9474, 0.9591]"
+    assert ends(score_interval([0.9536] * 3, "val_accuracy")) == pytest.approx((0.9536, 0.9536))
+
+
+def test_both_errors_of_an_accuracy_add_up_as_independent_ones():
+    seeds, images = mean_interval(VALUES), wilson_interval(float(np.mean(VALUES)), 1000)
+    both = score_interval(VALUES, "val_accuracy", 1000)
+    below = math.hypot(seeds.mean - seeds.low, seeds.mean - images[0])
+    assert both.low == pytest.approx(both.mean - below)
+    assert not score_interval([0.5], "val_accuracy", 1000).is_bounded
+
+
+@pytest.mark.parametrize(
+    ("scores", "metric", "bounds"),
+    [
+        ([0.99, 0.80], "val_accuracy", (0, 1)),
+        ([0.01, 0.20], "test_top5_accuracy", (0, 1)),
+        ([0.02, 0.9], "val_loss", (0, math.inf)),
+    ],
+)
+def test_an_interval_stays_where_its_metric_can_be(scores, metric, bounds):
+    interval = score_interval(scores, metric, 50)
+    assert bounds[0] <= interval.low <= interval.mean <= interval.high <= bounds[1]
+    assert mean_interval(scores).low < 0 or mean_interval(scores).high > bounds[1]
 
 
 def test_welchs_interval_is_scipys():

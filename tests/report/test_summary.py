@@ -7,7 +7,7 @@ import pytest
 from tests.report.rows import trial
 from tuner.experiment.objective import Objective
 from tuner.report.record import RunRecord, rank
-from tuner.report.summary import marginals, summarize
+from tuner.report.summary import marginals, summarize, to_text
 
 
 def said(record: RunRecord) -> str:
@@ -49,12 +49,37 @@ def test_a_value_with_many_points_is_cut_into_quarters() -> None:
 
 
 def test_values_of_any_kind_are_told_apart_and_absent_ones_do_not_count() -> None:
-    values = [{"a": 12}, {"a": 24}, {}, {"a": [1]}, {"a": [1]}, {"a": True}]
+    values = [{"a": 12}, {"a": 24}, {}, {"a": [1]}, {"a": [1]}, {"a": True}] * 2
     rows = [trial(n, n / 10, each) for n, each in enumerate(values, 1)]
     (found,) = marginals(rows, ["a"])
     assert [(group.label, group.n) for group in found.groups] == [
-        *(("12", 1), ("24", 1), ("[1]", 2), ("true", 1)),
+        *(("12", 2), ("24", 2), ("[1]", 4), ("true", 2)),
     ]
+
+
+def test_values_that_hardly_repeat_are_ranges_or_nothing(record: RunRecord) -> None:
+    def labels(n: int) -> list[tuple[str, int]]:
+        rows = [trial(i, i / 100, {"rate": i / 8}) for i in range(1, n + 1)]
+        return [(g.label, g.n) for m in marginals(rows, ["rate"]) for g in m.groups]
+
+    assert labels(7) == []
+    assert labels(8) == [("0.125 to 0.5", 4), ("0.625 to 1", 4)]
+    names = [trial(i, i / 9, {"kind": str(i)}) for i in range(1, 7)]
+    assert marginals(names, ["kind"]) == []
+    few = dataclasses.replace(record, rows=names, value_names=("kind",))
+    assert to_text(summarize(few)).count("6 trials cannot tell what mattered.") == 1
+
+
+def test_a_conditional_value_counts_within_its_branch_and_a_default_not_at_all() -> None:
+    fixed = {"momentum": 0.0, "activation": "relu"}
+    rows = [trial(i, 0.5, {"optimizer": "adam"}, fixed=fixed) for i in (1, 2)]
+    rows += [
+        trial(i, i / 10, {"optimizer": "sgd", "momentum": i % 2}, fixed={"activation": "tanh"})
+        for i in (3, 4, 5, 6)
+    ]
+    means = {m.name: m.groups for m in marginals(rows, ["optimizer", "momentum", "activation"])}
+    assert means.keys() == {"optimizer", "momentum"}
+    assert [(g.label, g.n) for g in means["momentum"]] == [("0", 2), ("1", 2)]
 
 
 def replicated(record: RunRecord, first: list[float], second: list[float]) -> RunRecord:
@@ -97,6 +122,45 @@ def test_a_winner_at_the_end_of_what_was_tried_asks_to_look_beyond(
     assert advice in summarize(dataclasses.replace(record, rows=rows, missing=0)).advice
     # What is still to run may lie beyond.
     assert "look" not in summarize(dataclasses.replace(record, rows=rows, missing=1)).advice
+
+
+def test_one_lucky_trial_at_an_end_is_no_direction(record: RunRecord) -> None:
+    rates = [0.001, 0.001, 0.01, 0.01, 0.1, 0.1]
+
+    def advice(scores: list[float]) -> str:
+        rows = [
+            trial(n, s, {"rate": r}) for n, (s, r) in enumerate(zip(scores, rates, strict=True), 1)
+        ]
+        here = dataclasses.replace(record, rows=rows, missing=0, value_names=("rate",), counts={})
+        return summarize(here).advice
+
+    assert "look above" in advice([0.1, 0.1, 0.2, 0.2, 0.3, 0.3])
+    assert "look" not in advice([0.2, 0.2, 0.25, 0.25, 0.1, 0.3])  # the mean is best at 0.01
+    assert "look" not in advice([0.2] * 6)
+
+
+def test_advice_is_of_what_has_not_been_done(record: RunRecord) -> None:
+    confirmed = dataclasses.replace(record, confirmed=frozenset({2}))
+    assert "shows what holds" in said(confirmed)
+    assert "retrains the leaders" not in summarize(confirmed).advice
+    running = dataclasses.replace(record, is_running=True)
+    assert "run it again" not in summarize(running).advice
+    assert "retry" not in summarize(running).advice
+    without = dataclasses.replace(record, environment={"data": {"num_test": 0}})
+    assert "confirm" not in said(without) + summarize(without).advice
+    assert "more search.replicates would tell" in said(without)
+
+
+def test_a_test_set_that_was_read_twice_is_told_of(record: RunRecord) -> None:
+    assert "has been read" not in said(dataclasses.replace(record, test_readings=1))
+    assert "has been read 2 times" in said(dataclasses.replace(record, test_readings=2))
+
+
+def test_equal_seeds_have_the_interval_of_their_images(record: RunRecord) -> None:
+    data = {"validation_images": "5000 (50 per class)"}
+    here = dataclasses.replace(record, environment={"data": data})
+    told = said(replicated(here, [0.9536] * 3, [0.9] * 3))
+    assert "(95 % interval of the mean: 0.9474 to 0.9591)" in told
 
 
 def test_advice_names_the_commands(record: RunRecord) -> None:

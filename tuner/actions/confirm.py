@@ -25,10 +25,18 @@ from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import RANKED_STATES
 from tuner.report.confirmation import Confirmation, SearchedLeader, confirmation
 from tuner.report.page.confirmed import CONFIRMED
+from tuner.report.record import TEST_SET_READ, num_images
 from tuner.report.render import finite
 
 NAME = "confirm"
 """Name of the confirming experiment, and of its folder in that of the search."""
+
+_READING = (
+    ("data", "dataset"),
+    ("data", "train_images"),
+    ("search", "configurations"),
+    ("objective", "metric"),
+)
 
 SEEDS_APART = 1_000_000
 """Added to the seed of the search: no replicate of it ever has one of these seeds."""
@@ -158,13 +166,14 @@ def _closed_branch(configuration: Configuration) -> Branch:
 class PlannedConfirmation:
     """A search, those of its configurations that lead, and the experiment that confirms them.
 
-    `num_trials` is how many the search has ranked.
+    `num_trials` is how many the search has ranked, `num_images` on how many images it trained.
     """
 
     searched: Experiment
     leaders: tuple[Leader, ...]
     experiment: Experiment
     num_trials: int
+    num_images: int | None
 
 
 def plan_confirmation(
@@ -181,15 +190,17 @@ def plan_confirmation(
         numbers = {number for leader in chosen for number in leader.trials}
         check_same_code(row for row in ledger.rows(RANKED_STATES) if row.number in numbers)
         num_trials = sum(ledger.counts()[state] for state in RANKED_STATES)
+        images = num_images(ledger.environment, "train_images")
     experiment = confirming(searched, chosen, seeds=seeds, epochs=epochs, train_images=train_images)
-    return PlannedConfirmation(searched, tuple(chosen), experiment, num_trials)
+    return PlannedConfirmation(searched, tuple(chosen), experiment, num_trials, images)
 
 
 def read_confirmation(planned: PlannedConfirmation, folder: RunFolder) -> Confirmation:
     """What the trials of the confirming experiment have found, as far as they have ended."""
     searched, experiment = planned.searched, planned.experiment
     with Ledger.open_read_only(RunFolder(folder.path, experiment.name).ledger) as ledger:
-        test = test_scores(experiment, ledger)
+        test, environment = test_scores(experiment, ledger), ledger.environment
+    readings = _record_reading(planned, folder) if any(test) else 0
     return confirmation(
         searched.name,
         [
@@ -201,7 +212,36 @@ def read_confirmation(planned: PlannedConfirmation, folder: RunFolder) -> Confir
         metric=experiment.objective.metric,
         objective=searched.objective,
         trials=planned.num_trials,
+        images=num_images(environment, "test_images"),
+        less_training=_less_training(planned, num_images(environment, "train_images")),
+        readings=readings,
     )
+
+
+def _record_reading(planned: PlannedConfirmation, folder: RunFolder) -> int:
+    """Notes in the ledger of the search that the test set was read; how often it has been so far.
+
+    Going on, also with more seeds, is no second reading; other leaders or other training are.
+    """
+    document = planned.experiment.document
+    settings = {n: document[section][n] for section, n in _READING}
+    trials = sorted({number for leader in planned.leaders for number in leader.trials})
+    # Without the lock of the run: nothing of it is changed, and SQLite keeps two commits apart.
+    with Ledger.create_or_open(folder.ledger, planned.searched.name) as ledger:
+        known = [event.detail["settings"] for event in ledger.events_of(TEST_SET_READ)]
+        if settings not in known:
+            ledger.event(TEST_SET_READ, {"settings": settings, "trials": trials})
+        return len(known) + (settings not in known)
+
+
+def _less_training(planned: PlannedConfirmation, images: int | None) -> str:
+    """By how much less the first leader was trained than in the search, in words."""
+    searched, confirmed = planned.leaders[0].configuration, next(iter(planned.experiment.space))
+    epochs = confirmed.training["epochs"], searched.training["epochs"]
+    parts = [f"{epochs[0]} of {epochs[1]} epochs"] if epochs[0] < epochs[1] else []
+    if images and planned.num_images and images < planned.num_images:
+        parts.append(f"on {images:,} of {planned.num_images:,} images")
+    return ", ".join(parts)
 
 
 def keep_confirmation(document: dict[str, Any], folder: RunFolder) -> str:

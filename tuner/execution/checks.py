@@ -53,6 +53,24 @@ def check_own(experiment: Experiment) -> None:
         raise InputError([dataclasses.replace(p, where=where(path)) for path, p in refused])
 
 
+def check_objective(experiment: Experiment, info: DatasetInfo) -> None:
+    """Every prediction is right among the best five of five classes.
+
+    Raises:
+        InputError: the objective is the same for all trials.
+    """
+    metric = experiment.objective.metric
+    if "top5" in metric and info.num_classes <= 5:
+        raise InputError(
+            Problem(
+                f"{metric} is 1 for every network: there are {info.num_classes} classes",
+                experiment.where("objective.metric"),
+                received=metric,
+                mend=metric.replace("top5_", ""),
+            )
+        )
+
+
 def check_precision(experiment: Experiment) -> None:
     """What sets its own precision must set that of the experiment; once networks were looked at.
 

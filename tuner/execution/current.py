@@ -35,10 +35,15 @@ def mark_current(search: Search, ledger: Ledger) -> None:
     key = plan_key(search)
     if ledger.plan != key:
         planned = planned_among(search, ledger.rows(all_versions=True))
+        numbers = [row.number for row, _ in planned]
         # Equal keys mean an equal context: a trial of an older ledger, which kept none, gets it.
-        bare = {row.number: trial_of(search, row) for row in planned if not row.context}
-        contexts = {number: trial.context for number, trial in bare.items() if trial}
-        ledger.mark_current(key, [row.number for row in planned], contexts)
+        contexts = {row.number: trial.context for row, trial in planned if not row.context}
+        searched = {
+            row.number: trial.configuration.values
+            for row, trial in planned
+            if row.values != trial.configuration.values
+        }
+        ledger.mark_current(key, numbers, contexts, searched)
 
 
 def count_current(search: Search, ledger: LedgerReader) -> dict[TrialState, int]:
@@ -49,14 +54,14 @@ def count_current(search: Search, ledger: LedgerReader) -> dict[TrialState, int]
     if ledger.plan == plan_key(search):
         return ledger.counts()
     planned = planned_among(search, ledger.rows(all_versions=True))
-    return dict.fromkeys(TrialState, 0) | Counter(row.state for row in planned)
+    return dict.fromkeys(TrialState, 0) | Counter(row.state for row, _ in planned)
 
 
 def count_current_epochs(search: Search, ledger: LedgerReader) -> int:
     """Epochs that the trials of `count_current` have together."""
     if ledger.plan == plan_key(search):
         return ledger.trained_epochs()
-    return sum(row.epochs for row in planned_among(search, ledger.rows(all_versions=True)))
+    return sum(row.epochs for row, _ in planned_among(search, ledger.rows(all_versions=True)))
 
 
 def plan_key(search: Search) -> str:
@@ -74,23 +79,23 @@ def plan_key(search: Search) -> str:
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
-def planned_among(search: Search, rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """Those that the search would propose; of one that learns, that it could.
+def planned_among(search: Search, rows: Sequence[TrialRow]) -> list[tuple[TrialRow, Trial]]:
+    """Those that the search would propose, and as what; of one that learns, that it could.
 
     A grid is asked where each row lies in it; other plans are listed.
     """
     if not rows:
         return []
     if search.is_adaptive:
-        return [row for row in rows if trial_of(search, row)]
+        return [(row, trial) for row in rows if (trial := trial_of(search, row))]
     total = search.total_trials or 0
     method = search.experiment.search.method
     if method not in ("grid", "list") or total <= max(FEW, 2 * len(rows)):
         by_key = {row.key: row for row in rows}
-        among = (by_key[trial.key] for trial in search.trials() if trial.key in by_key)
+        among = ((by_key[t.key], t) for t in search.trials() if t.key in by_key)
         return list(islice(among, len(by_key)))
     limit = total // search.experiment.search.replicates
-    return [row for row in rows if _is_in_grid(search, row, limit)]
+    return [(row, trial) for row in rows if (trial := _in_grid(search, row, limit))]
 
 
 def trial_of(search: Search, row: TrialRow) -> Trial | None:
@@ -106,6 +111,6 @@ def trial_of(search: Search, row: TrialRow) -> Trial | None:
     return trial if trial.key == row.key else None
 
 
-def _is_in_grid(search: Search, row: TrialRow, limit: int) -> bool:
+def _in_grid(search: Search, row: TrialRow, limit: int) -> Trial | None:
     index = search.experiment.space.index(row.configuration)
-    return index is not None and index < limit and trial_of(search, row) is not None
+    return trial_of(search, row) if index is not None and index < limit else None

@@ -18,7 +18,7 @@ from typing import Any
 from tuner.data.dataset import DatasetInfo
 from tuner.data.images import check
 from tuner.errors import InputError, Problem
-from tuner.execution.checks import check_own, check_precision, check_sizes, cost_of
+from tuner.execution.checks import check_objective, check_own, check_precision, check_sizes, cost_of
 from tuner.experiment.constraints import Exclusion
 from tuner.experiment.domain import identity
 from tuner.experiment.experiment import Experiment
@@ -154,6 +154,7 @@ def check_experiment(experiment: Experiment, data_dir: Path | None) -> CheckedEx
     """
     check_own(experiment)
     info = check(experiment.data, data_dir)
+    check_objective(experiment, info)
     check_sizes(experiment, info)
     checked = check_networks(experiment, info)
     check_precision(experiment)

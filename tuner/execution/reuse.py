@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from tuner.execution.current import planned_among, trial_of
+from tuner.execution.current import planned_among
 from tuner.execution.recorder import new_trial
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
@@ -32,17 +32,15 @@ def take_over(search: Search, ledger: Ledger, other: RunFolder) -> int:
     known = ledger.by_key(all_versions=True)
     with Ledger.open_read_only(other.ledger) as source:
         rows = source.rows(_TAKEN, all_versions=True)
-        rows = planned_among(search, [row for row in rows if row.key not in known])
+        planned = planned_among(search, [row for row in rows if row.key not in known])
         curves = defaultdict(list)
-        for epoch in source.epochs(all_versions=True) if rows else ():
+        for epoch in source.epochs(all_versions=True) if planned else ():
             curves[epoch.number].append(epoch)
     copies = []
-    for row in rows:
-        trial = trial_of(search, row)
-        if trial is not None:
-            epochs = curves[row.number]
-            outcome = _outcome(search.experiment.objective, row, epochs)
-            copies.append((new_trial(trial, row.parameters, row.macs), epochs, outcome))
+    for row, trial in planned:
+        epochs = curves[row.number]
+        outcome = _outcome(search.experiment.objective, row, epochs)
+        copies.append((new_trial(trial, row.parameters, row.macs), epochs, outcome))
     if copies:
         ledger.take_over(copies, str(other.path))
     return len(copies)

@@ -324,7 +324,11 @@ def _environment_writer(
         record = environment_record(
             backend=experiment.backend,
             precision=experiment.precision,
-            data={**ready.hashes, "num_classes": info.num_classes},
+            data={
+                **ready.hashes,
+                "num_classes": info.num_classes,
+                "num_test": info.num_test,
+            },
             device=ready.device,
         )
         if info.source:

@@ -20,13 +20,14 @@ from tuner.errors import Problem
 from tuner.experiment.constraints import Constraint, ConstraintError
 from tuner.experiment.document import MAX_PROBLEMS, Findings, Path, value_at
 from tuner.experiment.domain import Choice, Domain, identity, parse_range
-from tuner.experiment.schema import STRUCTURAL
+from tuner.experiment.schema import STRUCTURAL, TrainingConfig
 from tuner.experiment.shapes import Classes, Leaf, Shape
 from tuner.experiment.space import Axis, Branch
 from tuner.experiment.validation import Fault, is_integer, plain, unknown_name, validate
 from tuner.experiment.yaml import to_text
 from tuner.models import FAMILIES
 from tuner.models.family import runtime_fields
+from tuner.synonyms import our_names
 
 MAX_COVERING = 12_000
 MAX_COMBINATIONS = 6_000
@@ -277,9 +278,13 @@ class BranchCheck:
         self._findings.add((*source, *below), name, self._explained(section, fault))
 
     def _explained(self, section: str, fault: Fault) -> Problem:
-        """An unknown name of a model may be known to another family."""
+        """An unknown name may be known to the other section, or to another family."""
         problem = fault.problem
-        if section != "model" or not fault.unknown:
+        if not fault.unknown:
+            return problem
+        if elsewhere := _in_other_section(section, str(fault.path[-1])):
+            return dataclasses.replace(problem, mend=elsewhere)
+        if section != "model":
             return problem
         name, own = str(fault.path[-1]), str(self._shape.closed("model", "family"))
         others = [f for f in FAMILIES if name in FAMILIES[f].config.model_fields]
@@ -324,6 +329,19 @@ class BranchCheck:
         for name in runtime_fields(self._classes["model"]):  # type: ignore[arg-type]
             if any(opens.get(f"model.{name}", [model[name]])):
                 yield name
+
+
+def _in_other_section(section: str, name: str) -> str:
+    """The place of a name, or of what it is called here, that this section does not have."""
+    models = dict.fromkeys(n for f in FAMILIES.values() for n in f.config.model_fields)
+    fields = {"model": models, "training": dict.fromkeys(TrainingConfig.model_fields)}
+    other = "training" if section == "model" else "model"
+    for ours in (name, *our_names(name)):
+        if ours in fields[section]:
+            return ""
+        if ours in fields[other]:
+            return f"{other}.{ours}"
+    return ""
 
 
 def find_overlap(branches: Sequence[Branch]) -> Branch | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import operator
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any
@@ -77,6 +77,19 @@ class Constraint:
     def num_nodes(self) -> int:
         """Operations, names and constants: what computing it costs."""
         return sum(1 for _ in ast.walk(self._tree))
+
+    @property
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Dotted names with the texts that they are compared with, as `optimizer != 'sgd'` does."""
+        dotted = dict(self.names)
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Compare):
+                sides = [node.left, *node.comparators]
+                named = [dotted.get(ast.unparse(side)) for side in sides]
+                parts = (getattr(side, "elts", [side]) for side in sides)
+                texts = [p.value for some in parts for p in some if isinstance(p, ast.Constant)]
+                pairs = ((name, text) for name in named for text in texts)
+                yield from ((n, t) for n, t in pairs if n and isinstance(t, str))
 
     @cached_property
     def _tree(self) -> ast.expr:

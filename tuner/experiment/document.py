@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from tuner.errors import InputError, Problem, nearest
+from tuner.synonyms import our_names
 
 Path = tuple[str | int, ...]
 """Names and list indices from the top of a file down to a value."""
@@ -154,8 +155,9 @@ def mend_name(name: str, known: Iterable[str]) -> str:
     """How a name that is not known may be mended."""
     if ":" in name:
         return "a space after the colon"
-    near = nearest(name, known)
-    return f"{near}?" if near else ""
+    if near := nearest(name, known):
+        return f"{near}?"
+    return next(our_names(name), "")
 
 
 def value_at(node: Any, path: Path) -> Any:
@@ -193,4 +195,11 @@ def read_text(path: pathlib.Path, name: str, most: int, mend: str = "") -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         what = f"{name} cannot be read: {reason}"
-        raise InputError(Problem(what, str(path), mend=mend)) from None
+        raise InputError(Problem(what, str(path), mend=_there(path) or mend)) from None
+
+
+def _there(path: pathlib.Path) -> str:
+    """The experiment that was meant by its name alone."""
+    named = path.with_suffix("").name + ".yaml"
+    places = [path.with_name(named), pathlib.Path("experiments") / named]
+    return next((f"{place}?" for place in places if place != path and place.is_file()), "")

@@ -23,6 +23,8 @@ MAX_POINTS = 10_000
 
 _MOST_INTEGERS = 2**63 - 2  # Python's ranges have a length of at most 2**63 - 1
 _RANGE_KEYS = ("min", "max", "scale", "count", "step")
+OPEN_WORDS = ("choice", *_RANGE_KEYS)
+"""The words with which an open value is written."""
 # Digits that a drawn or interpolated value keeps, so that it reads well and does not depend on
 # the last bit of a platform's exp().
 _DRAWN_DIGITS = 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,13 +24,27 @@ from tuner.experiment.domain import Choice, is_open
 from tuner.experiment.listed import ListedSpace, with_list
 from tuner.experiment.objective import Objective
 from tuner.experiment.overrides import apply_overrides
-from tuner.experiment.schema import Head, ObjectiveConfig, SearchConfig, TrainingConfig
-from tuner.experiment.shapes import SECTIONS, expand, report_senseless, section_classes
+from tuner.experiment.schema import (
+    Head,
+    ObjectiveConfig,
+    SearchConfig,
+    ThresholdStop,
+    TrainingConfig,
+)
+from tuner.experiment.shapes import (
+    SECTIONS,
+    Classes,
+    Shape,
+    expand,
+    report_senseless,
+    section_classes,
+)
 from tuner.experiment.space import Branch, SearchSpace
 from tuner.experiment.trial import Configuration, Trial, sections_of
 from tuner.experiment.validation import plain, validate
 from tuner.experiment.yaml import MAX_LISTED_CHARACTERS, compose, to_text, write_document
 from tuner.models import FAMILIES
+from tuner.synonyms import our_names
 
 TOP_LEVEL = (*Head.model_fields, "data", *SECTIONS, "objective", "search")
 """The names at the top of an experiment, in the order in which they are written."""
@@ -157,6 +172,7 @@ class _Reading:
         if head is None or data is None or objective is None or search is None:
             raise AssertionError("a section was refused without a word")
         self._check_space(space, data, search)
+        self._check_threshold(search, objective)
         self._findings.raise_if_any()
         if listed:
             search = search.model_copy(update={"configurations": listed})
@@ -185,9 +201,7 @@ class _Reading:
         for name in self._tree:
             if name in TOP_LEVEL:
                 continue
-            sections = [f"training.{name}"] if name in TrainingConfig.model_fields else []
-            if any(name in family.config.model_fields for family in FAMILIES.values()):
-                sections.append(f"model.{name}")
+            sections = list(dict.fromkeys(_places(name)))
             mend = f"{' or '.join(sections)}?" if sections else mend_name(name, TOP_LEVEL)
             expected = ", ".join(TOP_LEVEL)
             self._findings.report(
@@ -215,8 +229,10 @@ class _Reading:
         if isinstance(node, Mapping):
             return self._validated((section,), config, node)
         received = to_text(node)
+        field = next(iter(config.model_fields))
+        mend = f"{section}: {{{field}: {received}}}" if isinstance(node, str) else ""
         self._findings.report(
-            (section,), section, "is no mapping", received=received, expected="a mapping"
+            (section,), section, "is no mapping", received=received, expected="a mapping", mend=mend
         )
         return None
 
@@ -276,6 +292,7 @@ class _Reading:
         pairs = list(zip(shapes, classes, strict=True))
         names = (name for shape, cls in pairs for name in sorted(shape.names(cls)))
         constraints = list(self._constraints(dict.fromkeys(names)))
+        self._check_texts(constraints, pairs)
         grid = search is not None and search.method == "grid"
         efforts = Efforts.shared_by(len(pairs))
         checks = [BranchCheck(*pair, constraints, self._findings, efforts) for pair in pairs]
@@ -316,6 +333,38 @@ class _Reading:
         if search.constraints:
             self._check_admits(space, search)
 
+    def _check_threshold(self, search: SearchConfig, objective: ObjectiveConfig) -> None:
+        """One that no accuracy can reach would stop every trial, one below zero none."""
+        stop, is_share = search.stop, objective.metric.endswith("accuracy")
+        if not isinstance(stop, ThresholdStop) or 0 < stop.value <= (1 if is_share else math.inf):
+            return
+        percent = stop.value / 100
+        self._findings.report(
+            ("search", "stop", "value"),
+            "search.stop.value",
+            f"{objective.metric} can never be {stop.value:g}",
+            received=to_text(stop.value),
+            expected="more than 0, at most 1" if is_share else "more than 0",
+            mend=f"{percent:g}" if is_share and 0 < percent <= 1 else "",
+        )
+
+    def _check_texts(
+        self, constraints: Sequence[Constraint], pairs: Sequence[tuple[Shape, Classes]]
+    ) -> None:
+        """A text that a name can never be makes a comparison that decides nothing."""
+        for index, constraint in enumerate(constraints):
+            for name, text in constraint.texts:
+                options = dict.fromkeys(o for shape, cls in pairs for o in shape.texts(name, cls))
+                if options and text not in options:
+                    self._findings.report(
+                        ("search", "constraints", index),
+                        f"search.constraints[{index}]",
+                        f"{text!r} is no value of {name}",
+                        received=constraint.text,
+                        expected=", ".join(options),
+                        mend=mend_name(text, options),
+                    )
+
     def _check_admits(self, space: SearchSpace, search: SearchConfig) -> None:
         """Some configuration must be left, and every constraint computable."""
         where = ("search", "constraints")
@@ -333,6 +382,21 @@ class _Reading:
         name, what = "search.constraints", "no configuration is left"
         mend = "loosen or remove a constraint"
         self._findings.report(("search", "constraints"), name, what, mend=mend)
+
+
+def _places(name: str) -> Iterator[str]:
+    """Where a name that stands at the top belongs, also by what other tools call it."""
+    classes: dict[str, list[type[BaseModel]]] = {
+        "training": [TrainingConfig],
+        "model": [family.config for family in FAMILIES.values()],
+        "search": [SearchConfig],
+        "data": [DataConfig],
+        "objective": [ObjectiveConfig],
+    }
+    for ours in (name, *our_names(name)):
+        for section, configs in classes.items():
+            if any(ours.removeprefix(f"{section}.") in c.model_fields for c in configs):
+                yield f"{section}.{ours.removeprefix(f'{section}.')}"
 
 
 def _named(branches: list[Branch]) -> tuple[Branch, ...]:

@@ -24,12 +24,14 @@ from tuner.experiment.schema import (
     TrainingConfig,
     used_training_fields,
 )
+from tuner.experiment.validation import schema_at
 from tuner.experiment.yaml import to_text
 from tuner.models import FAMILIES
 from tuner.models.own import is_own, own_family
 
 MAX_BRANCHES = 1_000
 SECTIONS = ("model", "training")
+_OTHER_NAMES = frozenset(n for family in FAMILIES.values() for n in family.config.model_fields)
 
 # Fields that decide which other fields there are.
 _DECIDING = (("model", "family"), ("training", "optimizer"))
@@ -120,6 +122,19 @@ class Shape:
             fields |= {leaf.name for leaf in self.leaves if leaf.path[0] == "model"}
         fields -= {f"training.{name}" for name in OBSERVING | self.unused}
         return frozenset(fields | {leaf.name for leaf in self.used().leaves if leaf.is_axis})
+
+    def texts(self, name: str, classes: Classes) -> Iterator[str]:
+        """The texts that a dotted name can be in this branch: written, or known to its field."""
+        for leaf in self.leaves:
+            if leaf.name == name:
+                written = (
+                    leaf.node.get("choice", []) if isinstance(leaf.node, dict) else [leaf.node]
+                )
+                yield from (value for value in written if isinstance(value, str))
+        section, _, field = name.partition(".")
+        schema = schema_at(classes[section], (field,)) if section in classes else None
+        for part in (schema or {}).get("anyOf", [schema or {}]):
+            yield from (v for v in part.get("enum", [part.get("const")]) if isinstance(v, str))
 
 
 def expand(tree: Mapping[str, Any], findings: Findings) -> list[Shape]:
@@ -228,7 +243,10 @@ def _check_lists(node: Any, leaf: Leaf, findings: Findings) -> None:
 def _report_section(node: Any, source: Path, findings: Findings) -> None:
     expected = "a mapping of names, or {choice: [{…}, {…}]}"
     received = to_text(node)
-    findings.report(source, dotted(source), "is no mapping", received=received, expected=expected)
+    mend = f"model: {{family: {received}}}" if isinstance(node, str) and node in FAMILIES else ""
+    findings.report(
+        source, dotted(source), "is no mapping", received=received, expected=expected, mend=mend
+    )
 
 
 def section_classes(shape: Shape, findings: Findings) -> Classes:
@@ -254,8 +272,16 @@ def section_classes(shape: Shape, findings: Findings) -> Classes:
             mend=f"{near}?" if near else "",
         )
     elif not findings.has_choice(("model",)):
-        expected = ", ".join(FAMILIES)
-        findings.report(("model",), "model.family", "is missing", expected=expected)
+        names = [str(leaf.path[1]) for leaf in shape.leaves if leaf.path[0] == "model"]
+        near = nearest("family", [name for name in names if name not in _OTHER_NAMES])
+        findings.report(
+            ("model",),
+            "model.family",
+            "is missing",
+            received=near or "",
+            expected=", ".join(FAMILIES),
+            mend=f"family instead of {near}?" if near else "",
+        )
     return classes
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from tuner.errors import Problem, nearest
 from tuner.experiment.document import Path, holds, mend_name, value_at
+from tuner.experiment.domain import OPEN_WORDS, is_open
 from tuner.experiment.yaml import to_text
 
 _MAX_FAULTS = 50  # of one section; what is left shows when these are mended
@@ -240,7 +241,12 @@ def _not_one_of(expected: str, received: Any) -> tuple[str, str, str]:
 def _mend_type(kind: str, received: Any) -> str:
     if isinstance(received, dict) and any(":" in name for name in received):
         return "a space after each colon"
+    if isinstance(received, list) and not kind.startswith(("tuple", "list", "dict", "model")):
+        return to_text({"choice": received}) if len(received) > 1 else ""
     if isinstance(received, dict) and not kind.startswith("string"):
+        renamed = {nearest(name, OPEN_WORDS) or name: v for name, v in received.items()}
+        if is_open(renamed):
+            return to_text(renamed)
         return "an open value is {choice: [a, b]} or {min: a, max: b}"
     if kind.startswith("string") and not isinstance(received, list):
         return f"put it in quotes: {json.dumps(to_text(received).strip('{}'))}"

@@ -83,12 +83,14 @@ class Ledger(LedgerReader):
         plan: str,
         numbers: Collection[int],
         contexts: Mapping[int, Mapping[str, Any]] | None = None,
+        searched: Mapping[int, Mapping[str, Any]] | None = None,
     ) -> None:
         """Says which of the present trials are of the experiment as it stands, known by a plan.
 
         The rest is superseded: kept, and seen by nobody who does not ask for all versions. Those
         that are added from now on are current. Their names are the columns of tables. `contexts`
-        are those of trials that an older tuner recorded without.
+        are those of trials that an older tuner recorded without; `searched` has the open values of
+        those for which an edit has opened or closed some.
         """
         current = frozenset(numbers)
         flags = self._fetch("SELECT number, is_current FROM trials")
@@ -98,9 +100,11 @@ class Ledger(LedgerReader):
             self._connection.executemany(statement, changed)
             for number, context in (contexts or {}).items():
                 self._update(number, context=self._context_number(context))
+            for number, values in (searched or {}).items():
+                self._update(number, searched=encode(dict(values)))
             self._set_meta("plan", {"plan": plan})
             self._set_meta("position", 0)
-            if changed:
+            if changed or searched:
                 self._note_names_again()
 
     def forget_plan(self) -> None:
@@ -142,7 +146,7 @@ class Ledger(LedgerReader):
         `position` is what `advance` notes, in the same commit.
         """
         names = self._known_names()
-        changed = sum(names.note(trial.configuration, trial.values) for trial in trials)
+        changed = sum(names.note(trial.values) for trial in trials)
         with self._commit():
             if position is not None:
                 self._set_meta("position", position)
@@ -159,7 +163,7 @@ class Ledger(LedgerReader):
         """
         names = self._known_names()
         for new, _, outcome in trials:
-            names.note(new.configuration, new.values)
+            names.note(new.values)
             names.note_metrics(outcome.metrics)
         numbers = []
         with self._commit():
@@ -415,7 +419,7 @@ class Ledger(LedgerReader):
     def _note_names_again(self) -> None:
         names = Names({})
         for row in self.each_row():
-            names.note(row.configuration, row.values)
+            names.note(row.values)
             names.note_metrics(row.metrics)
         self._names = names
         self._set_meta("names", names.to_json())

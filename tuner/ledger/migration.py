@@ -105,11 +105,11 @@ def _note_names(connection: sqlite3.Connection) -> None:
     """The names of columns, of current trials alone."""
     names = Names({})
     query = (
-        "SELECT configuration, searched, metrics FROM trials "
+        "SELECT searched, metrics FROM trials "
         f"WHERE is_current AND {_sound('trials', 3)} ORDER BY number"
     )
-    for configuration, searched, metrics in connection.execute(query):
-        names.note(decode(configuration), decode(searched))
+    for searched, metrics in connection.execute(query):
+        names.note(decode(searched))
         names.note_metrics(decode(metrics))
     statement = "INSERT OR REPLACE INTO meta (name, value) VALUES ('names', ?)"
     connection.execute(statement, (encode(names.to_json()),))

@@ -234,7 +234,7 @@ class LedgerReader:
 
     @property
     def value_names(self) -> tuple[str, ...]:
-        """Dotted names that were searched or that differ between current trials, oldest first."""
+        """Dotted names that were searched in current trials, oldest first."""
         return tuple(self._read_names().values)
 
     @property

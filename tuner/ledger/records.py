@@ -142,25 +142,19 @@ def best_of(epochs: Sequence[EpochRow], objective: Objective) -> tuple[int | Non
 class Names:
     """Which columns a table of trials has: known at once, without reading every trial.
 
-    They are the dotted names that were searched or that differ between trials, and the final
-    metrics, oldest first. A name counts as soon as two trials disagree on it, also where a branch
-    or a list made them.
+    They are the dotted names that were searched, and the final metrics, oldest first.
     """
 
     def __init__(self, stored: Mapping[str, Any]) -> None:
         """`stored` is what `to_json` gave, or nothing."""
         self.values = dict.fromkeys(stored.get("values", ()))
         self.metrics = dict.fromkeys(stored.get("metrics", ()))
-        self._first: dict[str, Any] = dict(stored.get("first", {}))
 
-    def note(self, configuration: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
-        """Takes a trial into account; whether anything changed."""
-        before = len(self.values) + len(self._first)
+    def note(self, values: Iterable[str]) -> bool:
+        """Takes the searched values of a trial into account; whether anything changed."""
+        before = len(self.values)
         self.values.update(dict.fromkeys(values))
-        for name, value in configuration.items():
-            if self._first.setdefault(name, value) != value:
-                self.values[name] = None
-        return len(self.values) + len(self._first) != before
+        return len(self.values) != before
 
     def note_metrics(self, names: Iterable[str]) -> bool:
         """Takes a trial's metrics into account; whether anything changed."""
@@ -173,5 +167,4 @@ class Names:
         return {
             "values": list(self.values),
             "metrics": list(self.metrics),
-            "first": self._first,
         }

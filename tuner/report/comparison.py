@@ -37,7 +37,7 @@ from tuner.report.sides import (
     value_name,
     whole_experiments,
 )
-from tuner.report.statistics import ALPHA, Interval, Verdict, judged_known, mean_interval
+from tuner.report.statistics import ALPHA, Interval, Verdict, judged_known, score_interval
 from tuner.report.table import Table, text_table
 
 
@@ -61,8 +61,13 @@ class FrontPoint:
 
 @dataclass(frozen=True)
 class SideSummary(Side):
-    """One side in numbers. `costs` are at the target, `ratios` those to the baseline's."""
+    """One side in numbers. `costs` are at the target, `ratios` those to the baseline's.
 
+    `metric` is what its scores are, `num_images` how many images they were measured on.
+    """
+
+    metric: str
+    num_images: int | None
     tried: tuple[SeededConfiguration, ...]
     best: ScoredTrial | None
     reached: TrialsAtScore | None
@@ -73,7 +78,9 @@ class SideSummary(Side):
     @property
     def mean(self) -> Interval | None:
         """The mean score with its interval; None without a trial."""
-        return mean_interval([e.score for e in self.entries]) if self.entries else None
+        if not self.entries:
+            return None
+        return score_interval([e.score for e in self.entries], self.metric, self.num_images)
 
     @property
     def mean_text(self) -> str:
@@ -156,6 +163,8 @@ def compare(compared: Sequence[ComparedExperiment], options: CompareOptions) -> 
     summaries = (
         SideSummary(
             **vars(side),
+            metric=objective.metric,
+            num_images=(records[0] if by else records[place]).num_images,
             tried=tuple(tried[place]),
             # The earlier of equal ones.
             best=max(side.entries, key=lambda entry: objective.gain(entry.score), default=None),
@@ -265,10 +274,42 @@ _LEVEL = ", the best mean over seeds that every side reaches"
 _TARGET_HEADS = ("reached", "epochs", "seconds", "params", "MACs", "least epochs", "least s")
 
 
+def verdicts(comparison: Comparison) -> list[str]:
+    """What may be claimed, a sentence for each kind of verdict; the claims come first."""
+    baseline, metric = comparison.named(comparison.baseline), comparison.metric
+    texts = {
+        Verdict.BETTER: f"Better than {baseline} in {metric}",
+        Verdict.WORSE: f"Worse than {baseline} in {metric}",
+        Verdict.NOISE: f"No difference from {baseline} is shown",
+        Verdict.UNDECIDABLE: f"Too few trials to tell from {baseline}",
+        None: f"No test against {baseline}",
+    }
+    kinds: dict[Verdict | None, list[str]] = {verdict: [] for verdict in texts}
+    for row in comparison.differences:
+        verdict = row.difference.verdict if row.difference else None
+        kinds[verdict].append(_claim(comparison, row))
+    return [f"{texts[kind]}: {'; '.join(rows)}." for kind, rows in kinds.items() if rows]
+
+
+def _claim(comparison: Comparison, row: SideDifference) -> str:
+    """A side, and what the verdict on it rests on."""
+    d, name = row.difference, comparison.named(row.side)
+    if d is None:
+        return f"{name} ({row.how.removeprefix('no test: ')})"
+    if d.verdict is Verdict.UNDECIDABLE:
+        return f"{name} ({format.counted(d.n, row.unit)})"
+    return f"{name} by {row.difference_text} (n = {d.n}, p = {_p_text(d.p_adjusted)})"
+
+
 def sections(comparison: Comparison) -> list[Table]:
-    """Tables and notes: what does not compare, scores, costs of the target, differences, fronts."""
+    """The verdict, and what it rests on."""
+    said = (*comparison.incomparable, *verdicts(comparison))
+    return [*map(text_table, said), *tables(comparison)]
+
+
+def tables(comparison: Comparison) -> list[Table]:
+    """Scores, costs of the target, differences, fronts."""
     return [
-        *map(text_table, comparison.incomparable),
         _scores(comparison),
         *_target(comparison),
         *_ratios(comparison),
@@ -389,8 +430,11 @@ def _difference_row(row: SideDifference) -> tuple[str, ...]:
     d = row.difference
     if d is None:
         return (row.side, *[format.NOTHING] * 4)
-    p = f"{d.p_adjusted:.3f}" if d.p_adjusted >= 0.001 else f"{d.p_adjusted:.1e}"
-    return (row.side, row.difference_text, str(d.n), p, d.told(row.unit))
+    return (row.side, row.difference_text, str(d.n), _p_text(d.p_adjusted), d.told(row.unit))
+
+
+def _p_text(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
 
 
 def _needed_text(comparisons: int) -> str:
@@ -454,6 +498,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
             ],
             "left_out": dict(comparison.left_out),
             "notes": [*comparison.incomparable, *comparison.notes],
+            "verdicts": verdicts(comparison),
         }
     )
     return document

@@ -16,8 +16,8 @@ from tuner.report.statistics import (
     Interval,
     Verdict,
     judged_known,
-    mean_interval,
     paired_by_key,
+    score_interval,
 )
 from tuner.report.table import Column, Table
 
@@ -39,18 +39,15 @@ class SearchedLeader:
 class LeaderFigures:
     """A leader, best of the search first: its test figures by seed, and against the first.
 
-    `missing` counts seeds under which it diverged, failed or has not been trained yet.
+    `interval` is that of their mean, None without a figure. `missing` counts seeds under which it
+    diverged, failed or has not been trained yet.
     """
 
     searched: SearchedLeader
     test: Mapping[int, float]
     missing: int
+    interval: Interval | None
     difference: Difference | None = None
-
-    @property
-    def interval(self) -> Interval | None:
-        """Mean over the seeds with its t interval; None without a figure."""
-        return mean_interval(list(self.test.values())) if self.test else None
 
     def value_text(self, name: str) -> str:
         """A searched value for people."""
@@ -60,13 +57,19 @@ class LeaderFigures:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """All leaders, in the order of the search. `trials` is how many the search ranked."""
+    """All leaders, in the order of the search. `trials` is how many the search ranked.
+
+    `less_training` says in words by how much less they were trained than in the search: then the
+    two scores do not compare. `readings` is how often the test set has been read for this search.
+    """
 
     name: str
     metric: str
     objective: Objective
     trials: int
     leaders: tuple[LeaderFigures, ...]
+    less_training: str = ""
+    readings: int = 1
 
 
 def confirmation(
@@ -78,12 +81,15 @@ def confirmation(
     metric: str,
     objective: Objective,
     trials: int,
+    images: int | None = None,
+    less_training: str = "",
+    readings: int = 1,
 ) -> Confirmation:
     """Compares each leader with the search's first one, pair by pair over the seeds.
 
     The first one was chosen before the test set was read, so comparing with it favours nobody.
     p-values are Holm-corrected over all comparisons. `metric` is of the test set, `objective` the
-    search's.
+    search's. `images` is how many test images there are; the rest is as `Confirmation` has it.
     """
     against_first = (
         paired_by_key(dict(sorted(figures.items())), test[0], objective=objective)
@@ -91,10 +97,16 @@ def confirmation(
     )
     differences = judged_known([None, *against_first])
     confirmed = tuple(
-        LeaderFigures(leader, figures, seeds - len(figures), difference)
+        LeaderFigures(
+            leader,
+            figures,
+            seeds - len(figures),
+            score_interval(list(figures.values()), metric, images) if figures else None,
+            difference,
+        )
         for leader, figures, difference in zip(leaders, test, differences, strict=True)
     )
-    return Confirmation(name, metric, objective, trials, confirmed)
+    return Confirmation(name, metric, objective, trials, confirmed, less_training, readings)
 
 
 def sentences(confirmation: Confirmation) -> list[str]:
@@ -108,7 +120,7 @@ def sentences(confirmation: Confirmation) -> list[str]:
         f"{confirmation.objective.metric}, the best of "
         f"{format.counted(confirmation.trials, 'trial')}; on the test set it reaches {interval} "
         f"{confirmation.metric} over {format.counted(interval.n, 'seed')}.",
-        _optimism(confirmation.objective.gain(first.searched.score - interval.mean), interval),
+        _optimism(confirmation, first.searched.score, interval),
     ]
     compared = [leader.difference for leader in confirmation.leaders if leader.difference]
     if compared:
@@ -116,14 +128,27 @@ def sentences(confirmation: Confirmation) -> list[str]:
     missing = sum(leader.missing for leader in confirmation.leaders)
     if missing:
         said.append(f"{format.counted(missing, 'trial')} of these diverged, failed or are not run.")
+    if confirmation.readings > 1:
+        said.append(readings_text(confirmation.readings))
     return said
 
 
-def _optimism(gap: float, interval: Interval) -> str:
+def readings_text(readings: int) -> str:
+    """What more than one reading of the test set means for its figures."""
+    return (
+        f"The test set has been read {readings} times for this search, with other settings: what "
+        "was seen before may have guided the choice, so only the first figures are unbiased."
+    )
+
+
+def _optimism(confirmation: Confirmation, searched: float, interval: Interval) -> str:
+    if confirmation.less_training:
+        return f"The two scores are not comparable: here it trained {confirmation.less_training}."
+    gap = confirmation.objective.gain(searched - interval.mean)
     size = format.score_text(abs(gap))
     if interval.n < 2:
-        return f"That is {size} {'less good' if gap > 0 else 'better'}, under a single seed."
-    if abs(gap) <= interval.half:
+        return f"That is {size} {'worse' if gap > 0 else 'better'}, under a single seed."
+    if interval.low <= searched <= interval.high:
         return f"The search's figure was about right: {size} lies within the interval."
     word = "too optimistic" if gap > 0 else "too modest: it trained on fewer images, or held back"
     return f"The search's figure was {size} {word}."
@@ -198,6 +223,8 @@ def to_json(confirmation: Confirmation) -> dict[str, Any]:
         "searched_metric": confirmation.objective.metric,
         "direction": confirmation.objective.direction,
         "trials": confirmation.trials,
+        "less_training": confirmation.less_training,
+        "test_readings": confirmation.readings,
         "leaders": [_leader_json(leader) for leader in confirmation.leaders],
         "sentences": sentences(confirmation),
     }

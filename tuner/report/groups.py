@@ -22,7 +22,8 @@ MOST_COMPARED = 20  # a screenful: every further comparison makes each one harde
 
 # What the comparison with the best says of a group, and its mark in a table.
 BEST, WORSE, NOISE, UNDECIDABLE = "best", "worse", "within noise", "not decidable"
-MARKS = {BEST: "best", NOISE: "≈", UNDECIDABLE: "?", WORSE: "", "": ""}
+UNEQUAL = "unequal training"
+MARKS = {BEST: "best", NOISE: "≈", UNDECIDABLE: "?", UNEQUAL: "≠", WORSE: "", "": ""}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class TrialGroup:
     @property
     def is_unsure(self) -> bool:
         """Whether it cannot be told from the best."""
-        return self.verdict in (NOISE, UNDECIDABLE)
+        return self.verdict in (NOISE, UNDECIDABLE, UNEQUAL)
 
     @property
     def num_stopped(self) -> int:
@@ -172,9 +173,9 @@ def against_best(groups: Sequence[TrialGroup], record: RunRecord) -> list[TrialG
     from tuner.report import statistics  # late: needs numpy
 
     verdicts = {statistics.Verdict.BETTER: WORSE, statistics.Verdict.NOISE: NOISE}
-    compared = statistics.judged([difference(finite[0], g, record) for g in finite[1:]])
+    compared = statistics.judged_known([difference(finite[0], g, record) for g in finite[1:]])
     told = {groups[0]: BEST} | {
-        group: verdicts.get(difference.verdict, UNDECIDABLE)
+        group: verdicts.get(difference.verdict, UNDECIDABLE) if difference else UNEQUAL
         for group, difference in zip(finite[1:], compared, strict=True)
     }
     return [replace(group, verdict=told.get(group, "")) for group in groups]
@@ -188,6 +189,8 @@ def verdict_notes(groups: Sequence[TrialGroup]) -> list[str]:
         parts.append(f"{MARKS[NOISE]} within noise of the best")
     if UNDECIDABLE in used:
         parts.append(f"{MARKS[UNDECIDABLE]} too few trials to tell it from the best")
+    if UNEQUAL in used:
+        parts.append(f"{MARKS[UNEQUAL]} trained for other numbers of epochs, so not compared")
     if not parts:
         return []
     more = len(groups) > MOST_COMPARED
@@ -195,10 +198,21 @@ def verdict_notes(groups: Sequence[TrialGroup]) -> list[str]:
     return [f"{', '.join(parts)}: by interval and permutation test, p ≤ 0.05.{among}"]
 
 
-def difference(one: TrialGroup, other: TrialGroup, record: RunRecord) -> Difference:
-    """What `one` is against `other`, both with finite scores only; see `against_best`."""
+def difference(one: TrialGroup, other: TrialGroup, record: RunRecord) -> Difference | None:
+    """What `one`, the best, is against `other`, both with finite scores only; see `against_best`.
+
+    Trials of `other` that a rule stopped early are left out, which favours it, so that a claim
+    holds all the same. None where they are not of that one alone: training was not equal.
+    """
     from tuner.report import statistics
 
+    if one.num_stopped or other.num_stopped:
+        longest = max(row.epochs for row in (*one.trials, *other.trials))
+        full = [row for row in other.trials if row.epochs == longest]
+        if not full or any(row.epochs < longest for row in one.trials):
+            return None
+        scores = [row.score for row in full if row.score is not None]
+        other = replace(other, trials=full, score=mean_score("", scores))
     pairs = [dict(_partners(group, record.value_names)) for group in (one, other)]
     # Where both have the same partners, each once.
     if pairs[0].keys() == pairs[1].keys() and len(pairs[0]) == one.score.n == other.score.n:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import canonical
 from tuner.ledger.records import TrialRow
+from tuner.report.table import is_number
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -63,6 +64,17 @@ class Importance:
     higher: float = 0.0
 
     @property
+    def is_telling(self) -> bool:
+        """Whether the trials can tell anything of what mattered: by intervals, or by their number.
+
+        Of chance alone the lower ends are zero.
+        """
+        if not any(effect.share for effect in self.effects):
+            return False
+        known = [effect for effect in self.effects if effect.low is not None]
+        return any(e.low for e in known) if known else self.n >= _FEWEST
+
+    @property
     def mains(self) -> tuple[Effect, ...]:
         """Those of single hyperparameters."""
         return tuple(effect for effect in self.effects if len(effect.names) == 1)
@@ -71,7 +83,7 @@ class Importance:
 def importance(
     ranked: Sequence[TrialRow], names: Iterable[str], objective: Objective, *, seed: int = 0
 ) -> Importance:
-    """What mattered among `names`, from trials that have a score.
+    """What mattered among `names`, from trials that have a score and searched the name.
 
     Every combination of the values was tried: functional ANOVA of the table of mean scores (Hutter
     et al. 2014), each value of a hyperparameter weighing the same: the share of the variance of
@@ -80,17 +92,19 @@ def importance(
     Else PED-ANOVA (Watanabe et al. 2023): how far the values among the best quarter of the trials
     are from those of all trials, as Pearson's divergence over at most eight values or four equally
     full ranges, less what chance alone gives, in shares that sum to one. It says what the best
-    trials have in common, not what moves the score most. Needs 16 trials.
+    trials have in common, not what moves the score most. Needs 16 trials. A hyperparameter that
+    only some branches have is looked at among their trials alone.
     """
     rows = [row for row in ranked if row.score is not None and math.isfinite(row.score)]
-    varying = [name for name in names if len({_key(row, name) for row in rows}) > 1]
+    varying = [name for name in names if _varies(rows, name)]
     if not varying:
         return Importance("", "", len(rows), ())
     scores = np.array([row.score for row in rows], dtype=np.float64)
     generator = np.random.default_rng(seed)
     codes = [_codes([_key(row, name) for row in rows]) for name in varying]
     sizes = [int(code.max()) + 1 for code in codes]
-    if math.prod(sizes) <= len(rows):  # looks before it allocates
+    is_everywhere = all(name in row.values for row in rows for name in varying)
+    if is_everywhere and math.prod(sizes) <= len(rows):  # looks before it allocates
         cells = np.ravel_multi_index(tuple(codes), sizes)
         if len(np.unique(cells)) == math.prod(sizes):
             return _of_grid(varying, cells, sizes, scores, generator)
@@ -98,6 +112,11 @@ def importance(
         return Importance("", "", len(rows), ())
     binned = [_binned(rows, name) for name in varying]
     return _of_top(varying, binned, objective.sign * scores, generator)
+
+
+def _varies(rows: Sequence[TrialRow], name: str) -> bool:
+    """Whether trials that have it differ in it."""
+    return len({_key(row, name) for row in rows if name in row.values}) > 1
 
 
 # ---------------------------------------------------------------------- a full grid
@@ -205,11 +224,18 @@ def _of_top(
 
 
 def _top_shares(codes: Sequence[Codes], scores: Array) -> list[float]:
-    num_top = max(1, round(len(scores) * _TOP_SHARE))
-    top = np.argsort(-scores, kind="stable")[:num_top]
-    divergences = [max(0.0, _divergence(code, top)) for code in codes]
+    divergences = [max(0.0, _branch_divergence(code, scores)) for code in codes]
     total = sum(divergences)
     return [value / total for value in divergences] if total else divergences
+
+
+def _branch_divergence(codes: Codes, scores: Array) -> float:
+    """Of the trials that have the hyperparameter."""
+    codes, scores = codes[codes >= 0], scores[codes >= 0]
+    num_top = round(len(scores) * _TOP_SHARE)
+    if num_top < 2:
+        return 0.0
+    return _divergence(codes, np.argsort(-scores, kind="stable")[:num_top])
 
 
 def _divergence(codes: Codes, top: Codes) -> float:
@@ -227,15 +253,18 @@ def _divergence(codes: Codes, top: Codes) -> float:
 
 
 def _binned(rows: Sequence[TrialRow], name: str) -> Codes:
-    """Each trial's value as a number from 0; many numbers as quarters of their order."""
-    keys = [_key(row, name) for row in rows]
-    values = [row.value(name, _ABSENT) for row in rows]
-    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    if not numeric or len(set(keys)) <= _LEVELS:
-        return _codes(keys)
+    """Each trial's value as a number from 0, -1 where it has none; many numbers as quarters."""
+    places = [place for place, row in enumerate(rows) if name in row.values]
+    keys = [_key(rows[place], name) for place in places]
+    values = [rows[place].values[name] for place in places]
+    codes = np.full(len(rows), -1, dtype=np.intp)
+    if not all(map(is_number, values)) or len(set(keys)) <= _LEVELS:
+        codes[places] = _codes(keys)
+        return codes
     numbers = np.array(values, dtype=np.float64)
     bounds = np.quantile(numbers, [part / _PARTS for part in range(1, _PARTS)])
-    return np.asarray(np.searchsorted(bounds, numbers))
+    codes[places] = np.searchsorted(bounds, numbers)
+    return codes
 
 
 # ---------------------------------------------------------------------- both
@@ -254,7 +283,7 @@ def _effects(
 
 def _key(row: TrialRow, name: str) -> Hashable:
     """The value as something that tells true from 1 but not 1 from 1.0, and absent from null."""
-    value = row.value(name, _ABSENT)
+    value = row.values.get(name, _ABSENT)
     if isinstance(value, list | dict):
         return canonical(value), "json"
     return value, isinstance(value, bool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, RANKED_STATES, TrialRow
+
+TEST_SET_READ = "test set read"
+"""Kind of the events in the ledger of a search that `confirm` leaves, one for each reading."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ class RunRecord:
     `missing` counts planned trials that neither run nor have an outcome; `num_classes` is None
     where the environment does not record it. `outside` counts trials that `filtered_by`, in
     words, has left out of everything else here. `superseded` are the trials of earlier versions of
-    the experiment, where they were asked for: in no ranking, no mean and no count.
+    the experiment, where they were asked for: in no ranking, no mean and no count. `test_readings`
+    counts how often `confirm` has read the test set, `confirmed` are the numbers of the trials
+    whose configurations it trained again. `is_running` says that a run is on.
     """
 
     name: str
@@ -72,6 +78,9 @@ class RunRecord:
     outside: int = 0
     filtered_by: str = ""
     superseded: Sequence[TrialRow] | None = None
+    test_readings: int = 0
+    confirmed: frozenset[int] = frozenset()
+    is_running: bool = False
 
     @property
     def metric(self) -> str:
@@ -82,6 +91,17 @@ class RunRecord:
     def direction(self) -> str:
         """The objective's direction, max or min."""
         return self.objective.direction
+
+    @property
+    def can_be_confirmed(self) -> bool:
+        """Whether there are test images, as far as the environment says so."""
+        data = self.environment.get("data")
+        return not (isinstance(data, Mapping) and data.get("num_test") == 0)
+
+    @cached_property
+    def num_images(self) -> int | None:
+        """How many images the scores were measured on, where the environment says so."""
+        return num_images(self.environment, "validation_images")
 
     @cached_property
     def ranking(self) -> Ranking:
@@ -105,6 +125,7 @@ def read_record(folder: RunFolder, *, all_versions: bool = False) -> RunRecord:
             superseded = [row for row in rows_of_all if not row.is_current]
         total = ledger.last_run.get("total")
         environment = ledger.environment or read_environment(folder.environment)
+        readings = [event.detail for event in ledger.events_of(TEST_SET_READ)]
         return RunRecord(
             name=folder.name,
             objective=ledger.objective,
@@ -116,6 +137,9 @@ def read_record(folder: RunFolder, *, all_versions: bool = False) -> RunRecord:
             num_classes=_num_classes(environment),
             environment=environment,
             superseded=superseded,
+            test_readings=len(readings),
+            confirmed=frozenset(number for reading in readings for number in reading["trials"]),
+            is_running=folder.holder() is not None,
         )
 
 
@@ -143,6 +167,14 @@ def read_environment(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def num_images(environment: Mapping[str, Any], part: str) -> int | None:
+    """The number in `5000 (50 per class)`, as the environment has it of a part of the data."""
+    data = environment.get("data")
+    text = str(data.get(part, "")) if isinstance(data, Mapping) else ""
+    match = re.match(r"\d{1,12}", text)
+    return (int(match[0]) or None) if match else None
 
 
 def _num_classes(environment: Mapping[str, Any]) -> int | None:

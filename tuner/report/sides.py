@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tuner.errors import InputError, Problem, nearest
@@ -24,6 +24,7 @@ DECISIVE = (
     *("data.dataset", "data.fingerprint", "data.validation", "data.seed"),
     *("data.content", "data.split", "data.validation_images"),
 )
+EPOCHS = "training.epochs"
 _ABSENT = object()
 
 # Of each epoch: the objective's metric and the seconds that it took.
@@ -357,23 +358,60 @@ def side_difference(
     (settings that only it has), their mean stands for them. Pairs need two partners at least, and
     half of each side's trials among them; else the sides are compared as they are, each
     configuration by its mean over seeds.
+
+    Only equal training is compared: where a rule has stopped trials, say, of each pair (without
+    pairs, of all trials) only the epochs count that all of them have. What sets the sides apart
+    may be the epochs themselves.
     """
+    entries = (*side.entries, *baseline.entries)
     for empty in (baseline, side):
         if not empty.entries:
             return SideDifference(side.name, f"no trial of {empty.name} has a score")
+    epochs = sorted({entry.row.epochs for entry in entries})
+    is_equal = len(epochs) < 2 or _differ_in(EPOCHS, side, baseline)
+    if not is_equal and any(len(entry.curve) < entry.row.epochs for entry in entries):
+        how = f"no test: their trials were trained for {epochs[0]} to {epochs[-1]} epochs"
+        return SideDifference(side.name, how)
     shared = [name for name in names if _is_shared(name, side, baseline)]
     seeds = [{entry.row.seed for entry in s.entries} for s in (side, baseline)]
     by_seed = bool(seeds[0] & seeds[1])
     if shared or (by_seed and all(len(by_configuration(s.entries)) == 1 for s in (side, baseline))):
-        pairs = _paired(side, baseline, shared, by_seed, objective)
+        pairs = _paired(side, baseline, shared, by_seed, objective, is_equal)
         if pairs is not None:
             return pairs
-    units = _units(side), _units(baseline)
-    is_by_trial = sum(map(len, units)) == len(side.entries) + len(baseline.entries)
+    return _unpaired(side, baseline, objective, None if is_equal else epochs[0])
+
+
+def _differ_in(name: str, one: Side, other: Side) -> bool:
+    """Whether a value is what sets two sides apart: each has one, and not the other's."""
+    values = [{_value_key(entry, name) for entry in side.entries} for side in (one, other)]
+    return all(len(some) == 1 for some in values) and values[0] != values[1]
+
+
+def _unpaired(
+    side: Side, baseline: Side, objective: Objective, epochs: int | None
+) -> SideDifference:
+    """The sides as they are, or after so many epochs."""
+    entries = [_first_epochs(s.entries, epochs, objective) for s in (side, baseline)]
+    if not all(entries):
+        return SideDifference(side.name, f"no test: no score in the first {epochs} epochs")
+    units = [_units(some) for some in entries]
+    is_by_trial = sum(map(len, units)) == sum(map(len, entries))
     how = "unpaired" if is_by_trial else "unpaired, each configuration by its mean over seeds"
+    if epochs is not None:
+        how += f"; in the first {format.counted(epochs, 'epoch')}, which every trial has"
     unit = "trial" if is_by_trial else "configuration"
-    difference = unpaired(*units, objective=objective)
-    return SideDifference(side.name, how, unit, difference=difference)
+    return SideDifference(side.name, how, unit, difference=unpaired(*units, objective=objective))
+
+
+def _first_epochs(
+    entries: Sequence[ScoredTrial], epochs: int | None, objective: Objective
+) -> list[ScoredTrial]:
+    """Their scores after so many epochs (None: at the end), of those that had one by then."""
+    if epochs is None:
+        return list(entries)
+    best = ((e, objective.best(value for value, _ in e.curve[:epochs])) for e in entries)
+    return [replace(e, score=s) for e, s in best if s is not None and math.isfinite(s)]
 
 
 def mean(values: Sequence[float]) -> float:
@@ -382,11 +420,16 @@ def mean(values: Sequence[float]) -> float:
 
 
 def _paired(
-    side: Side, baseline: Side, shared: Sequence[str], by_seed: bool, objective: Objective
+    side: Side,
+    baseline: Side,
+    shared: Sequence[str],
+    by_seed: bool,
+    objective: Objective,
+    is_equal: bool,
 ) -> SideDifference | None:
-    scores, others = (_by_key(s, shared, by_seed) for s in (side, baseline))
-    common = [key for key in scores if key in others]
-    counts = [sum(len(some[key]) for key in common) for some in (scores, others)]
+    groups, others = (_by_key(s, shared, by_seed) for s in (side, baseline))
+    common = [key for key in groups if key in others]
+    counts = [sum(len(some[key]) for key in common) for some in (groups, others)]
     sizes = [len(side.entries), len(baseline.entries)]
     covered = all(2 * count >= size for count, size in zip(counts, sizes, strict=True))
     if len(common) < 2 or not covered:
@@ -396,21 +439,36 @@ def _paired(
     short = format.short_names(shared)
     parts = [format.printable(short[name]) for name in shared] + ["seed"] * seeds
     means = "; means over each side's other settings" if several else ""
+    equal = "" if is_equal else "; each pair after equally many epochs"
+    pairs = [
+        (mean(one), mean(other))
+        for key in common
+        for one, other in [_pair_scores(groups[key], others[key], objective, is_equal)]
+        if one and other
+    ]
+    if len(pairs) < 2:
+        return None
+    scores = [dict(enumerate(some)) for some in zip(*pairs, strict=True)]
     return SideDifference(
         side.name,
-        f"paired by {format.joined(parts)}{means}",
+        f"paired by {format.joined(parts)}{means}{equal}",
         "pair" if shared else "seed",
         sum(sizes) - sum(counts),
-        paired_by_key(
-            *({key: mean(some[key]) for key in some} for some in (scores, others)),
-            objective=objective,
-        ),
+        paired_by_key(*scores, objective=objective),
     )
 
 
-def _units(side: Side) -> list[float]:
+def _pair_scores(
+    one: Sequence[ScoredTrial], other: Sequence[ScoredTrial], objective: Objective, is_equal: bool
+) -> list[list[float]]:
+    """The scores of two partners, after as many epochs as all their trials have."""
+    epochs = None if is_equal else min(entry.row.epochs for entry in (*one, *other))
+    return [[e.score for e in _first_epochs(some, epochs, objective)] for some in (one, other)]
+
+
+def _units(entries: Sequence[ScoredTrial]) -> list[float]:
     """Each configuration's mean; the trials themselves where there is one configuration only."""
-    scores = [[entry.score for entry in some] for some in by_configuration(side.entries)]
+    scores = [[entry.score for entry in some] for some in by_configuration(entries)]
     return scores[0] if len(scores) == 1 else [mean(some) for some in scores]
 
 
@@ -420,12 +478,14 @@ def _is_shared(name: str, one: Side, other: Side) -> bool:
     return not any("" in some for some in values) and any(len(some) > 1 for some in values)
 
 
-def _by_key(side: Side, shared: Sequence[str], by_seed: bool) -> dict[tuple[str, ...], list[float]]:
-    scores: dict[tuple[str, ...], list[float]] = defaultdict(list)
+def _by_key(
+    side: Side, shared: Sequence[str], by_seed: bool
+) -> dict[tuple[str, ...], list[ScoredTrial]]:
+    groups: dict[tuple[str, ...], list[ScoredTrial]] = defaultdict(list)
     for entry in side.entries:
         seed = str(entry.row.seed) if by_seed else ""
-        scores[*(_value_key(entry, name) for name in shared), seed].append(entry.score)
-    return scores
+        groups[*(_value_key(entry, name) for name in shared), seed].append(entry)
+    return groups
 
 
 def _value_key(entry: ScoredTrial, name: str) -> str:

@@ -57,9 +57,9 @@ class Interval:
         return self.low > 0 or self.high < 0
 
     @property
-    def half(self) -> float:
-        """Half of its width; of one around a mean, the distance to either end."""
-        return (self.high - self.low) / 2
+    def arms(self) -> tuple[float, float]:
+        """How far it reaches above and below the mean; 0 where there is no interval."""
+        return (self.high - self.mean, self.mean - self.low) if self.is_bounded else (0.0, 0.0)
 
     @property
     def signed_text(self) -> str:
@@ -68,9 +68,14 @@ class Interval:
         return f"{mean} [{low}, {high}]" if self.is_bounded else mean
 
     def __str__(self) -> str:
-        """`0.5100 ± 0.0109`; the mean alone where there is no interval."""
-        around = f" ± {format.score_text(self.half)}" if self.is_bounded else ""
-        return format.score_text(self.mean) + around
+        """`0.5100 ± 0.0109`, `0.9990 [0.9931, 0.9999]` where the ends are not equally far, or the
+        mean alone where there is no interval.
+        """
+        mean, low, high = map(format.score_text, (self.mean, self.low, self.high))
+        if not self.is_bounded:
+            return mean
+        arms = {format.score_text(arm) for arm in self.arms}
+        return f"{mean} [{low}, {high}]" if len(arms) > 1 else f"{mean} ± {arms.pop()}"
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
@@ -83,6 +88,46 @@ def mean_interval(values: Sequence[float]) -> Interval:
     n = len(data)
     half = t_quantile(n - 1) * _standard_error(data) if n > 1 else math.inf
     return _around(float(np.mean(data)), half, n)
+
+
+def score_interval(scores: Sequence[float], metric: str, images: int | None = None) -> Interval:
+    """The 95 % interval of a mean score, as far as it is known from so many images.
+
+    Equal scores under several seeds do not make an accuracy exact: all were measured on the same
+    images. An accuracy's interval over seeds (`mean_interval`) is joined, as independent errors
+    are, by Wilson's (1927) of a share of `images`; its ends never leave 0..1, nor a loss' 0.
+
+    Raises:
+        ValueError: there is no score, or one is not finite.
+    """
+    interval = mean_interval(scores)
+    lowest, highest = _bounds(metric)
+    if not interval.is_bounded or not lowest <= interval.mean <= highest:
+        return interval
+    mean, low, high = interval.mean, interval.low, interval.high
+    if images and highest == 1:
+        share_low, share_high = wilson_interval(mean, images)
+        low = mean - math.hypot(mean - low, mean - share_low)
+        high = mean + math.hypot(high - mean, share_high - mean)
+    return replace(interval, low=max(low, lowest), high=min(high, highest))
+
+
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """Ends of the 95 % interval of a share that was counted among n (Wilson 1927, JASA 22).
+
+    Within 0..1, and with a width also where all of n or none were counted.
+    """
+    z2 = NORMAL_QUANTILE**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * share * (1 - share) / n + (z2 / (2 * n)) ** 2) / (1 + z2 / n)
+    return min(share, centre - half), max(share, centre + half)
+
+
+def _bounds(metric: str) -> tuple[float, float]:
+    """What values a metric can have."""
+    if metric.endswith("accuracy"):
+        return 0.0, 1.0
+    return (0.0, math.inf) if metric.endswith("loss") else (-math.inf, math.inf)
 
 
 def welch_interval(one: Sequence[float], other: Sequence[float]) -> Interval:

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 
 _MAX_GROUPS = 8  # a value with more distinct points than this is cut into quarters
 _PARTS = 4
+_FEWEST_IN_A_PART = 4
 _FEWEST_FOR_AN_EDGE = 3  # of two values, one is always at an end
 _MOST_EDGES = 2
 _PLAIN = {int, float, str, bool, type(None)}
 _ABSENT = object()
+_UNEQUAL = (
+    "A rule stopped some of these trials, so that the two were not trained equally long; "
+    "`tuner compare --by` compares after equally many epochs."
+)
 
 IS_IT_REAL = "Is it real?"
-CONFIRM_STEP = "retrains the leaders on fresh seeds"
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class Marginal:
 class Summary:
     """What won and by how much, whether it is real, what mattered, and what to do next.
 
-    `rest` tells of trials without a score. The hyperparameter with the largest effect comes first.
+    `rest` tells of trials without a score. The hyperparameter with the largest effect comes first;
+    `cannot_tell` says so where trials are too few to compare any value with another.
     """
 
     won: str
@@ -62,6 +67,7 @@ class Summary:
     marginals: tuple[Marginal, ...]
     steps: tuple[str, ...]
     metric: str
+    cannot_tell: str = ""
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -83,11 +89,18 @@ def summarize(record: RunRecord) -> Summary:
         winner.won,
         tuple(winner.margin),
         winner.real,
-        (*_failures(record), *_unfinished(record)),
+        (*_failures(record), *_unfinished(record), *_readings(record)),
         tuple(means),
         tuple(_next_steps(record, means, winner)),
         record.metric,
+        cannot_tell(record) if not means else "",
     )
+
+
+def cannot_tell(record: RunRecord) -> str:
+    """That so few trials cannot tell what mattered; empty where nothing was searched."""
+    n = len(record.ranking.ranked)
+    return f"{n} trials cannot tell what mattered." if n > 1 and record.value_names else ""
 
 
 # ---------------------------------------------------------------------- what won
@@ -145,7 +158,7 @@ def _one_seed_each(record: RunRecord, won: str) -> _Winner:
     ]
     real = (
         f"One seed each cannot tell {from_luck} from luck, and the best of many trials is lucky "
-        f"on average; {_confirm(record)} would tell."
+        f"on average; {_who_tells(record, best)}."
     )
     return _Winner(won, best, margin, real)
 
@@ -165,7 +178,9 @@ def _over_seeds(record: RunRecord) -> _Winner:
     if not all(map(math.isfinite, _scores((*best.trials, *second.trials)))):
         return _Winner(won, trial, margin)
     seeds = difference(best, second, record)
-    return _Winner(won, trial, margin, _reality(record, seeds, lead), seeds.is_claim)
+    if seeds is None:
+        return _Winner(won, trial, margin, _UNEQUAL)
+    return _Winner(won, trial, margin, _reality(record, trial, seeds, lead), seeds.is_claim)
 
 
 def _scores(rows: Sequence[TrialRow]) -> list[float]:
@@ -176,9 +191,9 @@ def _best_group_text(record: RunRecord, line: TrialGroup) -> str:
     score = line.score
     interval = ""
     if score.n > 1 and math.isfinite(score.mean):
-        from tuner.report.statistics import mean_interval  # late: needs numpy
+        from tuner.report.statistics import score_interval  # late: needs numpy
 
-        ends = mean_interval(_scores(line.trials))
+        ends = score_interval(_scores(line.trials), record.metric, record.num_images)
         low, high = format.score_text(ends.low), format.score_text(ends.high)
         interval = f" (95 % interval of the mean: {low} to {high})"
     return (
@@ -188,10 +203,10 @@ def _best_group_text(record: RunRecord, line: TrialGroup) -> str:
     )
 
 
-def _reality(record: RunRecord, difference: Difference, lead: float) -> str:
+def _reality(record: RunRecord, best: TrialRow, difference: Difference, lead: float) -> str:
     text, seeds = format.score_text(lead), format.counted(difference.n, "seed")
     if difference.verdict.value == "not decidable":
-        return f"{seeds} cannot decide a lead of {text}; {_confirm(record)} would."
+        return f"{seeds} cannot decide a lead of {text}; {_who_tells(record, best)}."
     p = f"p = {difference.p_adjusted:.2g}"
     if difference.is_claim:
         low, high = sorted((abs(difference.interval.low), abs(difference.interval.high)))
@@ -227,6 +242,23 @@ def _confirm(record: RunRecord) -> str:
     return format.command_text("confirm", record.name)
 
 
+def _who_tells(record: RunRecord, best: TrialRow) -> str:
+    """What decides where the trials cannot."""
+    if best.number in record.confirmed:
+        return f"{_confirm(record)} has trained it again, and shows what holds"
+    if not record.can_be_confirmed:
+        return "more search.replicates would tell"
+    return f"{_confirm(record)} would tell"
+
+
+def _readings(record: RunRecord) -> list[str]:
+    if record.test_readings < 2:
+        return []
+    from tuner.report.confirmation import readings_text  # late: needs numpy
+
+    return [readings_text(record.test_readings)]
+
+
 def _failures(record: RunRecord) -> list[str]:
     parts = [
         f"{record.counts[state]:,} {format.state_word(state)}"
@@ -249,29 +281,37 @@ def _unfinished(record: RunRecord) -> list[str]:
 
 def _next_steps(record: RunRecord, means: Sequence[Marginal], winner: _Winner) -> Iterator[str]:
     """What is worth doing, in words that name the command."""
-    if record.missing:
+    if record.missing and not record.is_running:
         yield f"run it again for the {format.counted(record.missing, 'missing trial')}"
-    if record.counts.get(TrialState.FAILED, 0):
+    if record.counts.get(TrialState.FAILED, 0) and not record.is_running:
         yield f"{format.command_text('retry', record.name)} tries the failed ones again"
     if winner.trial is None:
         return
-    ranked = sorted(record.ranking.ranked, key=attrgetter("number"))
+    ranked = record.ranking.ranked
     if not record.missing and not record.counts.get(TrialState.RUNNING, 0):
-        edges = (_edge(ranked, winner.trial, marginal) for marginal in means)
+        edges = (_edge(record, winner.trial, marginal) for marginal in means)
         yield from itertools.islice(filter(None, edges), _MOST_EDGES)
-    if not winner.is_settled and len(ranked) > 1:
-        yield f"{_confirm(record)} {CONFIRM_STEP}"
+    is_open = not winner.is_settled and winner.trial.number not in record.confirmed
+    if is_open and len(ranked) > 1 and record.can_be_confirmed:
+        yield f"{_confirm(record)} retrains the leaders on fresh seeds"
 
 
-def _edge(ranked: Sequence[TrialRow], winner: TrialRow, marginal: Marginal) -> str:
-    """Where the winner has the last value that was tried: better ones may lie beyond."""
-    best = winner.value(marginal.name)
+def _edge(record: RunRecord, winner: TrialRow, marginal: Marginal) -> str:
+    """Where the winner has the last value that was tried: better ones may lie beyond.
+
+    Only where the mean is best there, too: one lucky trial is no direction.
+    """
+    best, ranked = winner.value(marginal.name), record.ranking.ranked
     if not is_number(best) or best == 0:  # below zero there is rarely anything
         return ""
     tried = {v for v in (row.value(marginal.name) for row in ranked) if is_number(v)}
     if len(tried) < _FEWEST_FOR_AN_EDGE or best not in (min(tried), max(tried)):
         return ""
-    end, beyond = ("smallest", "below") if best == min(tried) else ("largest", "above")
+    is_lowest = best == min(tried)
+    gains = [record.objective.gain(group.mean) for group in marginal.groups]
+    if max(gains) == min(gains) or gains[0 if is_lowest else -1] < max(gains):
+        return ""
+    end, beyond = ("smallest", "below") if is_lowest else ("largest", "above")
     text = format.value_text(best)
     return f"{marginal.title} is best at {text}, the {end} tried: look {beyond} it"
 
@@ -282,14 +322,16 @@ def _edge(ranked: Sequence[TrialRow], winner: TrialRow, marginal: Marginal) -> s
 def marginals(ranked: Sequence[TrialRow], names: Iterable[str]) -> list[Marginal]:
     """Mean score per value of each hyperparameter that varies, largest effect first.
 
-    A plain mean over whatever was tried: exact for a grid, approximate for a random search.
+    A plain mean over whatever was tried: exact for a grid, approximate for a random search. Of
+    trials that searched it; numbers that hardly repeat are cut into ranges of four trials or more,
+    and where nothing repeats there is nothing to compare.
     """
     short = format.short_names(names)
     ranked = sorted(ranked, key=attrgetter("number"))
     scores = _scores(ranked)
     effects = []
     for name in short:
-        values = [row.value(name, _ABSENT) for row in ranked]
+        values = [row.values.get(name, _ABSENT) for row in ranked]
         there = [value is not _ABSENT for value in values]
         kept = (list(itertools.compress(column, there)) for column in (values, scores))
         groups = _groups(*kept)
@@ -302,7 +344,7 @@ def _groups(values: Sequence[Any], scores: Sequence[float]) -> list[MeanScore]:
     kinds = set(map(type, values))
     is_numeric = kinds <= {int, float}
     if is_numeric and _has_many(values):
-        return _quarters(values, scores)
+        return _parts(values, scores)
     # Plain values of one kind are their own keys, which is fastest; else 1, 1.0 and true are three.
     keys = values if len(kinds) == 1 and kinds <= _PLAIN else list(map(exact_key, values))
     labels: dict[Any, str] = {}  # of each value once: writing one is slow
@@ -311,6 +353,8 @@ def _groups(values: Sequence[Any], scores: Sequence[float]) -> list[MeanScore]:
         if key not in labels:
             labels[key] = format.value_text(value)
         by_label.setdefault(labels[key], (value, []))[1].append(score)
+    if 2 * len(by_label) > len(values):
+        return _parts(values, scores) if is_numeric else []
     order = sorted(by_label, key=lambda label: by_label[label][0]) if is_numeric else by_label
     return [mean_score(label, by_label[label][1]) for label in order]
 
@@ -325,10 +369,11 @@ def _has_many(values: Sequence[Any]) -> bool:
     return False
 
 
-def _quarters(values: Sequence[Any], scores: Sequence[float]) -> list[MeanScore]:
-    """Equally many trials in each of four ranges."""
+def _parts(values: Sequence[Any], scores: Sequence[float]) -> list[MeanScore]:
+    """Equally many trials in each of four ranges, or fewer where trials are few."""
     order = sorted(range(len(values)), key=values.__getitem__)
-    bounds = [round(len(order) * part / _PARTS) for part in range(_PARTS + 1)]
+    parts = min(_PARTS, len(order) // _FEWEST_IN_A_PART)
+    bounds = [round(len(order) * part / parts) for part in range(parts + 1)] if parts else []
     groups = []
     for start, end in itertools.pairwise(bounds):
         part = order[start:end]
@@ -347,9 +392,11 @@ def to_text(summary: Summary, width: int = 80) -> str:
         metric = format.printable(summary.metric)
         lines += [
             "",
-            f"What mattered: mean {metric} over everything else, ± standard deviation",
+            f"Mean {metric} at each value, over everything else, ± standard deviation",
             *_marginal_lines(summary.marginals),
         ]
+    elif summary.cannot_tell:
+        lines += ["", *wrapped(summary.cannot_tell, width, "  ")]
     if summary.advice:
         lines += ["", *wrapped(summary.advice, width, "  ")]
     return "\n".join(lines) + "\n"
@@ -369,6 +416,8 @@ def to_markdown(summary: Summary) -> str:
             for marginal in summary.marginals
             for group in marginal.groups
         ]
+    elif summary.cannot_tell:
+        lines.append(f"- {escaped(summary.cannot_tell)}")
     if summary.advice:
         lines += ["", escaped(summary.advice)]
     return "\n".join(lines) + "\n"

@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,7 +16,6 @@ from tuner.report.open_values import CHOICE
 from tuner.report.page.drawing import Layout, round_steps, ticked
 from tuner.report.page.html import numbers, tick
 from tuner.report.page.source import PageSource
-from tuner.report.summary import marginals
 from tuner.report.table import is_number
 
 Kind = Literal["category", "linear", "log", "reverse_log"]
@@ -179,17 +178,8 @@ def _identity(value: Any) -> Any:
 
 
 def importance_of(source: PageSource, axes: Sequence[ValueAxis]) -> Importance:
-    """Importance where the trials allow it, else the distance between best and worst mean.
-
-    That has no method; its shares are in scores.
-    """
-    names = [axis.name for axis in axes]
-    measured = importance(source.ranked, names, source.record.objective)
-    if measured.effects:
-        return measured
-    means = marginals(source.ranked, names)
-    effects = tuple(Effect((marginal.name,), marginal.effect) for marginal in means)
-    return replace(measured, effects=effects)
+    """Importance of what the axes show, as far as the trials allow it."""
+    return importance(source.ranked, [axis.name for axis in axes], source.record.objective)
 
 
 def effect_title(source: PageSource, effect: Effect) -> str:

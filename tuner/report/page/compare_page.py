@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tuner.report import format
-from tuner.report.comparison import Comparison, SideSummary, counts_text, sections
+from tuner.report.comparison import Comparison, SideSummary, counts_text, tables
 from tuner.report.page import contest as figures
 from tuner.report.page import trials as table
 from tuner.report.page.contest import COLORS, COST_NAMES, Contest, verdict_text
@@ -47,7 +47,7 @@ def _view(contest: Contest) -> dict[str, Any]:
         "sides": [_side(contest, place, side) for place, side in enumerate(comparison.sides)],
         "findings": compare_findings(contest),
         "sections": drawn,
-        "tables": [_table(table) for table in sections(comparison)],
+        "tables": [_table(table) for table in tables(comparison)],
         "counted": f"{counted:,} of {format.counted(len(trials), 'trial')}",
         "num_trials": len(trials),
         "data": page_data(comparison.objective.metric, 0 if counted else None, columns, panels),
@@ -145,8 +145,8 @@ def compare_findings(contest: Contest) -> list[Answer]:
     comparison = contest.comparison
     answers = {
         "Do they compare?": comparison.incomparable,
+        "Is there a difference?": _real(contest),
         "Who is ahead?": [] if comparison.incomparable else _ahead(contest),
-        "Is it real?": _real(contest),
         "At what cost?": _cost(contest),
         "What is left out?": _left_out(contest),
         "Mind that": comparison.notes,

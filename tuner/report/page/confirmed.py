@@ -12,6 +12,7 @@ from tuner.report import format
 from tuner.report.page import drawing as draw
 from tuner.report.page.drawing import Figure, Layout
 from tuner.report.page.html import clean, label, shortened
+from tuner.report.statistics import Interval
 
 CONFIRMED = Path("confirm") / "confirmation.json"
 """The document's place in the folder of the experiment that was searched."""
@@ -53,12 +54,10 @@ class ConfirmedLeader(BaseModel):
 
     @property
     def mean_text(self) -> str:
-        """The mean and the half width of its interval."""
-        mean = format.score_text(self.test_mean)
-        if self.test_interval is None:
-            return mean
-        low, high = self.test_interval
-        return f"{mean} ± {format.score_text((high - low) / 2)}"
+        """The mean and its interval."""
+        if self.test_interval is None or self.test_mean is None:
+            return format.score_text(self.test_mean)
+        return str(Interval(self.test_mean, *self.test_interval, len(self.test)))
 
     @property
     def arms(self) -> tuple[float, float]:

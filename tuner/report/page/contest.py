@@ -284,7 +284,7 @@ def _mean(side: DrawnSide) -> Trace:
         [interval.mean],
         {"color": draw.INK, "size": 9, "symbol": "diamond"},
         text=[f"{side.name}: mean {interval}"],
-        error_y=draw.whiskers([interval.half if interval.is_bounded else 0.0]),
+        error_y=draw.whiskers(*([arm] for arm in interval.arms)),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from tuner.report.importance import Importance
 from tuner.report.page.axes import effect_title
 from tuner.report.page.html import clean
 from tuner.report.page.source import PageSource, moment
-from tuner.report.summary import CONFIRM_STEP, IS_IT_REAL, Marginal, summarize
+from tuner.report.statistics import wilson_interval
+from tuner.report.summary import IS_IT_REAL, Marginal, cannot_tell, summarize
 
 _STATES = (
     TrialState.COMPLETED,
@@ -28,7 +28,6 @@ _STATES = (
 )
 _ENDED = _STATES[:4]
 _FEWEST_SCORES, _MOST_BINS = 4, 40
-_NORMAL_95 = 1.96
 
 
 # ---------------------------------------------------------------------- facts
@@ -237,12 +236,8 @@ class Answer:
 
 
 def findings(source: PageSource, importance: Importance) -> list[Answer]:
-    """The questions that this experiment can answer: the summary's sentences, and two more.
-
-    Advice to confirm goes where that has been done.
-    """
+    """The questions that this experiment can answer: the summary's sentences, and two more."""
     summary, confirmed = summarize(source.record), source.confirmed
-    steps = [s for s in summary.steps if not (confirmed and s.endswith(CONFIRM_STEP))]
     answers = {
         "What won?": [summary.won, *(() if source.ranked else summary.rest)],
         "By how much?": [*summary.margin, *(summary.rest if source.ranked else ())],
@@ -251,46 +246,40 @@ def findings(source: PageSource, importance: Importance) -> list[Answer]:
             *_within_sampling_error(source),
             *(confirmed.sentences[:1] if confirmed else ()),
         ],
-        "What mattered?": [*_shares(importance, source), *_means(summary.marginals, source)],
-        "What next?": [*([f"{'; '.join(steps)}."] if steps else ()), *_still_moving(source)],
+        "What mattered?": _mattered(importance, summary.marginals, source),
+        "What next?": [
+            *([f"{'; '.join(summary.steps)}."] if summary.steps else ()),
+            *_still_moving(source),
+        ],
     }
     return [Answer(question, tuple(map(clean, said))) for question, said in answers.items() if said]
 
 
-def sampling_error(share: float, images: int) -> float:
-    """Half the width of the 95 % interval of an accuracy that was measured on so many images."""
-    return _NORMAL_95 * math.sqrt(max(0.0, share * (1 - share)) / images)
-
-
 def _within_sampling_error(source: PageSource) -> list[str]:
     """What even one seed tells: how sharp a measurement on so many images can be."""
-    images = _validation_images(source)
+    images = source.record.num_images
     best = source.best.score if source.best else None
-    if source.objective.metric != "val_accuracy" or images is None or best is None:
+    if not source.objective.metric.endswith("accuracy") or images is None or best is None:
         return []
-    if len(source.ranked) < 2 or not 0 < best < 1:
+    if len(source.ranked) < 2 or not 0 <= best <= 1:
         return []
-    error = sampling_error(best, images)
-    close = sum(best - (row.score or 0.0) <= error for row in source.ranked) - 1
+    low, high = wilson_interval(best, images)
+    close = sum((row.score or 0.0) >= low for row in source.ranked) - 1
     others = format.counted(close, "other trial is", "other trials are") if close else "no other is"
     return [
-        f"On {images:,} validation images an accuracy of {format.score_text(best)} is known to "
-        f"± {format.score_text(error)} (95 %): {others} within that of the best."
+        f"On {images:,} validation images an accuracy of {format.score_text(best)} may be "
+        f"{format.score_text(low)} to {format.score_text(high)} (95 %): {others} within that."
     ]
 
 
-def _validation_images(source: PageSource) -> int | None:
-    """How many images the scores were measured on, where the environment says so."""
-    data = source.record.environment.get("data")
-    text = str(data.get("validation_images", "")) if isinstance(data, dict) else ""
-    match = re.match(r"\d{1,12}", text)
-    return (int(match[0]) or None) if match else None
+def _mattered(importance: Importance, means: Sequence[Marginal], source: PageSource) -> list[str]:
+    if importance.is_telling:
+        return [*_shares(importance, source), *_means(means, source)]
+    return list(filter(None, [cannot_tell(source.record)]))
 
 
 def _shares(importance: Importance, source: PageSource) -> list[str]:
     """The largest shares, with their intervals."""
-    if not importance.method or not importance.mains:
-        return []
     parts = []
     for effect in importance.mains[:3]:
         interval = f" ({effect.low:.0%} to {effect.high:.0%})" if effect.has_interval else ""

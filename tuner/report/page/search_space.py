@@ -36,17 +36,16 @@ _GAP = 0.14  # of an axis, below which lie trials whose branch does not have the
 
 def importance_figure(source: PageSource, importance: Importance) -> Figure | None:
     """Bars, the largest at the top, each with its interval; the note names the method."""
-    if not importance.effects:
+    if not importance.is_telling:
         return None
     rows = list(reversed(importance.effects[:MAX_BARS]))
-    is_share = bool(importance.method)
     known = any(row.has_interval for row in rows)
     trace: Trace = {
         "type": "bar",
         "orientation": "h",
         "x": numbers(row.share for row in rows),
         "y": list(range(len(rows))),
-        "text": [_share_text(row, is_share) for row in rows],
+        "text": list(map(_share_text, rows)),
         "textposition": "none" if known else "outside",
         "cliponaxis": False,
         "marker": {"color": [draw.TRIAL if len(row.names) == 1 else draw.FAINT for row in rows]},
@@ -55,14 +54,9 @@ def importance_figure(source: PageSource, importance: Importance) -> Figure | No
         above = (draw.arm(row.high, row.share) for row in rows)
         below = (draw.arm(row.share, row.low) for row in rows)
         trace["error_x"] = draw.whiskers(above, below, thickness=1.4, width=4)
-    title = f"distance between the best and the worst mean {label(source.objective.metric)}"
-    if is_share:
-        some = any(effect.has_interval for effect in importance.effects)
-        title = "share, with its 95 % interval" if some else "share"
+    title = "share, with its 95 % interval" if known else "share"
     layout: Layout = {
-        "xaxis": draw.titled(
-            title, rangemode="tozero", **({"tickformat": ".0%"} if is_share else {})
-        ),
+        "xaxis": draw.titled(title, rangemode="tozero", tickformat=".0%"),
         "yaxis": draw.names_axis([tick(effect_title(source, row)) for row in rows]),
         "bargap": 0.5,
     }
@@ -70,16 +64,12 @@ def importance_figure(source: PageSource, importance: Importance) -> Figure | No
     return Figure([trace], layout, note, 90 + 30 * len(rows))
 
 
-def _share_text(row: Effect, is_share: bool) -> str:
-    if not is_share:
-        return f"{row.share:.2g}"
+def _share_text(row: Effect) -> str:
     interval = f" ({row.low:.1%} to {row.high:.1%})" if row.has_interval else ""
     return f"{row.share:.1%}{interval}"
 
 
 def _method(importance: Importance) -> str:
-    if not importance.method:
-        return "Method: plain means over everything else, which few trials allow; no interval."
     said = f"Method: {importance.method}."
     if importance.uncertainty:
         said += f" Interval: {importance.uncertainty}."
@@ -110,7 +100,7 @@ def slice_of(source: PageSource, axis: ValueAxis) -> Slice:
     for row, position in placed:
         by_position[position].append(row.score or 0.0)
     means = tuple((place, mean_score("", by_position[place])) for place in sorted(by_position))
-    wanted = len(means) <= _MAX_MEANS and len(placed) > len(means)
+    wanted = len(means) <= _MAX_MEANS and len(placed) >= 2 * len(means)
     rows, positions = tuple(row for row, _ in placed), tuple(place for _, place in placed)
     return Slice(axis, rows, positions, means if wanted else ())
 
@@ -140,7 +130,7 @@ def slice_figure(source: PageSource, slice_: Slice) -> Figure | None:
 def _placed(rows: Iterable[TrialRow], axis: ValueAxis) -> Iterable[tuple[TrialRow, float]]:
     """Trials with a score and where they lie, of those that have the hyperparameter."""
     for row in rows:
-        position = axis.position(row.value(axis.name, ABSENT))
+        position = axis.position(row.values.get(axis.name, ABSENT))
         if position is not None and row.score is not None:
             yield row, position
 
