@@ -190,6 +190,7 @@ def run_shown(
     experiment: Experiment, options: RunOptions, *, retry: Sequence[TrialState] = ()
 ) -> tuple[RunEnded, StopRequest]:
     """Run an experiment and show how it goes."""
+    from tuner.actions.page import LivePage
     from tuner.cli.progress import RunProgress
     from tuner.cli.view import view_of
     from tuner.execution.run import run_experiment
@@ -202,10 +203,12 @@ def run_shown(
     with (
         _stopping(stop, progress, quiet=options.quiet),
         view_of(progress, quiet=options.quiet) as view,
+        LivePage(folder) as page,
     ):
 
         def listener(event: Event) -> None:
             view(event)
+            page.listen(event)
             if write_files is not None:
                 write_files(event)
 

@@ -116,7 +116,8 @@ def tiles(source: PageSource) -> list[Tile]:
         epoch = f", epoch {best.best_epoch} of {best.epochs}" if best.best_epoch else ""
         score = Tile(title, format.score_text(best.score), f"trial {best.number}{epoch}", "best")
     ended = ranked + len(failures(source))
-    total = max(sum(source.record.counts.values()), ended + source.record.missing)
+    counts, missing = source.record.counts, source.record.missing
+    total = max(sum(counts.values()), ended + counts.get(TrialState.RUNNING, 0) + missing)
     of_total = f" / {total:,}" if total > ended else ""
     detail = f"{ranked:,} ranked" if ended else "none has ended yet"
     trials = Tile("trials", f"{ended:,}{of_total}", detail)

@@ -21,6 +21,7 @@ from tuner.report.page.trials import TrialColumn, trial_columns
 from tuner.report.trials_table import superseded_table
 
 MAX_SLICES = 12
+REFRESH_SECONDS = 30  # as often as a page is written again while its run is on
 _MOST_POINTS = 400  # of an experiment, beside others
 
 
@@ -52,7 +53,8 @@ def render_page(sources: Sequence[PageSource]) -> str:
     views = [_view(source, f"e{place}") for place, source in enumerate(sources)]
     comparison = _comparison(sources) if len(sources) > 1 else None
     title = format.joined([view["name"] for view in views]) or "tuner"
-    context = {"title": title, "experiments": views, "comparison": comparison}
+    refresh = REFRESH_SECONDS if any(view["running"] for view in views) else 0
+    context = {"title": title, "experiments": views, "comparison": comparison, "refresh": refresh}
     return render_file("page.html.j2", context)
 
 
@@ -90,6 +92,7 @@ def _view(source: PageSource, id: str) -> dict[str, Any]:
     return {
         "id": id,
         "name": clean(record.name),
+        "running": _running(source),
         "description": clean(str(source.document.get("description") or "")),
         "objective": f"{clean(record.metric)}, {source.objective.better} is better",
         "facts": overview.facts(source),
@@ -110,6 +113,19 @@ def _view(source: PageSource, id: str) -> dict[str, Any]:
             record.metric, best.number if best else None, trial_columns(source), panels
         ),
     }
+
+
+def _running(source: PageSource) -> str:
+    """That this is no end, and as of when; empty for a run that has ended."""
+    record = source.record
+    if not record.is_running:
+        return ""
+    ended = len(record.ranking.ranked) + len(record.ranking.unranked)
+    planned = len(record.rows) + record.missing
+    return (
+        f"This run is on: {ended:,} of {format.counted(planned, 'trial')} have ended. All figures "
+        f"may change; the page loads itself again every {REFRESH_SECONDS} s."
+    )
 
 
 def _confirmed_view(source: PageSource) -> dict[str, Any] | None:

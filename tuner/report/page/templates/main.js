@@ -161,3 +161,7 @@ const reading = new IntersectionObserver((entries) => {
 }, { rootMargin: "-15% 0px -75% 0px" });
 links.forEach((_, id) => { const target = document.getElementById(id); if (target) reading.observe(target); });
 document.documentElement.dataset.ready = "yes";
+
+// While its run is on, the file is written again and again.
+const refreshSeconds = Number(document.body.dataset.refresh || 0);
+if (refreshSeconds) setTimeout(() => location.reload(), 1000 * refreshSeconds);
