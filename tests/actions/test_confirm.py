@@ -173,6 +173,7 @@ def test_a_narrow_terminal_shows_the_verdict_and_says_what_it_leaves_out():
     text = to_text(found, 80)
     assert "too few seeds" in text
     assert "0.4050 ± 0.0635" in text  # t(1) x 0.0071 / sqrt(2)
-    assert "Not shown at this width: a_rather_long_name_1, a_rather_long_name_2" in text
+    assert "Not shown at this width: a_rather_long_name_2, a_rather_long_name_3" in text
+    assert "0.4050 ± 0.0635" in to_text(found, 60)  # names go before what was found
     assert max(map(len, text.splitlines())) <= 80
     assert "a_rather_long_name_3" in to_text(found, 200).splitlines()[2]

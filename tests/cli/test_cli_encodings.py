@@ -62,7 +62,7 @@ def test_every_command_prints_in_every_encoding(streams, encoding) -> None:
     for arguments in [*COMMANDS.values(), *MORE]:
         assert main.run(arguments) in (0, 2), arguments
     assert "unexpected error" not in text()
-    assert "What mattered: mean val_accuracy over everything else, " in text()
+    assert "Mean val_accuracy at each value, over everything else, " in text()
 
 
 def test_replacements_read_well(streams) -> None:

@@ -38,9 +38,9 @@ def check(name: str, found: str) -> None:
     assert found == path.read_text()
 
 
-def drawn(progress: RunProgress, width: int = 78) -> str:
+def drawn(progress: RunProgress, width: int = 78, height: int = 24) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
-    console.print(panel(progress, width))
+    console.print(panel(progress, width, height))
     text = console.file.getvalue()
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
@@ -247,6 +247,23 @@ def test_the_live_view_keeps_notices_above_the_panel() -> None:
     text = console.file.getvalue()
     assert "! 2 finished trials taken over from results/first" in text
     assert "· it takes about 5m" in text
+
+
+@pytest.mark.parametrize("height", [16, 20, 24, 40])
+def test_free_rows_show_the_best_trials(height: int) -> None:
+    progress, _ = started()
+    progress.take(recorded_run.run_started("grid", 40, 9))
+    trained(progress, 1, [0.1])
+    for number in range(2, 22):
+        values = {"training.learning_rate": number / 100, "model.family": "resnet"}
+        ended = TrialEnded(number, 1, TrialState.COMPLETED, (number * 7 % 20) / 20, "", values, 1)
+        progress.take(ended)
+    lines = drawn(progress, height=height).splitlines()
+    assert len(lines) <= max(height - 3, 11)
+    table = [line.strip("│ ").split() for line in lines if "resnet" in line and "best" not in line]
+    scores = [float(row[1]) for row in table]
+    assert scores == sorted(scores, reverse=True)
+    assert len(table) == {16: 3, 20: 7, 24: 10, 40: 10}[height]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4, 8])

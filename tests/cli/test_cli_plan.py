@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.cli.plan import measured_text
+from tuner.cli.plan import measured_text, print_plan
 from tuner.cli.run import say_how_it_ended
 from tuner.data.images import check
 from tuner.execution.estimate import Here, SpeedRecord, networks_of, remaining_work
@@ -43,6 +43,24 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SpeedRecord:
     """An empty record of the test's own."""
     monkeypatch.setenv("TUNER_CACHE_DIR", str(tmp_path / "cache"))
     return SpeedRecord.at_home(os.environ)
+
+
+def test_the_table_of_structures_fits_and_keeps_what_tells_them_apart(record, tmp_path, capsys):
+    path = tmp_path / "many.yaml"
+    path.write_text(
+        "name: many\ndata: {dataset: synthetic}\nsearch: {method: random, max_trials: 9}\nmodel:\n"
+        "  choice:\n    - {family: lenet, kernel_size: {choice: [3, 5]}}\n"
+        "    - {family: mlp, hidden_units: {choice: [16, 64]}, num_layers: {choice: [1, 2]}}\n"
+        "    - {family: densenet, depth: 7, num_blocks: 1, growth_rate: {choice: [4, 8]}, "
+        "bottleneck: false}\ntraining: {epochs: 1, optimizer: {choice: [sgd, adam]}}\n"
+    )
+    print_plan(load_experiment(path), 1, tmp_path, None, as_json=False)
+    table = capsys.readouterr().out.partition("structures to compile")[2].splitlines()
+    assert max(map(len, table)) <= 80 and "…" not in "".join(table)
+    head = " ".join(table[1].split() + table[2].split())
+    assert all(name in head for name in ("family", "optimizer", "hidden_", "params"))
+    told = " ".join(line.strip() for line in table)
+    assert "Not shown at this width: depth, num_blocks, bottleneck, configurations, MACs" in told
 
 
 @pytest.fixture

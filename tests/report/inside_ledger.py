@@ -42,12 +42,22 @@ def write(results: Path, name: str = "inside") -> RunFolder:
     return folder
 
 
-def keep_checkpoint(folder: RunFolder, number: int, epoch: int, accuracy: float) -> Path:
-    """The weights of a network of that configuration, random ones; gives the file."""
+def keep_checkpoint(
+    folder: RunFolder, number: int, epoch: int, accuracy: float, *, trained: bool = True
+) -> Path:
+    """The weights of a network of that configuration; gives the file.
+
+    Random ones, and if it was trained, smaller by half for each further source of a layer.
+    """
     model = {name.removeprefix("model."): value for name, value in DENSENET.items()}
     layout = dense_kernels(model, IMAGE, CLASSES)
     assert layout is not None
     weights = np.random.default_rng(0).normal(size=layout.num_weights).astype(np.float32)
+    readers = [reader for block in layout.blocks for reader in block.readers if trained]
+    for reader in readers:
+        kernel = weights[reader.start : reader.stop].reshape(reader.shape)
+        sources = np.repeat(np.arange(len(reader.sources)), reader.sources)
+        kernel *= 0.5 ** sources[:, np.newaxis].astype(np.float32)
     notes = {"image_shape": IMAGE, "num_classes": CLASSES, "key": "key0", "epoch": epoch}
     saved = checkpoint.save(folder.checkpoints, "t1.ckpt", {"weights": weights}, notes)
     with Ledger.create_or_open(folder.ledger, folder.name) as ledger:

@@ -15,6 +15,7 @@ from tuner.report.inside import (
     BlockReuse,
     Gradients,
     block_reuse,
+    contrast,
     gradient_chart,
     gradients_json,
     gradients_of,
@@ -86,6 +87,16 @@ def test_each_source_gives_the_mean_absolute_weight_on_its_channels() -> None:
     assert mean_by_source(kernel, [2, 1, 2]) == pytest.approx([1.0, 2.0, 0.0])
     with pytest.raises(ValueError, match="3 channels in sources, 5 in the kernel"):
         mean_by_source(kernel, [2, 1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weights_as_they_were_drawn_differ_by_chance_alone(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    kernels = [(random.normal(size=(3, 3, 4 * n, 8)), [4] * n) for n in (1, 2, 3)]
+    assert -3 < contrast(kernels) < 3
+    kernels[2][0][:, :, 4:8] *= 0.6  # a source that is read less
+    assert contrast(kernels) > 3
+    assert contrast([(random.normal(size=(3, 3, 4, 8)), [4])]) == 0  # nothing to compare
 
 
 def test_a_block_is_a_matrix_of_sources_and_targets() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -182,6 +183,48 @@ def test_light_and_dark_change_page_and_figures(search):
     search.execute_script("document.getElementById('theme').click()")
     assert all(one != other for one, other in zip(before, after, strict=True))
     assert search.execute_script(colors) == before
+
+
+def test_figures_are_saved_as_svg_of_this_page_alone(search):
+    """One that plotly draws, and one that the page draws itself."""
+    search.execute_script(
+        "window.saved = {}; window.saveSvg = (text, panel) => "
+        "{ window.saved[panel.dataset.figure] = text; };"
+    )
+    (name, *_) = texts(search, "[data-figure=slice-0] h3")
+    for figure in ("slice-0", "parallel"):
+        see(search, figure)
+        search.execute_script(f"document.querySelector('[data-figure={figure}] .save').click()")
+        text = wait(search, f"return window.saved['{figure}']")
+        drawing = ElementTree.fromstring(text)
+        assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
+        assert name in {part.text for part in drawing.iter()}
+        assert len([part for part in drawing.iter() if part.tag.endswith("path")]) > 5
+
+
+def test_the_name_of_the_median_stands_under_its_line(search):
+    line, text = search.execute_script(
+        "return ['.histogram line', '.middle span'].map((s) => {"
+        "const r = document.querySelector(s).getBoundingClientRect(); return r.x + r.width / 2; });"
+    )
+    assert abs(line - text) < 3
+
+
+def test_a_phone_reaches_every_axis_and_sees_what_colours_mean(search):
+    resize(search, 390, 844)
+    for figure in ("parallel", "pairs"):
+        see(search, figure)
+    seen = wait(
+        search,
+        "const box = document.querySelector('[data-figure=parallel] .plot-box');"
+        "const hint = document.querySelector('.sideways');"
+        "box.scrollLeft = 9999;"
+        "return box.scrollWidth > box.clientWidth && "
+        "[box.scrollLeft + box.clientWidth - box.scrollWidth, getComputedStyle(hint).display, "
+        "document.querySelectorAll('[data-figure=pairs] .colorbar').length];",
+    )
+    assert abs(seen[0]) <= 1 and seen[1:] == ["block", 1]
+    resize(search, 1280, 900)
 
 
 def test_all_figures_are_drawn_on_a_phone_and_nothing_sticks_out(search):

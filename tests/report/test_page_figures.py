@@ -22,7 +22,7 @@ from tuner.report.page.learning import (
     timeline_of,
 )
 from tuner.report.page.overview import histogram_of, sparkline_of
-from tuner.report.page.search_space import bins_of, pair_of, slice_of
+from tuner.report.page.search_space import bins_of, pair_of, slice_figure, slice_of
 from tuner.report.page.source import PageSource, read_source
 
 
@@ -65,6 +65,38 @@ def test_a_choice_of_numbers_is_a_row_of_categories_in_their_order():
     axis = value_axis("a", "a", [1e-2, 1e-3, ABSENT, 1e-3], "choice")
     assert axis.is_category and axis.labels == ("0.001", "0.01")
     assert [axis.position(value) for value in (1e-2, 1e-3, ABSENT, 5)] == [1, 0, None, None]
+
+
+@pytest.mark.parametrize("spread", ["choice", None])  # None: of a person's own program
+def test_a_choice_that_spans_decades_is_placed_by_its_logarithm(spread):
+    axis = value_axis("lr", "lr", [1e-4, 1e-3, 1e-2, 1e-1, 1e-1], spread)
+    assert axis.kind == "log"
+    assert axis.ticks == ((-4, "0.0001"), (-3, "0.001"), (-2, "0.01"), (-1, "0.1"))
+    assert axis.spread == pytest.approx(0.36)  # its trials lie side by side, and within the axis
+    assert axis.span[0] <= -4 - axis.spread / 2
+    assert value_axis("l2", "l2", [0, 1e-4, 1e-2], spread).is_category  # zero has no logarithm
+
+
+def test_values_of_an_own_program_that_hardly_come_twice_are_from_a_range():
+    assert value_axis("rate", "rate", [0.1, 0.23, 0.31, 0.38, 0.42], None).kind == "linear"
+    assert value_axis("units", "units", [8, 16, 24, 32] * 3, None).is_category
+    assert value_axis("rate", "rate", [0.1, 0.23, 0.31, 0.38, 0.42], "choice").is_category
+
+
+def test_a_line_joins_means_only_along_numbers(tmp_path):
+    scores = {("sgd", 8): 0.0, ("adam", 8): 0.9, ("sgd", 20): 1.0, ("adam", 20): 1.0}
+    plans = [Plan({"optimizer": o, "depth": d}, [score]) for (o, d), score in scores.items()]
+    source = source_of(tmp_path, plans)
+    for axis in axes_of(source):
+        figure = slice_figure(source, slice_of(source, axis))
+        assert figure is not None
+        assert figure.layout["xaxis"]["title"]["text"] == axis.title
+        assert figure.layout["yaxis"]["title"]["text"] == "val_accuracy"
+        means = next(trace for trace in figure.traces if "error_y" in trace)
+        assert ("lines" in means["mode"]) == (axis.title == "depth")
+        for side, mean in zip(("array", "arrayminus"), (1.0, 0.0), strict=True):
+            for reach, y in zip(means["error_y"][side], means["y"], strict=True):
+                assert reach <= abs(y - mean) + 1e-9  # no accuracy is below 0 or above 1
 
 
 def test_mixed_types_stay_apart_even_where_they_read_alike():

@@ -46,6 +46,15 @@ def test_each_dense_block_of_the_best_kept_densenet_is_drawn(folder):
     assert trace["meta"]["columns"][-1] == "classifier" and trace["z"][1][0] is None
 
 
+def test_a_network_that_was_not_trained_is_said_to_tell_nothing_and_is_not_drawn(folder):
+    """Its weights are alike but for chance: three equal triangles, as if it read all alike."""
+    inside_ledger.keep_checkpoint(folder, 1, 3, 0.4, trained=False)
+    source = read_source(folder)
+    assert [panel.id for panel in panels(source)] == ["gradients"]
+    page = render_page([source])
+    assert "in trial 1 after epoch 3, its best, each layer weighs all that it reads alike" in page
+
+
 @pytest.mark.parametrize("harm", ["cut", "gone", "other"])
 def test_a_checkpoint_that_cannot_be_read_costs_its_figures_alone(tmp_path, folder, harm):
     (file,) = folder.checkpoints.iterdir()
@@ -123,6 +132,21 @@ def test_the_dumbbell_has_search_score_mean_and_every_seed(folder):
     assert lines["x"][-3:-1] == [0.42, means["x"][2]]
     assert len(seeds["x"]) == 13
     assert means["error_x"]["array"][0] == 0  # a single seed has no interval
+
+
+@pytest.mark.parametrize(
+    ("scores", "most"), [([0.0, 0.01, 0.02], 1), ([1.0, 0.99, 0.98], 1), ([2.0, 0.1, 5.0], 10)]
+)
+def test_the_axis_of_a_confirmation_holds_all_and_nothing_that_cannot_be(folder, scores, most):
+    inside_ledger.confirm(folder)
+    found = read_source(folder).confirmed
+    assert found is not None
+    wide = {"test": dict(zip("012", scores, strict=True)), "test_mean": scores[0]}
+    wide |= {"searched_score": scores[1], "test_interval": (scores[0] - 3, scores[0] + 3)}
+    leader = found.leaders[0].model_copy(update=wide)
+    axis = confirmed_figure(found.model_copy(update={"leaders": [leader]})).layout["xaxis"]
+    low, high = axis["range"]
+    assert 0 <= low <= min(scores) and max(scores) <= high <= most
 
 
 def test_what_confirmed_an_earlier_version_of_the_search_is_left_out(folder):

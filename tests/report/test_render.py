@@ -10,7 +10,7 @@ import pytest
 from tests.report import latex_check
 from tuner.report.record import RunRecord
 from tuner.report.render import grid_lines, latex_text, to_latex, to_text
-from tuner.report.table import Column, Table
+from tuner.report.table import Column, Table, text_table
 from tuner.report.trials_table import TableOptions, trials_table
 
 DEFAULT = TableOptions()
@@ -105,6 +105,31 @@ def test_columns_without_titles_have_no_head_and_a_cell_its_own_colour() -> None
     table = Table("", columns, (("a long name", "done"), ("b", "running")))
     lines = grid_lines(table, width=18, style=lambda text, role: f"<{text}>" if role else text)
     assert lines == ["a long n…  <done   >", "b          <running>"]
+
+
+def test_titles_are_broken_before_a_column_goes_and_what_tells_rows_apart_stays() -> None:
+    names = ("num_layers", "learning_rate", "kernel_size")
+    columns = (Column("trial", "trial"), *(Column(n, n, str, rank=1) for n in names))
+    rows = tuple((i, i % 2, i / 8, "–" if i % 4 else 3) for i in range(8))
+    table = Table("t", columns, rows)
+    assert grid_lines(table, width=60)[0].split() == ["trial", *names]
+    broken = grid_lines(table, width=34)
+    assert [line.split() for line in broken[:2]] == [
+        ["num_", "learning_", "kernel_"],
+        ["trial", "layers", "rate", "size"],
+    ]
+    assert max(map(len, broken)) <= 34
+    # What no other row shares stays, and a title is whole again where that leaves room.
+    assert grid_lines(table, width=20)[0].split() == ["trial", "learning_rate"]
+
+
+def test_no_number_is_cut_where_columns_have_no_rank() -> None:
+    row = ("densenet", "12", "5.67k", "2.66M")
+    _, head, _, line, *note = to_text(
+        text_table("t", ("family", "trials", "params", "MACs"), [row]), width=26
+    ).splitlines()
+    assert (head.split(), line.split()) == (["family", "trials", "params"], [*row[:3]])
+    assert " ".join(note).split() == ["Not", "shown", "at", "this", "width:", "MACs."]
 
 
 def test_what_does_not_fit_is_left_out_by_rank_and_said() -> None:

@@ -84,6 +84,17 @@ def test_a_field_is_in_every_view_that_a_person_or_a_program_reads(folder: RunFo
     assert {field.column.title for field in fields} - titles == set()
 
 
+def test_what_was_in_the_last_epoch_is_called_so_beside_the_score(folder: RunFolder) -> None:
+    """In tables and on the page; the heads of CSV files stay the names of the metrics."""
+    record = read_record(folder)
+    titles = {field.name: field.column.title for field in trial_fields(record)}
+    assert titles["score"] == "score" and titles["val_accuracy"] == "last val_accuracy"
+    shown = {column.name: column.title for column in trial_columns(read_source(folder))}
+    assert shown["metrics.val_accuracy"] == "last val_accuracy"
+    heads = render.to_csv(every_trial(record, EVERYTHING)).splitlines()[0].split(",")
+    assert "val_accuracy" in heads
+
+
 def test_several_experiments_share_one_csv(record: RunRecord) -> None:
     other = dataclasses.replace(record, name="other", value_names=("model.depth",))
     options = TableOptions(top=1)

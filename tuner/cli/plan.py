@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +22,11 @@ from tuner.cli.options import (
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.report import format
-from tuner.report.render import Style, grid_lines
+from tuner.report.render import Style, grid_lines, hidden_titles, wrapped
 from tuner.report.table import Column, Table
 
 if TYPE_CHECKING:
-    from tuner.actions.plan import Plan
+    from tuner.actions.plan import Plan, PlannedStructure
     from tuner.data.dataset import DatasetInfo
     from tuner.execution.estimate import Here
     from tuner.execution.rehearsal import Measured
@@ -107,8 +107,10 @@ def _plan_lines(plan: Plan, style: Style) -> Iterator[str]:
     if structures is not None:
         count = format.counted(structures, "structure")
     yield from ("", style(f"{count} to compile, once each", "head"))
-    table = _structures_table(plan)
-    yield from grid_lines(table, width=terminal.width(), indent="  ", rule=False)
+    table, width = _structures_table(plan), terminal.width()
+    yield from grid_lines(table, width=width, indent="  ", rule=False)
+    if gone := hidden_titles(table, width - 2):
+        yield from wrapped(f"Not shown at this width: {gone} (--json has all).", width, "  ")
     if structures is None:
         yield f"  … and many more (--json has {len(plan.structures)})"
     elif hidden := structures - len(table.rows):
@@ -165,18 +167,25 @@ def _structures_table(plan: Plan) -> Table:
     shown = plan.structures[:_MAX_STRUCTURES]
     names = list(dict.fromkeys(name for structure in shown for name in structure.values))
     short = format.short_names(names)
-    columns = [Column(name, short[name], format.value_text) for name in names]
+    columns = [_value_column(name, short[name], shown) for name in names]
     rows = [[s.values.get(name, format.NOTHING) for name in names] for s in shown]
     if any(structure.configurations is not None for structure in shown):
-        columns.append(Column("configurations", "configurations", _known_count))
+        columns.append(Column("configurations", "configurations", _known_count, rank=3))
         rows = [[*row, s.configurations] for row, s in zip(rows, shown, strict=True)]
     columns += [
         Column("parameters", "params", format.count_text),
-        Column("macs", "MACs", format.count_text),
-        Column("memory_bytes", "memory", format.bytes_text),
+        Column("macs", "MACs", format.count_text, rank=4),
+        Column("memory_bytes", "memory", format.bytes_text, rank=2),
     ]
     cells = ((*r, s.parameters, s.macs, s.memory_bytes) for r, s in zip(rows, shown, strict=True))
     return Table("structures", tuple(columns), tuple(cells))
+
+
+def _value_column(name: str, title: str, shown: Sequence[PlannedStructure]) -> Column:
+    """One that tells structures apart goes last; what is the same wherever it stands goes first."""
+    values = {repr(structure.values[name]) for structure in shown if name in structure.values}
+    rank = 1 if len(values) > 1 else 5
+    return Column(name, title, format.value_text, rank=rank)
 
 
 def _known_count(count: int | None) -> str:

@@ -25,6 +25,8 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.estimate import Estimate, Trained
 from tuner.ledger.records import RANKED_STATES, UNRANKED_STATES
 
+MAX_LEADERS = 10  # of the live view's table
+
 
 @dataclass
 class ShownTrial:
@@ -90,6 +92,7 @@ class RunProgress:
         self.failures: list[TrialEnded] = []  # diverged ones, too
         self.stopped: list[TrialEnded] = []
         self._best_ended: Best | None = None
+        self._leaders: list[Best] = []  # of this run
         self._estimate = Estimate()
         self._trained: dict[str, Trained] = {}  # by structure
         self._epochs = 0  # that have ended
@@ -178,6 +181,12 @@ class RunProgress:
             trials.append(self._best_ended)
         return max(trials, key=self._order, default=None)
 
+    @property
+    def leaders(self) -> list[Best]:
+        """The best that have ended or wait, best first, and what the best of earlier runs was."""
+        known = {one.number: one for one in (*self._leaders, *filter(None, [self.best]))}
+        return sorted(known.values(), key=self._order, reverse=True)[:MAX_LEADERS]
+
     def _start_run(self, event: RunStarted) -> None:
         self.downloaded = None
         self.name, self.total, self.done = event.name, event.total, event.done
@@ -249,6 +258,8 @@ class RunProgress:
     def _compare(self, trial: Best) -> None:
         if math.isnan(trial.score):
             return
+        self._leaders = sorted([*self._leaders, trial], key=self._order, reverse=True)
+        del self._leaders[MAX_LEADERS:]
         if self._best_ended is None or self._order(trial) > self._order(self._best_ended):
             self._best_ended = trial
 

@@ -256,6 +256,10 @@ def _feature_lines(row: TrialRow, blocks: Sequence[BlockReuse]) -> Iterator[str]
         yield from ("", style(f"{block.name}; last column: {block.targets[-1]}", "head"))
         yield from heat_map(block, wide, least=least, paint=paint)
     yield from ("", legend(least=least, paint=paint))
+    if not all(block.tells for block in blocks):
+        note = "Where a block is of nearly one shade, its layers weigh all that they read alike, "
+        note += "as in a network that was not trained, or for too short a time."
+        yield from ("", *(style(line, "dim") for line in textwrap.wrap(note, wide)))
 
 
 def _painted(text: str, place: float) -> str:

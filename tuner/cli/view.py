@@ -38,6 +38,8 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.records import RANKED_STATES
 from tuner.report import format
 from tuner.report.curves import sparkline
+from tuner.report.render import grid_lines
+from tuner.report.table import Column, Table
 
 # Between two lines about epochs of one trial; a trial of a thousand short epochs stays readable.
 _EPOCH_REST_SECONDS = 10.0
@@ -46,6 +48,7 @@ _MAX_FAILURES = 2
 _HISTORY = 3  # lines above the panel that stay in sight
 _FULL, _SHORT = 4, 2  # lines of a running trial, with room and without
 _MAX_WIDTH = 100
+_HEAD = 2  # lines of the leaderboard's head at most: names of hyperparameters in two
 
 
 def view_of(progress: RunProgress, *, quiet: bool) -> SafeView:
@@ -342,6 +345,7 @@ def panel(progress: RunProgress, width: int, height: int = 24) -> RenderableType
     parts: list[RenderableType] = [_progress_line(progress, inner)]
     parts += _running_lines(progress, inner, room) or [Text(""), *_idle_lines(progress)]
     parts += [Text(""), *results]
+    parts += _leader_lines(progress, inner, height - _HISTORY - len(parts) - 2)
     subtitle = "stopping … Ctrl-C again to stop at once" if progress.is_stopping else "Ctrl-C stops"
     return Panel(
         Padding(Group(*parts), (0, 1)),
@@ -458,6 +462,27 @@ def _result_lines(progress: RunProgress, width: int) -> list[Text]:
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines
+
+
+def _leader_lines(progress: RunProgress, width: int, room: int) -> list[Text]:
+    """The best trials as a table in the rows that are free, with an empty one above it."""
+    leaders = progress.leaders[: max(0, room - 1 - _HEAD)]
+    if len(leaders) < 2:
+        return []
+    names = list(dict.fromkeys(name for leader in leaders for name in leader.values))
+    short = format.short_names(names)
+    columns = [
+        Column("trial", "trial"),
+        Column("score", "score", format.score_text),
+        *(Column(name, short[name], format.value_text, rank=1) for name in names),
+    ]
+    rows = [
+        (one.number, one.score, *(one.values.get(name, format.NOTHING) for name in names))
+        for one in leaders
+    ]
+    lines = grid_lines(Table("", tuple(columns), tuple(rows)), width=width, rule=False)
+    head = len(lines) - len(leaders)
+    return [Text(""), *(Text(line, "dim" if i < head else "") for i, line in enumerate(lines))]
 
 
 def _failure_lines(progress: RunProgress) -> list[Text]:

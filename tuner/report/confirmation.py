@@ -179,7 +179,7 @@ def to_text(confirmation: Confirmation, width: int, style: Style = plain) -> str
     # Where there is no room for all values, the last ones go first, and one stays.
     columns = (
         Column("place", ""),
-        *(Column(name, short[name], rank=min(i, 1)) for i, name in enumerate(names)),
+        *(Column(name, short[name], rank=1) for name in names),
         *(Column(head, head) for head in ("search", "n", confirmation.metric, "n")),
         Column("against", "against the best", numeric=False),
     )

@@ -14,6 +14,7 @@ from typing import Any
 from tuner.experiment.trial import TrialState
 
 NOTHING = "–"
+_EXPONENT = re.compile(r"e\+?(-?)0*(?=\d)")  # of Python's 1e-05 and 1e+05
 
 
 def score_text(value: float | None) -> str:
@@ -22,7 +23,21 @@ def score_text(value: float | None) -> str:
         return NOTHING
     if not math.isfinite(value):
         return str(value)
-    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3e}"
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        return f"{value:.4f}"
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e6 else number_text(value, 4)
+
+
+def beside_text(value: float, score: float) -> str:
+    """What stands beside a score, as an end of its interval, in as many decimals as it has."""
+    return f"{value:.4f}" if 1e-3 <= abs(score) < 1e4 else score_text(value)
+
+
+def number_text(value: float, digits: int) -> str:
+    """A number as people write it: 0.00055, 5.5e-7; never 5.500e-07."""
+    if 1e-5 <= abs(value) < 1e-4:
+        return f"{value:.{digits + 4}f}".rstrip("0")
+    return _EXPONENT.sub(r"e\1", f"{value:.{digits}g}")
 
 
 def signed_text(value: float) -> str:
@@ -37,7 +52,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return f"{value:.5g}"
+        return _EXPONENT.sub(r"e\1", f"{value:.5g}")
     if isinstance(value, str):
         return printable(value)
     return str(value) if isinstance(value, int) else json.dumps(value)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _HEIGHT = 8
 _SHADES = "·░▒▓█"
 _WIDEST_CELL = 3
+_LEAST_CONTRAST = 3.0  # below it lie all but one in a thousand blocks that were never trained
+_MOST_ALIKE = 0.9  # shares of the largest, which differ by a shade at most
 
 # (text, place on the scale in 0..1) → text
 Paint = Callable[[str, float], str]
@@ -154,12 +156,21 @@ class BlockReuse:
     `weights[s][t]` is over the first convolution of target t, of its weights on the channels of
     source s; None where t does not see s. The last target stands behind the block: the transition
     after it, or the classifier. Sources and targets come in the order of the network.
+
+    `contrast` says how far sources differ within targets, in standard deviations of what chance
+    alone does: weights as they were drawn before training tell nothing of what a layer reads.
     """
 
     name: str
     sources: tuple[str, ...]
     targets: tuple[str, ...]
     weights: tuple[tuple[float | None, ...], ...]
+    contrast: float = math.inf
+
+    @property
+    def tells(self) -> bool:
+        """Whether sources differ: by more than chance, and by as much as an eye can see."""
+        return self.contrast >= _LEAST_CONTRAST and least_share([self]) < _MOST_ALIKE
 
     def relative(self) -> tuple[tuple[float | None, ...], ...]:
         """The same in units of the largest weight of each target: where does it look most?
@@ -206,13 +217,40 @@ def read_feature_reuse(folder: RunFolder, row: TrialRow) -> list[BlockReuse] | N
 
 def block_reuse(block: DenseBlockKernels, weights: Floats) -> BlockReuse:
     """The heat map of a block, from all trainable weights of the network as one vector."""
-    columns = []
+    columns, kernels = [], []
     for reader in block.readers:
         kernel = weights[reader.start : reader.stop].reshape(reader.shape)
+        kernels.append((kernel, reader.sources))
         seen: list[float | None] = [*mean_by_source(kernel, reader.sources)]
         columns.append(seen + [None] * (len(block.sources) - len(seen)))
     targets = tuple(reader.name for reader in block.readers)
-    return BlockReuse(block.name, block.sources, targets, tuple(zip(*columns, strict=True)))
+    rows = tuple(zip(*columns, strict=True))
+    return BlockReuse(block.name, block.sources, targets, rows, contrast(kernels))
+
+
+def contrast(kernels: Sequence[tuple[Floats, Sequence[int]]]) -> float:
+    """How far absolute weights differ between sources within targets: a standard normal score.
+
+    `kernels` have the channels of their sources in that order. An F test whose score is Wilson and
+    Hilferty's (1931), for there are many weights; infinite where nothing is left to chance, and 0
+    where each target has a single source.
+    """
+    import numpy as np
+
+    between = within = 0.0
+    sources = weights = 0
+    for kernel, channels in kernels:
+        sizes = np.abs(np.moveaxis(kernel, -2, 0).astype(np.float64))
+        parts = np.split(sizes, np.cumsum(channels)[:-1])
+        between += sum(part.size * float(part.mean() - sizes.mean()) ** 2 for part in parts)
+        within += sum(float(((part - part.mean()) ** 2).sum()) for part in parts)
+        sources, weights = sources + len(parts) - 1, weights + sizes.size - len(parts)
+    if not sources or not weights:
+        return 0.0
+    if not within:
+        return math.inf
+    ratio, variance = between / sources / (within / weights), 2 / (9 * sources)
+    return (math.cbrt(ratio) - (1 - variance)) / math.sqrt(variance)
 
 
 def mean_by_source(kernel: Floats, sources: Sequence[int]) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -84,10 +85,9 @@ def _text_lines(table: Table, width: int, style: Style) -> list[str]:
     else:
         lines += space
     notes = list(table.all_notes)
-    if table.rows and len(layout) < len(table.columns):
-        gone = ", ".join(c.title for i, c in enumerate(table.columns) if i not in layout)
-        hidden = f"Not shown at this width: {gone} (see --columns, -f csv)."
-        notes.insert(len(table.notes), hidden)
+    if table.rows and (gone := hidden_titles(table, width)):
+        see = " (see --columns, -f csv)" if table.stands_alone else ""
+        notes.insert(len(table.notes), f"Not shown at this width: {gone}{see}.")
     indent = "" if table.stands_alone else "  "
     for note in notes:
         lines += [style(line, "dim") for line in wrapped(note, width, indent)]
@@ -100,26 +100,70 @@ def _text_lines(table: Table, width: int, style: Style) -> list[str]:
 def laid_out(table: Table, width: int) -> dict[int, int]:
     """How wide each column is that fits into a width, by its place.
 
-    Columns with the highest rank go first, those with none never: names are cut instead.
+    Titles are broken where that makes room. Then columns with the highest rank go, of equal ones
+    that which tells least rows apart; of those without a rank names are cut, and at last
+    numbers go from the right.
     """
     rows = table.texts()
-    widths = {
-        place: max(format.width(text) for text in (column.title, *(row[place] for row in rows)))
-        for place, column in enumerate(table.columns)
-    }
+    texts = [[row[place] for row in rows] for place in range(len(table.columns))]
+    cells = [max(map(format.width, column), default=0) for column in texts]
+    whole = {i: max(cells[i], format.width(c.title)) for i, c in enumerate(table.columns)}
+    widths = {i: max(cells[i], _least_width(c.title)) for i, c in enumerate(table.columns)}
 
     def over() -> int:
         return sum(widths.values()) + len(_GAP) * (len(widths) - 1) - width
 
     while widths and over() > 0:
-        worst = max(reversed(widths), key=lambda place: table.columns[place].rank)
-        if table.columns[worst].rank == 0:
+        highest = max(table.columns[place].rank for place in widths)
+        if not highest:
             break
-        del widths[worst]
+        worst = [place for place in reversed(widths) if table.columns[place].rank == highest]
+        del widths[min(worst, key=lambda place: _told_apart(texts[place]))]
     for place, wide in widths.items():
-        if table.columns[place].shrinks and over() > 0:
+        if over() + whole[place] - wide <= 0:
+            widths[place] = whole[place]
+        elif table.columns[place].shrinks and over() > 0:
             widths[place] = max(min(wide, _SHORTEST), wide - over())
+    numbers = [place for place in widths if place > 1 and table.columns[place].numeric]
+    while numbers and over() > 0:  # the rest of a number would be another number
+        del widths[numbers.pop()]
     return widths
+
+
+def hidden_titles(table: Table, width: int) -> str:
+    """The titles of the columns for which a width has no room, in one text."""
+    layout = laid_out(table, width)
+    return ", ".join(c.title for i, c in enumerate(table.columns) if i not in layout)
+
+
+def _told_apart(texts: Sequence[str]) -> float:
+    """The share of pairs of rows that a column tells apart; one that few rows have tells less."""
+    known = Counter(text for text in texts if text not in ("", format.NOTHING))
+    total = known.total()
+    alike = sum(count * count for count in known.values())
+    return (total - alike / total) / len(texts) if total else 0.0
+
+
+def _parts(title: str) -> list[str]:
+    """Where a title may be broken: behind a mark or a space, and not into single letters."""
+    return re.findall(r"[^_.\s]+[_.]*(?:[^_.\s]{1,2}(?![^_.\s]))?", title) or [title]
+
+
+def _least_width(title: str) -> int:
+    """Of a title in about two lines."""
+    return max(-(-format.width(title) // 2), *map(format.width, _parts(title)))
+
+
+def _head_lines(title: str, width: int) -> list[str]:
+    """A title in lines of that width, where it is broken at all."""
+    lines = [""]
+    for part in _parts(title):
+        joint = " " if lines[-1] and title[len(" ".join(lines)) :].startswith(" ") else ""
+        if format.width(lines[-1] + joint + part) <= width:
+            lines[-1] += joint + part
+        else:
+            lines.append(part)
+    return lines
 
 
 def _grid(
@@ -137,7 +181,12 @@ def _grid(
 
     lines = []
     if any(column.title for column in table.columns):
-        lines.append(line([column.title for column in table.columns], role="head"))
+        heads = {place: _head_lines(column.title, wide) for place, column, wide in columns}
+        height = max(map(len, heads.values()), default=1)
+        for row in range(-height, 0):
+            parts = {i: head[row] if -row <= len(head) else "" for i, head in heads.items()}
+            titles = [parts.get(i, "") for i in range(len(table.columns))]
+            lines.append(line(titles, role="head"))
         if rule:
             lines.append(style(_GAP.join("─" * wide for wide in layout.values())[:width], "dim"))
     for place, texts in enumerate(table.texts()):

@@ -71,10 +71,11 @@ class Interval:
         """`0.5100 ± 0.0109`, `0.9990 [0.9931, 0.9999]` where the ends are not equally far, or the
         mean alone where there is no interval.
         """
-        mean, low, high = map(format.score_text, (self.mean, self.low, self.high))
+        mean = format.score_text(self.mean)
+        low, high = (format.beside_text(end, self.mean) for end in (self.low, self.high))
         if not self.is_bounded:
             return mean
-        arms = {format.score_text(arm) for arm in self.arms}
+        arms = {format.beside_text(arm, self.mean) for arm in self.arms}
         return f"{mean} [{low}, {high}]" if len(arms) > 1 else f"{mean} ± {arms.pop()}"
 
 

@@ -126,7 +126,7 @@ def mean_text(score: MeanScore) -> str:
     """`0.5100 ± 0.0100`; the mean alone where there is no spread."""
     if score.spread is None:
         return format.score_text(score.mean)
-    return f"{format.score_text(score.mean)} ± {format.score_text(score.spread)}"
+    return f"{format.score_text(score.mean)} ± {format.beside_text(score.spread, score.mean)}"
 
 
 def is_number(value: Any) -> bool:

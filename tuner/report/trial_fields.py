@@ -36,6 +36,9 @@ class Field:
         return self.column.name
 
 
+_ABSENT = object()
+
+
 def _never(value: Any) -> bool:
     return False
 
@@ -52,12 +55,12 @@ def trial_fields(record: RunRecord) -> list[Field]:
     return [
         _fact("trial", "trial", attribute="number"),
         Field(
-            Column("state", "state", str.lower, numeric=False, rank=2),
+            Column("state", "state", str.lower, numeric=False, rank=1),
             attrgetter("state.value"),
             is_news=lambda state: bool(state != "completed"),
         ),
         _fact("score", "score", format.score_text),
-        _fact("epochs", "epochs", rank=6, is_news=_always),
+        _fact("epochs", "epochs", rank=1, is_news=_always),
         *(_value_field(name, format.printable(short[name]), record) for name in record.value_names),
         _fact("replicate", "replicate", rank=3, is_shown=is_replicated),
         _fact("seed", "seed", rank=12, is_shown=False),
@@ -133,17 +136,25 @@ def _fact(
 
 
 def _value_field(name: str, title: str, record: RunRecord) -> Field:
-    kinds = {type(row.value(name)) for row in record.rows}
-    numeric = kinds <= {int, float, type(None)}
-    column = Column(name, title, format.value_text, numeric=numeric, rank=1)
+    """What was searched tells more than what a branch has fixed."""
+    every = (row.value(name, _ABSENT) for row in record.rows)
+    known = [value for value in every if value is not _ABSENT]
+    numeric = {type(value) for value in known} <= {int, float, type(None)}
+    is_searched = len(set(map(repr, known))) > 1
+
+    def text(value: Any) -> str:
+        is_absent = value is None and None not in known  # in this trial's branch
+        return format.NOTHING if is_absent else format.value_text(value)
+
+    column = Column(name, title, text, numeric=numeric, rank=1 if is_searched else 3)
     return Field(column, lambda row: row.value(name), is_news=_always)
 
 
 def _metric_field(name: str) -> Field:
-    """The last epoch's; the ones of validation are shown."""
+    """The last epoch's, and called so beside the score; the ones of validation are shown."""
     of_validation = name.startswith("val_")
     rank = 8 if of_validation else 10
-    column = Column(name, format.printable(name), format.score_text, rank=rank)
+    column = Column(name, f"last {format.printable(name)}", format.score_text, rank=rank)
     return Field(column, lambda row: row.metrics.get(name), of_validation, _never)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -23,7 +24,10 @@ Kind = Literal["category", "linear", "log", "reverse_log"]
 ABSENT: Any = object()
 """The value of a trial whose branch does not have the hyperparameter."""
 
+_BAND = 0.72  # of the room of a category, over which its trials are spread
+_FEW = 4  # values of an unknown origin that are taken for a choice, though none came twice
 _MAX_CATEGORIES = 10  # more different numbers than this are a continuum
+_TICKED = 6  # different numbers that each have a tick
 _WIDE = 50.0  # numbers that span such a factor are spaced by their logarithm
 
 
@@ -50,6 +54,11 @@ class ValueAxis:
         """Whether values are places rather than distances."""
         return self.kind == "category"
 
+    @property
+    def has_order(self) -> bool:
+        """Whether a line along it means something: along the names of optimizers it does not."""
+        return not self.is_category or all(key[0] == "number" for key in self.places)
+
     def position(self, value: Any) -> float | None:
         """Where a value lies; None where it is absent or does not belong."""
         if value is ABSENT:
@@ -63,7 +72,7 @@ class ValueAxis:
         """Positions and their texts, about five and never crowded."""
         if self.is_category:
             return tuple((float(place), text) for place, text in enumerate(self.labels))
-        values = self.points if 0 < len(self.points) <= 6 else _round_values(self)
+        values = self.points if 0 < len(self.points) <= _TICKED else _round_values(self)
         places = [(_scaled(value, self.kind), format.value_text(value)) for value in values]
         return tuple((place, text) for place, text in places if place is not None)
 
@@ -73,11 +82,21 @@ class ValueAxis:
         return len(self.labels) > 1 or len(self.points) > 1
 
     @property
+    def spread(self) -> float:
+        """Over which height or width trials of one value may lie side by side; 0 for a range."""
+        if self.is_category:
+            return _BAND
+        if len(self.points) > _TICKED:
+            return 0.0
+        places = [place for place, _ in self.ticks]
+        return _BAND / 2 * min((b - a for a, b in itertools.pairwise(places)), default=0.0)
+
+    @property
     def span(self) -> tuple[float, float]:
         """The ends of the axis with some air."""
         if self.is_category:
             return -0.5, len(self.labels) - 0.5
-        air = (self.high - self.low) * 0.06 or 0.5
+        air = max((self.high - self.low) * 0.06, self.spread) or 0.5
         return self.low - air, self.high + air
 
     def layout(self) -> Layout:
@@ -100,20 +119,31 @@ def value_axis(name: str, title: str, values: Iterable[Any], spread: str | None)
     """The axis that suits some values; `spread` is how the experiment wrote them, if it is known.
 
     A few different values are categories, in the order of their numbers; so are values of mixed
-    types. Ranges and many numbers keep their distances, on a logarithmic scale where that was
-    asked for or where they span a wide factor.
+    types. Ranges, many numbers, and choices that span a wide factor keep their distances, on a
+    logarithmic scale where that was asked for or where they span such a factor.
     """
     present = [value for value in values if value is not ABSENT]
     # Booleans are no numbers here: as a category, `true` is not 1.
     numeric = bool(present) and all(_is_finite(value) for value in present)
     distinct = {_identity(value): value for value in present}
-    few = len(distinct) <= _MAX_CATEGORIES
-    if not numeric or (few and spread in (None, CHOICE)) or len(distinct) < 2:
+    if not numeric or len(distinct) < 2:
         return _categories(name, title, distinct)
     ordered = sorted(set(distinct.values()))
+    if spread in (None, CHOICE) and _is_choice(ordered, len(present), spread):
+        return _categories(name, title, distinct)
     kind = _kind(ordered, spread)
     places = [place for value in ordered if (place := _scaled(value, kind)) is not None]
     return ValueAxis(name, title, kind, (), min(places), max(places), tuple(ordered))
+
+
+def _is_choice(ordered: Sequence[float], count: int, spread: str | None) -> bool:
+    """Whether numbers read best side by side: some few that do not span decades.
+
+    Of a person's own program nobody knows how a value was drawn: where hardly one comes twice, it
+    was from a range.
+    """
+    from_range = spread is None and len(ordered) > _FEW and 2 * len(ordered) > count
+    return len(ordered) <= _MAX_CATEGORIES and not _is_wide(ordered) and not from_range
 
 
 def _categories(name: str, title: str, distinct: Mapping[Any, Any]) -> ValueAxis:
@@ -132,10 +162,14 @@ def _kind(ordered: Sequence[float], spread: str | None) -> Kind:
     low, high = ordered[0], ordered[-1]
     if spread == "reverse_log":
         return "reverse_log" if high < 1 else "linear"
-    wide = low > 0 and high / low >= _WIDE
-    if low > 0 and (spread == "log" or (wide and spread != "linear")):
+    if low > 0 and (spread == "log" or (_is_wide(ordered) and spread != "linear")):
         return "log"
     return "linear"
+
+
+def _is_wide(ordered: Sequence[float]) -> bool:
+    """Whether numbers are all above zero and span a wide factor, as learning rates do."""
+    return len(ordered) > 2 and ordered[0] > 0 and ordered[-1] / ordered[0] >= _WIDE
 
 
 def _scaled(value: float, kind: Kind) -> float | None:

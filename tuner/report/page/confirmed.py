@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, Validat
 from tuner.report import format
 from tuner.report.page import drawing as draw
 from tuner.report.page.drawing import Figure, Layout
-from tuner.report.page.html import clean, label, shortened
+from tuner.report.page.html import clean, label, numbers, shortened
 from tuner.report.statistics import Interval
 
 CONFIRMED = Path("confirm") / "confirmation.json"
@@ -192,12 +192,25 @@ def confirmed_figure(confirmed: Confirmed) -> Figure:
         ),
     ]
     layout: Layout = {
-        "xaxis": draw.titled(label(f"{searched}, {metric}")),
+        "xaxis": draw.titled(label(f"{searched}, {metric}"), range=_range(confirmed)),
         "yaxis": draw.names_axis([str(len(rows) - place) for place, _ in rows], air=0.8),
         "annotations": [_name(place, name) for place, name in enumerate(confirmed.names[::-1])],
         "showlegend": True,
     }
     return Figure(traces, layout, _note(confirmed.leaders), 130 + 56 * len(rows))
+
+
+def _range(confirmed: Confirmed) -> list[float | int | None]:
+    """All that is drawn with some air, but for values that there are not: accuracies below 0."""
+    leaders = confirmed.leaders
+    seen = [score for one in leaders for score in (one.searched_score, *one.test.values())]
+    tested = [one for one in leaders if one.test_mean is not None]
+    ends = [(one.test_mean or 0.0) + one.arms[0] for one in tested]
+    ends += [(one.test_mean or 0.0) - one.arms[1] for one in tested]
+    low, high = min([*seen, *ends]), max([*seen, *ends])
+    air = 0.06 * (high - low) or 0.05
+    floor, ceiling = draw.possible(confirmed.metric, seen)
+    return numbers((max(floor, low - air), min(ceiling, high + air)))
 
 
 def _mean_text(leader: ConfirmedLeader, metric: str) -> str:

@@ -200,6 +200,14 @@ def number_axis(
     return titled(text, **kind, **ticked((value, write(value)) for value in ticks))
 
 
+def possible(metric: str, scores: Iterable[float]) -> tuple[float, float]:
+    """Between which values such scores can lie: a spread or an axis must not leave them."""
+    seen = list(scores)
+    floor = 0.0 if min(seen, default=0.0) >= 0 else -math.inf
+    is_share = metric.endswith("accuracy") and floor == 0.0 and max(seen, default=0.0) <= 1
+    return floor, 1.0 if is_share else math.inf
+
+
 def cost_axis(text: str, costs: Sequence[float]) -> Layout:
     """Logarithmic where costs differ by more than a factor of three."""
     low, high = min(costs), max(costs)

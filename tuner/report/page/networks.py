@@ -84,6 +84,18 @@ def _read_watched(ledger: Ledger, record: RunRecord) -> tuple[WatchedTrial, ...]
 # ---------------------------------------------------------------------- feature reuse
 
 
+def reuse_said(row: TrialRow, blocks: Sequence[BlockReuse]) -> str:
+    """Of blocks whose weights tell nothing: drawn, they would be a triangle of one colour."""
+    alike = [format.printable(block.name) for block in blocks if not block.tells]
+    if not alike:
+        return ""
+    return (
+        f"Feature reuse in {format.joined(alike)} is not drawn: in trial {row.number} after epoch "
+        f"{row.best_epoch}, its best, each layer weighs all that it reads alike, as a network does "
+        "that was not trained, or for too short a time."
+    )
+
+
 def reuse_figure(row: TrialRow, block: BlockReuse) -> Figure:
     """Sources from top to bottom, targets from left to right: a light row is never read."""
     sources, targets = list(map(clean, block.sources)), list(map(clean, block.targets))
@@ -165,7 +177,7 @@ def _size_axis(text: str, watched: Iterable[WatchedTrial], per_weight: bool) -> 
     sizes = (size for g in gradients for epoch in g.epochs for size in _sizes(g, epoch, per_weight))
     known = [size for size in sizes if size > 0 and math.isfinite(size)]
     ticks = draw.decades(min(known), max(known)) if known else []
-    return draw.number_axis(text, ticks, lambda value: f"{value:g}")
+    return draw.number_axis(text, ticks, format.value_text)
 
 
 def _sizes(gradients: Gradients, epoch: int, per_weight: bool) -> Sequence[float]:

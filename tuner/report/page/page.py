@@ -41,11 +41,12 @@ class Panel:
 
 @dataclass(frozen=True)
 class PageSection:
-    """Panels that answer one question."""
+    """Panels that answer one question, and what is said of what is not drawn."""
 
     id: str
     title: str
     panels: tuple[Panel, ...]
+    said: str = ""
 
 
 def render_page(sources: Sequence[PageSource]) -> str:
@@ -162,7 +163,13 @@ def sections_of(
         "inside": ("Inside the network", _inside(source)),
         "time": ("Time line", panel_of("timeline", "", when, timeline)),
     }
-    return [PageSection(id, title, drawn) for id, (title, drawn) in panels.items() if drawn]
+    inside = source.inside
+    said = {"inside": networks.reuse_said(inside.row, inside.blocks) if inside.row else ""}
+    return [
+        PageSection(id, title, drawn, said.get(id, ""))
+        for id, (title, drawn) in panels.items()
+        if drawn or said.get(id)
+    ]
 
 
 def spans_of(count: int) -> list[int]:
@@ -227,7 +234,7 @@ def _inside(source: PageSource) -> tuple[Panel, ...]:
             networks.reuse_figure(inside.row, block),
         )
         for block in inside.blocks
-        if inside.row
+        if inside.row and block.tells
     ]
     return (
         *_small("reuse", blocks, "Which earlier layers each layer reads."),

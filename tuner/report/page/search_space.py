@@ -57,11 +57,17 @@ def importance_figure(source: PageSource, importance: Importance) -> Figure | No
     title = "share, with its 95 % interval" if known else "share"
     layout: Layout = {
         "xaxis": draw.titled(title, rangemode="tozero", tickformat=".0%"),
-        "yaxis": draw.names_axis([tick(effect_title(source, row)) for row in rows]),
+        "yaxis": draw.names_axis([_bar_name(source, row) for row in rows]),
         "bargap": 0.5,
     }
     note = f"{draw.coverage(source.rows, source.ranked)} {_method(importance)}"
-    return Figure([trace], layout, note, 90 + 30 * len(rows))
+    height = 90 + sum(30 if len(row.names) == 1 else 38 for row in rows)
+    return Figure([trace], layout, note, height)
+
+
+def _bar_name(source: PageSource, row: Effect) -> str:
+    """Two names below each other: side by side a telephone has no room for them."""
+    return " ×<br>".join(map(tick, effect_title(source, row).split(" × ")))
 
 
 def _share_text(row: Effect) -> str:
@@ -117,14 +123,18 @@ def slice_figure(source: PageSource, slice_: Slice) -> Figure | None:
     star = {"color": draw.BEST, "size": 13, "symbol": "star"}
     traces = [_trials(chosen, usual, "trial")]
     if slice_.means:
-        traces.append(_means(slice_.means))
+        traces.append(_means(slice_, source.objective.metric))
     if len(others) < len(pairs):
         traces.append(_trials([pair for pair in pairs if source.is_best(pair[0])], star, "best"))
     absent = {"without this hyperparameter": len(source.ranked) - len(slice_.rows)}
     note = draw.coverage(source.rows, slice_.rows, absent)
     if len(chosen) < len(others):
         note += f" {len(chosen):,} of them, evenly over the ranks, are drawn; means are of all."
-    return Figure(traces, {"xaxis": slice_.axis.layout(), "yaxis": draw.titled("")}, note, 240)
+    layout: Layout = {
+        "xaxis": draw.titled(label(slice_.axis.title), **slice_.axis.layout()),
+        "yaxis": draw.titled(label(source.objective.metric)),
+    }
+    return Figure(traces, layout, note, 270)
 
 
 def _placed(rows: Iterable[TrialRow], axis: ValueAxis) -> Iterable[tuple[TrialRow, float]]:
@@ -139,13 +149,19 @@ def _trials(placed: Sequence[tuple[TrialRow, float]], marker: Layout, name: str)
     return draw.trial_points([row for row, _ in placed], (x for _, x in placed), marker, name=name)
 
 
-def _means(means: Sequence[tuple[float, MeanScore]]) -> Trace:
+def _means(slice_: Slice, metric: str) -> Trace:
+    """Joined by a line only where the values have an order; no whisker leaves what can be."""
+    means = slice_.means
+    scores = (row.score for row in slice_.rows if row.score is not None)
+    floor, ceiling = draw.possible(metric, scores)
+    above = [min(group.spread or 0.0, ceiling - group.mean) for _, group in means]
+    below = [min(group.spread or 0.0, group.mean - floor) for _, group in means]
     return draw.points(
         (place for place, _ in means),
         (group.mean for _, group in means),
         {"color": draw.INK, "symbol": "diamond", "size": 7},
-        mode="lines+markers",
-        error_y=draw.whiskers((group.spread or 0.0 for _, group in means), thickness=1.2, width=4),
+        mode="lines+markers" if slice_.axis.has_order else "markers",
+        error_y=draw.whiskers(above, below, thickness=1.2, width=4),
         text=[f"mean of {group.n}" for _, group in means],
         line={"color": draw.INK, "width": 1, "dash": "dot"},
         name="mean ± standard deviation",
@@ -364,14 +380,15 @@ def parallel_figure(source: PageSource, parallel: Parallel) -> Figure | None:
 
 def _dimension(axis: ValueAxis, rows: Sequence[TrialRow]) -> Dimension:
     places = [axis.position(row.value(axis.name, ABSENT)) for row in rows]
-    low, high = axis.span if axis.is_category else (axis.low, axis.high)
+    ends = (axis.low - axis.spread / 2, axis.high + axis.spread / 2)
+    low, high = axis.span if axis.is_category else ends
     ticks, absent = axis.ticks, 0.0
     if None in places:
         absent = low - (0.5 if axis.is_category else (high - low) * _GAP)
         ticks = ((absent, "(none)"), *ticks)
         low = absent - (0.5 if axis.is_category else (high - low) * _GAP / 2)
     positions = tuple(absent if place is None else place for place in places)
-    return Dimension(axis.title, positions, (low, high), ticks, 0.72 if axis.is_category else 0.0)
+    return Dimension(axis.title, positions, (low, high), ticks, axis.spread)
 
 
 def _score_dimension(metric: str, rows: Sequence[TrialRow]) -> Dimension:

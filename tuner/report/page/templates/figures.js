@@ -56,6 +56,7 @@ class FigurePanel {
     this.plot = panel.querySelector(".plot");
     this.box = panel.querySelector(".plot-box");
     this.caption = panel.querySelector("figcaption");
+    panel.querySelector(".save").addEventListener("click", () => this.save());
     panel.querySelectorAll("[data-view]").forEach((button) =>
       button.addEventListener("click", () => this.show(Number(button.dataset.view))));
     const select = panel.querySelector(".view-select");
@@ -91,7 +92,7 @@ class FigurePanel {
     if (trace.type === "heatmap") {
       trace.colorbar = merge({ thickness: 10, outlinewidth: 0, len: 1, tickfont: { color: color.muted },
         title: { side: "right", font: { color: color.muted, size: 12 } } }, trace.colorbar);
-      if (this.plot.clientWidth < 480) trace.showscale = false;
+      if (this.plot.clientWidth < 480) trace.colorbar = merge(trace.colorbar, { thickness: 7, nticks: 5, xpad: 4 });
     }
     return trace.hoverinfo === "skip" ? trace : { ...trace, hoverinfo: "none" };
   }
@@ -104,6 +105,16 @@ class FigurePanel {
     if (!this.drawn) this.listen();
     this.drawn = true;
     this.panel.dataset.drawn = "yes";
+  }
+
+  // As it is seen, on paper of the theme's colour.
+  save() {
+    this.draw();
+    const { data, layout } = this.content();
+    const figure = { data, layout: { ...layout, paper_bgcolor: Theme.colors().paper } };
+    const { width, height } = layout;
+    Plotly.toImage(figure, { format: "svg", width, height }).then((url) =>
+      saveSvg(decodeURIComponent(url.slice(url.indexOf(",") + 1)), this.panel));
   }
 
   listen() {
@@ -208,6 +219,15 @@ function polyline(points, color) {
   }
   svg.append(line);
   return svg;
+}
+
+// A file beside the others that the browser has saved; nothing leaves the machine.
+function saveSvg(text, panel) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
+  link.download = `${document.title}-${panel.dataset.figure}.svg`.replace(/[^\w.-]+/g, "-");
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
 // What plotly would have shown for a label: its entities as characters.

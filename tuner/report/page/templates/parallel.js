@@ -15,6 +15,8 @@ class ParallelPanel {
     Object.assign(this, { panel, spec, table, drawn: false, isParallel: true });
     [this.lines] = spec.data;
     this.plot = panel.querySelector(".plot");
+    this.hint = panel.querySelector(".sideways");
+    panel.querySelector(".save").addEventListener("click", () => this.save());
     this.brushes = this.lines.dimensions.map(() => null);
     this.plot.style.setProperty("--wanted", `${this.lines.dimensions.length * 92}px`);
     this.canvas = document.createElement("canvas");
@@ -42,6 +44,7 @@ class ParallelPanel {
     for (const canvas of [this.canvas, this.top]) this.fit(canvas);
     this.paint();
     this.axes();
+    this.hint.style.display = box.width > this.plot.parentElement.clientWidth ? "block" : "none";
     this.drawn = true;
     this.panel.dataset.drawn = "yes";
   }
@@ -71,8 +74,7 @@ class ParallelPanel {
     return this.brushes.every((brush, d) => !brush || (this.ys[d][i] >= brush[0] && this.ys[d][i] <= brush[1]));
   }
 
-  paint() {
-    const pen = this.canvas.getContext("2d");
+  paint(pen = this.canvas.getContext("2d")) {
     const count = this.lines.trials.length;
     const color = Theme.colors();
     pen.clearRect(0, 0, this.box.width, this.box.height);
@@ -224,6 +226,24 @@ class ParallelPanel {
     if (this.table) Tooltip.show(event, { head: this.table.headline(trial), rows: this.table.facts(trial) });
   }
 
+  save() {
+    this.draw();
+    const lines = new SvgPen();
+    this.paint(lines);
+    const { width, height } = this.box;
+    const svg = shape("svg", { xmlns: SVG, width, height, viewBox: `0 0 ${width} ${height}`, "font-family": FONT });
+    svg.append(shape("rect", { width, height, fill: Theme.colors().paper }), ...lines.paths);
+    for (const group of this.svg.cloneNode(true).children) {
+      group.querySelectorAll(".reach").forEach((rect) => rect.remove());
+      group.querySelectorAll("text").forEach((text) => {
+        text.setAttribute("font-size", text.matches(".tick") ? 11.5 : 13);
+        if (text.matches(".tick")) { text.setAttribute("paint-order", "stroke"); text.setAttribute("stroke-width", 4); }
+      });
+      svg.append(group.cloneNode(true));
+    }
+    saveSvg(new XMLSerializer().serializeToString(svg), this.panel);
+  }
+
   mark(i) {
     this.unmark();
     this.marked = i;
@@ -244,6 +264,20 @@ class ParallelPanel {
     if (this.marked !== undefined) this.unmark();
   }
 }
+
+// What a canvas's pen is told, kept as paths.
+class SvgPen {
+  constructor() { Object.assign(this, { paths: [], globalAlpha: 1, lineWidth: 1, strokeStyle: "", way: [] }); }
+  clearRect() { this.paths = []; }
+  beginPath() { this.way = []; }
+  moveTo(...at) { this.way.push(`M${at.map(rounded)}`); }
+  bezierCurveTo(...at) { this.way.push(`C${at.map(rounded)}`); }
+  stroke() {
+    this.paths.push(shape("path", { d: this.way.join(""), fill: "none", stroke: this.strokeStyle,
+      "stroke-width": this.lineWidth, "stroke-opacity": this.globalAlpha }));
+  }
+}
+const rounded = (value) => Math.round(value * 10) / 10;
 
 function shorter(text, most) {
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;

@@ -4,7 +4,7 @@ const Theme = (() => {
   const light = {
     paper: "#ffffff", ink: "#16202e", text: "#2c3848", muted: "#596678", grid: "#e7ebf0", axis: "#b8c2ce",
     best: "#d55e00", trial: "#2f76b5", faint: "#b3bcc7", veil: "rgba(255,255,255,0.55)", compiling: "rgba(206,213,222,0.75)",
-    stopped: "#00876a", diverged: "#a8447f", failed: "#4d5866", running: "#d99400",
+    stopped: "#8492a2", diverged: "#a8447f", failed: "#c02f3c", running: "#d99400",
     onlow: "#16202e", onhigh: "#ffffff",
     shades: ["#c4d8ea", "#9cc1de", "#6ca3cf", "#3f86bf", "#1d66a6", "#0a4580"],
     sides: ["#1d66a6", "#d55e00", "#00876a", "#a8447f", "#8a6d00", "#5b4bb5", "#4d5866", "#c02f3c"],
@@ -13,7 +13,7 @@ const Theme = (() => {
   const dark = {
     paper: "#161d27", ink: "#f1f5fa", text: "#cfd8e3", muted: "#97a5b6", grid: "#252f3b", axis: "#465262",
     best: "#ff9d4d", trial: "#5aa5e3", faint: "#55616f", veil: "rgba(15,20,28,0.5)", compiling: "rgba(44,55,68,0.72)",
-    stopped: "#3cc9a5", diverged: "#e089bd", failed: "#aab6c4", running: "#f0b840",
+    stopped: "#7d8b9b", diverged: "#e089bd", failed: "#f27d83", running: "#f0b840",
     onlow: "#f1f5fa", onhigh: "#101720",
     shades: ["#26405c", "#2d5680", "#3873a8", "#4f92cb", "#7ab4e3", "#b9def8"],
     sides: ["#5aa5e3", "#ff9d4d", "#3cc9a5", "#e089bd", "#d8bd4a", "#a99bf0", "#aab6c4", "#f27d83"],
