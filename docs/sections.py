@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from docs.docstrings import cell, escape
 from tuner.data.config import DataConfig
 from tuner.experiment.schema import (
+    COMPILED,
     OPTIMIZER_FIELDS,
     STRUCTURAL,
     Head,
@@ -65,12 +66,14 @@ def _training() -> str:
     uses = "\n".join(
         f"- `{name}` uses {', '.join(f'`{field}`' for field in _in_order(fields))}."
         for name, fields in OPTIMIZER_FIELDS.items()
+        if fields
     )
     return (
         "## training:\n\nEvery value may be left open. A *runtime* value is an argument of the "
         "compiled program:\ntrials that differ in nothing else share one. A value of the "
         "*structure* makes a new program.\n\n"
-        f"{field_table(TrainingConfig, _training_kind)}\n{uses}\n\n"
+        f"{field_table(TrainingConfig, _training_kind)}\n{uses}\n"
+        f"- `{COMPILED}` uses none of them: its values are written in the `build(hp)`.\n\n"
         "A value that the optimizer does not use is an error.\n"
     )
 

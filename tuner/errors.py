@@ -26,10 +26,8 @@ class Problem:
 
     def __str__(self) -> str:
         lines = [f"{self.where}: {self.what}" if self.where else self.what]
-        for label in ("received", "expected", "mend"):
-            text = getattr(self, label)
-            if text:
-                lines.append(f"    {label + ':':<9} {text}")
+        parts = {"received": self.received, "expected": self.expected, "fix": self.mend}
+        lines += [f"    {label + ':':<9} {text}" for label, text in parts.items() if text]
         return "\n".join(lines)
 
 

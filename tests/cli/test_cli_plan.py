@@ -162,12 +162,17 @@ def test_measuring_is_one_line_a_structure(tiny, measured, text):
 @pytest.mark.parametrize(
     ("seconds", "is_most", "text"),
     [
-        (720.0, False, "done in 14m 10s (the estimate was 12m 00s, 15 % less); results in r/x"),
+        (
+            720.0,
+            False,
+            "done in 14m 10s (the estimate was 12m 00s; it took 1.2 times as long); results in r/x",
+        ),
         (850.0, False, "done in 14m 10s (the estimate was 14m 10s); results in r/x"),
         (
             1700.0,
             True,
-            "done in 14m 10s (the estimate was at most 28m 20s, 100 % more); results in r/x",
+            "done in 14m 10s (the estimate was at most 28m 20s; it took 0.5 times as long); "
+            "results in r/x",
         ),
     ],
 )

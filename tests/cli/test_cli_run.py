@@ -81,7 +81,7 @@ def test_progress_goes_to_stderr_and_the_table_to_stdout(run_grid, results) -> N
     said = run_grid()
     assert said.status == 0
     assert said.out.startswith("grid: 6 ranked trials, best first\n")
-    assert "at each value, over everything else" in said.out
+    assert "Mean val_accuracy at each value" in said.out
     assert "[2/5] trial 2: val_accuracy 0.3000" in said.err
     assert f"done in 12.0s; results in {results / 'grid'}" in said.err
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before

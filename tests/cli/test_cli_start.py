@@ -38,12 +38,24 @@ def test_init_writes_a_starter_and_never_overwrites(tuner, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert tuner("init").status == 0
     path = tmp_path / "experiments" / "quickstart.yaml"
-    assert path.read_text() == template_text("quickstart")
+    text = path.read_text()
+    assert "# Command:   tuner run experiments/quickstart.yaml\n" in text
+    assert text.replace("experiments/", "") == template_text("quickstart")
     path.write_text("mine")
     said = tuner("init")
     assert said.status == 2
     assert "there already" in said.err
     assert path.read_text() == "mine"
+
+
+def test_the_schema_that_a_starter_points_to_lies_beside_it(tuner, tmp_path: Path) -> None:
+    tuner("init", tmp_path / "mine.yaml")
+    first = (tmp_path / "mine.yaml").read_text().splitlines()[0]
+    schema = tmp_path / first.partition("$schema=")[2]
+    assert json.loads(schema.read_text()) == json.loads(tuner("schema").out)
+    schema.write_text("{}")
+    tuner("init", tmp_path / "other.yaml")
+    assert schema.read_text() == "{}"
 
 
 def test_init_takes_a_path_with_or_without_ending_or_a_folder(tuner, tmp_path: Path) -> None:
@@ -54,7 +66,8 @@ def test_init_takes_a_path_with_or_without_ending_or_a_folder(tuner, tmp_path: P
     assert said.status == 2
     assert "did you mean densenet-grid?" in said.err
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"a.yaml", "b.yml", "resnet-grid.yaml"}
+    assert names == {"a.yaml", "b.yml", "resnet-grid.yaml", "tuner.schema.json"}
+    assert f"tuner run {tmp_path / 'a.yaml'}" in (tmp_path / "a.yaml").read_text()
 
 
 def test_plan_says_what_would_run_and_writes_nothing(tuner, tiny: Path, tmp_path: Path) -> None:

@@ -8,8 +8,13 @@ import pytest
 
 from docs import families, generate
 from tuner import layers
+from tuner.cli.main import COMMANDS
 from tuner.experiment.experiment import parse_experiment
+from tuner.experiment.schema import ObjectiveConfig, SearchConfig
 from tuner.models import FAMILIES
+from tuner.synonyms import COMING_FROM
+
+PAGES = ["README.md", "families.md", "layers.md", "sections.md", "coming-from.md"]
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +22,7 @@ def pages():
     return generate.pages()
 
 
-@pytest.mark.parametrize("name", ["README.md", "families.md", "layers.md", "sections.md"])
+@pytest.mark.parametrize("name", PAGES)
 def test_the_committed_page_is_what_the_code_says(pages, name):
     committed = generate.FOLDER / name
     text = committed.read_text("utf-8") if committed.exists() else ""
@@ -44,6 +49,24 @@ def test_the_example_of_a_family_is_valid_and_leaves_values_open(pages, name):
     text = families.example(name)
     assert text in pages["families.md"]
     assert parse_experiment(text, f"{name}.yaml").space.size > 1
+
+
+def test_every_tool_that_messages_know_has_a_section_with_all_its_words(pages):
+    text = pages["coming-from.md"]
+    for tool, words in COMING_FROM.items():
+        section = text.partition(f"## Coming from {tool}\n")[2].partition("\n## ")[0]
+        assert all(f"`{theirs}`" in section for theirs in words)
+
+
+def test_what_a_tool_is_told_to_use_is_there():
+    """Dotted names are fields, and commands are commands."""
+    fields = {"search": SearchConfig.model_fields, "objective": ObjectiveConfig.model_fields}
+    for words in COMING_FROM.values():
+        for ours in words.values():
+            if command := re.match(r"tuner (\w+)", ours):
+                assert command[1] in COMMANDS, ours
+            if name := re.match(r"(search|objective)\.(\w+)", ours):
+                assert name[2] in fields[name[1]], ours
 
 
 def test_every_row_has_the_cells_of_its_table(pages):

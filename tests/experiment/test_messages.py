@@ -70,7 +70,7 @@ CASES = [
     ("model: {family: resnet, depth: true}", "true has the wrong type", 1, ""),
     ("model: {family: resnet, depth: {min: 20, max: 32}}", "21 is not possible", 1, "20 or 26"),
     ("model: {choice: [{family: resnet}, 3]}", "model.choice[1]: is no mapping", 1, ""),
-    ("model: {choice: [{family: resnet}], depth: 20}", "depth cannot stand beside choice", 1,
+    ("model: {choice: [{family: resnet}], depth: 20}", "depth cannot be combined with choice", 1,
      "write depth in every option"),
     ("model: {min: 1, max: 2}", "model: is no mapping", 1, ""),
     ("model: {choice: [{family: resnet, depth: 20}, {family: resnet, depth: {choice: [20, 32]}}]}",
@@ -160,7 +160,7 @@ def test_a_message_reads_like_this(refuse) -> None:
         "x.yaml:3:3: model.depth: 21 is not possible here\n"
         "    received: 21\n"
         "    expected: 6n + 2 (8, 14, 20, ..., 56, 110)\n"
-        "    mend:     20 or 26"
+        "    fix:      20 or 26"
     )
 
 

@@ -113,7 +113,7 @@ def test_trials_from_the_copy_are_scored_by_the_objective_of_now(tmp_path: Path)
     change_value(folder.ledger)
     result = mend(folder, NOW)
     assert result.missing == ()
-    assert "trials 1; what was learnt of them since is lost" in " ".join(result.done)
+    assert "trials 1; what was recorded of them since is lost" in " ".join(result.done)
     with Ledger.open_read_only(folder.ledger) as ledger:
         assert ledger.objective == Objective("val_loss", "min")
         assert harm.plain(ledger.row(1)) == harm.plain(right)

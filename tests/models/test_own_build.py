@@ -98,8 +98,8 @@ def test_its_metrics_are_not_recorded_and_that_is_said():
     [
         (own_nets.nothing, "returned no model"),
         (own_nets.raising, "raised an error with its default values"),
-        (own_nets.dotted, "'dense.units' here\n.*\n.*without dots.*\n    mend:     dense_units"),
-        (own_nets.underscored, "'_x' here\n.*\n.*not begin with _\n    mend:     x"),
+        (own_nets.dotted, "'dense.units' here\n.*\n.*without dots.*\n    fix:      dense_units"),
+        (own_nets.underscored, "'_x' here\n.*\n.*not begin with _\n    fix:      x"),
     ],
 )
 def test_what_cannot_be_had_is_refused(build, what):

@@ -15,12 +15,12 @@ from tuner.ledger.folder import RunFolder
 
 @click.command("confirm")
 @click.argument("name")
-@count_option("--top", default=5, text="So many leaders.")
-@count_option("--seeds", default=5, text="Each is trained under so many fresh seeds.")
-@count_option("--epochs", text="Train for so long. Default: as searched.")
+@count_option("--top", default=5, text="Number of leaders.")
+@count_option("--seeds", default=5, text="Number of fresh seeds that each is trained under.")
+@count_option("--epochs", text="Epochs to train for. Default: as in the search.")
 @count_option(
     "--train-images",
-    text="Train on so many images. Default: on all training images, none held out.",
+    text="Number of images to train on. Default: all training images, none held out.",
 )
 @running_options
 def command(
@@ -36,7 +36,7 @@ def command(
 
     Each of the --top configurations is trained on all training images under --seeds fresh seeds.
     Reports test figures with intervals, which differences hold, and how optimistic the search was.
-    Run again to continue. The trials lie in NAME/confirm.
+    Run again to continue. The trials are in NAME/confirm.
     """
     from tuner.actions.confirm import keep_confirmation, plan_confirmation, read_confirmation
     from tuner.actions.page import write_run_page

@@ -23,7 +23,7 @@ PROBLEMS = 3
 
 @click.command("doctor")
 @click.argument("name", required=False, metavar="[NAME]")
-@click.option("--repair", is_flag=True, help="Mend what can be mended; copies are kept.")
+@click.option("--repair", is_flag=True, help="Repair what can be repaired; copies are kept.")
 @json_option
 @results_option
 @data_option

@@ -18,7 +18,7 @@ from tuner.ledger.folder import RunFolder
     type=click.IntRange(min=2),
     default=5,
     show_default=True,
-    help="At most so many networks, of those whose checkpoint is kept.",
+    help="Most networks to average, of those whose checkpoint is kept.",
 )
 @quiet_option
 @json_option

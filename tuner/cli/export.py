@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import find_trial, json_option, results_option
-from tuner.ledger.folder import RunFolder
+from tuner.cli.options import json_option, results_option
 from tuner.ledger.ledger import Ledger
+from tuner.ledger.trial_name import find_trial, folder_and_trial
 from tuner.report import format
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @click.command("export")
-@click.argument("name", metavar="NAME")
-@click.argument("trial", default="best", metavar="[TRIAL|best]")
+@click.argument("name", metavar="NAME[/TRIAL]")
+@click.argument("trial", required=False, metavar="[TRIAL|best]")
 @click.option(
     "-o",
     "--output",
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @results_option
 def command(
     name: str,
-    trial: str,
+    trial: str | None,
     output: Path | None,
     force: bool,
     probabilities: bool,
@@ -52,15 +52,17 @@ def command(
     """The trained network of a trial as a file that plain Keras loads.
 
     It is that of the trial's best epoch; without TRIAL, the best one's. It takes pixels as the data
-    have them, and normalizes them itself unless data.normalize is false. Beside it, in FILE.yaml,
-    lies the experiment that made it, every value closed. Only what export wrote is ever replaced.
+    have them, and normalizes them itself unless data.normalize is false. FILE.yaml
+    beside it is the experiment that made it, every value fixed. Only what export wrote is ever
+    replaced.
 
     Wherever that is exact, and it is compared before anything is written, layers of tuner become
     layers of Keras, and the file loads where tuner is not installed.
     """
     from tuner.actions.export import ENDING, check_target, export
 
-    folder = RunFolder.open(name, results_dir)
+    folder, trial = folder_and_trial(name, trial, results_dir)
+    trial = trial or "best"
     path = output or Path(f"{folder.name}-{trial}{ENDING}")
     check_target(path, force=force)
     with Ledger.open_read_only(folder.ledger) as ledger:
@@ -97,7 +99,7 @@ def _notes(exported: Exported) -> Iterator[str]:
         told = "the code of the network has changed since this trial was trained; the weights fit"
         yield f"{exported.path}: {told}, but what it predicts may not be what was recorded"
     if not exported.is_same_trial:
-        told = "was edited, or code was changed, since this trial was trained; it would train anew"
+        told = "was edited, or code was changed, since; it would train another trial"
         yield f"{exported.recipe}: the experiment {told}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from importlib import resources
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tuner.cli import terminal
 from tuner.errors import InputError, Problem, nearest
 
 _DEFAULT = "quickstart"
+SCHEMA_FILE = "tuner.schema.json"
 
 
 @click.command("init")
@@ -26,12 +28,14 @@ _DEFAULT = "quickstart"
 def command(path: Path | None, template: str) -> None:
     """Write a commented starter experiment to PATH (default: experiments/TEMPLATE.yaml).
 
-    Nothing is overwritten.
+    tuner.schema.json is written beside it, with which editors complete and check it. Nothing is
+    overwritten.
     """
     text = template_text(template)
     target = _target(path, template)
     if not target.suffix:
         target = target.with_suffix(".yaml")
+    text = text.replace(f"tuner run {template}.yaml", shlex.join(["tuner", "run", str(target)]))
     with terminal.writing(target):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,8 +46,24 @@ def command(path: Path | None, template: str) -> None:
             mend = "give another path, or remove the file first"
             raise InputError(Problem(what, str(target), mend=mend)) from error
     click.echo(f"Wrote {target}")
-    click.echo(f"  tuner plan {target}   what it would do", err=True)
-    click.echo(f"  tuner run {target}    do it", err=True)
+    if _write_schema(target.with_name(SCHEMA_FILE)):
+        click.echo(
+            f"  {target.with_name(SCHEMA_FILE)}: lets editors complete and check it", err=True
+        )
+    click.echo(f"  tuner plan {shlex.quote(str(target))}   what it would do", err=True)
+    click.echo(f"  tuner run {shlex.quote(str(target))}    do it", err=True)
+
+
+def _write_schema(path: Path) -> bool:
+    """Puts the schema where the first line of a starter points, unless a file is there."""
+    from tuner.experiment.json_schema import json_schema
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(terminal.json_text(json_schema()))
+    except OSError:
+        return False  # an editor completes nothing then; the experiment is as good
+    return True
 
 
 def template_names() -> list[str]:

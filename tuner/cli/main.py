@@ -25,11 +25,12 @@ COMMANDS = {
     "init": ("tuner.cli.init", "Write a commented starter experiment."),
     "plan": ("tuner.cli.plan", "Say what a run would do: trials, structures, cost."),
     "run": ("tuner.cli.run", "Run what is missing of an experiment."),
-    "retry": ("tuner.cli.retry", "Failed and diverged trials again."),
+    "retry": ("tuner.cli.retry", "Run failed and diverged trials again."),
     "confirm": ("tuner.cli.confirm", "Train the leaders again, and read the test set."),
     "status": ("tuner.cli.status", "One line per experiment: how far, best, failures."),
     "show": ("tuner.cli.show", "One trial: configuration, curves, timings, files."),
-    "report": ("tuner.cli.report", "Results as a table, CSV, Markdown or JSON."),
+    "logs": ("tuner.cli.logs", "What the workers printed, of all trials or of one."),
+    "report": ("tuner.cli.report", "Results as a table, page, CSV, JSON, LaTeX, …"),
     "compare": ("tuner.cli.compare", "Experiments or groups side by side: is it real?"),
     "diff": ("tuner.cli.diff", "What differs between two trials."),
     "export": ("tuner.cli.export", "A trained network as a file that plain Keras loads."),
@@ -90,7 +91,7 @@ def command() -> None:
     """Finds good hyperparameters for convolutional networks built with Keras.
 
     Write an experiment with `tuner init`, look at it with `tuner plan`, and start or continue it
-    with `tuner run`. Everything learnt lies in results/NAME.
+    with `tuner run`. All results are in results/NAME.
     """
 
 

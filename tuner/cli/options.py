@@ -14,9 +14,7 @@ import click
 from tuner.cli import terminal
 from tuner.errors import InputError, Problem
 from tuner.experiment.duration import duration_text, parse_duration
-from tuner.ledger.folder import RunFolder, run_of
-from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import TrialRow
+from tuner.ledger.folder import run_of
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -98,34 +96,6 @@ def _of_environment(parameter: click.Parameter) -> Path | None:
     return Path(named).expanduser() if named else None
 
 
-def find_trial(ledger: Ledger, folder: RunFolder, trial: str) -> TrialRow:
-    """By its number, or `best`.
-
-    Raises:
-        InputError: there is none of that number, or none with a score.
-    """
-    if trial == "best":
-        best = ledger.top(1)
-        if best:
-            return best[0]
-        problem = Problem("no trial has a score", where=folder.name, mend="name a trial's number")
-        raise InputError(problem)
-    # SQLite's integers end at 2^63; no ledger has that many trials.
-    is_number = trial.isascii() and trial.isdigit() and len(trial) < 18
-    row = ledger.row(int(trial)) if is_number else None
-    if row is None:
-        known = sum(ledger.counts(all_versions=True).values())
-        raise InputError(
-            Problem(
-                "there is no such trial",
-                where=folder.name,
-                received=trial[:50],
-                expected=f"best, or a number from 1 to {known}" if known else "no trial is there",
-            )
-        )
-    return row
-
-
 # ---------------------------------------------------------------------- shared options
 
 experiment_argument = click.argument(
@@ -147,7 +117,7 @@ results_option = click.option(
     default=Path("results"),
     show_default=True,
     metavar="DIR",
-    help="Where results lie.",
+    help="The folder of results.",
 )
 data_option = click.option(
     "--data-dir",
@@ -155,7 +125,7 @@ data_option = click.option(
     envvar="TUNER_DATA_DIR",
     show_envvar=True,  # so that a message about its value says where it came from
     metavar="DIR",
-    help="Where data sets lie. Default: $TUNER_DATA_DIR, else Keras' own cache.",
+    help="The folder of data sets. Default: $TUNER_DATA_DIR, else Keras' own cache.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
@@ -257,7 +227,7 @@ _RUNNING_OPTIONS: Sequence[Decorator] = (
     _time_option(
         "--hang-timeout",
         "silence_seconds",
-        text="Replace a worker that says nothing for so long. Default: 30m.",
+        text="Replace a worker that was silent for this long. Default: 30m.",
     ),
     quiet_option,
     json_option,

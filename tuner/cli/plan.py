@@ -58,8 +58,11 @@ def command(
 ) -> None:
     """What a run would do: trials and which are done, structures, their cost and time.
 
-    Trains nothing, but for --measure, which keeps no more than how fast that was. The time is told
-    from speeds that earlier runs on this machine have seen.
+    A structure is what shapes a network (depth, width, batch size, optimizer, …): it is compiled
+    once, for all trials that share it.
+
+    Trains nothing; --measure trains for some seconds, and keeps only how fast that was. The time is
+    estimated from what earlier runs on this machine have measured.
     """
     from tuner.experiment.experiment import load_experiment
 
@@ -201,11 +204,13 @@ def _trial_lines(experiment: Experiment, results_dir: Path, data_dir: Path | Non
         with Ledger.open_read_only(path) as ledger:
             known = ledger.by_key(all_versions=True)
     trials = planned_trials(experiment, data_dir=data_dir)
-    for place, trial in enumerate(trials, start=1):
+    for trial in trials:
+        # A trial has its number from when it begins, which depends on who is free: none before.
         found = known.get(trial.key)
-        state = f"{format.state_word(found.state)} (trial {found.number})" if found else "to run"
+        number = f"trial {found.number}" if found else ""
+        state = format.state_word(found.state) if found else "to run"
         seed = f", replicate {trial.replicate}" if experiment.search.replicates > 1 else ""
-        yield f"{place:>6}  {state:<9}  {format.values_text(trial.configuration.values)}{seed}"
+        yield f"{number:>12}  {state:<9}  {format.values_text(trial.configuration.values)}{seed}"
 
 
 # ---------------------------------------------------------------------- --measure

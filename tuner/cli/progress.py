@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -78,7 +79,7 @@ class Best:
 class RunProgress:
     """The state of a run. Feed it every event, in order."""
 
-    def __init__(self, objective: Objective, clock: Callable[[], float]) -> None:
+    def __init__(self, objective: Objective, clock: Callable[[], float] = time.monotonic) -> None:
         self.metric = objective.metric
         self._objective = objective
         self.clock = clock

@@ -26,11 +26,12 @@ from tuner.report.trial_fields import bound_of, narrowed
 from tuner.report.trials_table import TableOptions
 
 _TOP_OF_A_SCREEN = 20
+FORMATS = ("table", "csv", "json", "markdown", "latex", "html", "optuna")
 
 
 @click.command("report")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@format_option("table, csv, json, markdown, latex, html or optuna (a study in an SQLite file).")
+@format_option(f"{', '.join(FORMATS)} (a study in an SQLite file).")
 @output_option
 @click.option(
     "--top",
@@ -53,14 +54,14 @@ _TOP_OF_A_SCREEN = 20
     "lower",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Only trials with at least so much, as --min score=0.4. May be given often.",
+    help="Only trials with at least this value, as --min score=0.4. May be given often.",
 )
 @click.option(
     "--max",
     "upper",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Only trials with at most so much, as --max parameters=1e6. May be given often.",
+    help="Only trials with at most this value, as --max parameters=1e6. May be given often.",
 )
 @all_versions_option
 @json_option
@@ -91,7 +92,7 @@ def command(
         write(folders, output, all_versions=all_versions)
         return
     form = "json" if as_json else form
-    check_format(form, ("table", "csv", "json", "markdown", "latex"))
+    check_format(form, FORMATS)
     if top is None:
         top = _TOP_OF_A_SCREEN if form == "table" else 0
     options = TableOptions(top, sort, _listed([columns or ""]), _listed(group_by))

@@ -14,6 +14,7 @@ from tuner.cli.run import command as run
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.records import UNRANKED_STATES
+from tuner.report.status import Status, status_of
 
 
 @click.command("retry")
@@ -23,14 +24,27 @@ from tuner.ledger.records import UNRANKED_STATES
 def command(name: str, results_dir: Path, stopped: bool, **others: Any) -> int:
     """Run the failed and diverged trials of NAME again, and whatever else is missing.
 
-    A failed trial goes on from its last epoch, a diverged one begins anew; a stopped one goes on
+    A failed trial goes on from its last epoch, a diverged one starts again; a stopped one goes on
     from its last epoch to its end, and no rule stops it again. The experiment is that in the
     folder of results, overrides included.
     """
     folder = RunFolder.open(name, results_dir)
+    status = status_of(folder)
+    is_idle = status.state == "done" and not (status.failures or (stopped and status.stopped))
+    if is_idle and not others["as_json"]:  # that gets the document of a run without trials
+        click.echo(_nothing_to_do(status, stopped=stopped), err=True)
+        return 0
     experiment = folder.experiment_file()
     options = RunOptions(experiment=experiment, results_dir=folder.results_dir, **others)
     states = (*UNRANKED_STATES, TrialState.STOPPED) if stopped else UNRANKED_STATES
     # To be continued as a run: a trial that has failed again is not tried a third time.
     again = command_line(run, asdict(options))
     return run_with(options, again, retry=states)
+
+
+def _nothing_to_do(status: Status, *, stopped: bool) -> str:
+    text = f"{status.name}: nothing to do: none of {status.done} trials failed or diverged"
+    if stopped:
+        return f"{text}, and no rule stopped one"
+    more = f"; --stopped goes on with the {status.stopped} that a rule has stopped"
+    return text + (more if status.stopped else "")

@@ -324,6 +324,6 @@ def _against_estimate(ended: RunEnded) -> str:
     if estimate is None or not ended.seconds or estimate.seconds is None:
         return ""
     most = "at most " if estimate.is_most else ""
-    share = round(100 * (estimate.seconds / ended.seconds - 1))
-    off = f", {abs(share)} % {'more' if share > 0 else 'less'}" if share else ""
+    ratio = ended.seconds / estimate.seconds
+    off = "" if 0.995 < ratio < 1.005 else f"; it took {ratio:.2g} times as long"
     return f" (the estimate was {most}{format.seconds_text(estimate.seconds)}{off})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import textwrap
 import time
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tuner.cli import terminal
-from tuner.cli.options import find_trial, json_option, results_option
+from tuner.cli.options import json_option, results_option
 from tuner.errors import InputError, Problem
 from tuner.ledger.checkpoint import best_checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, EpochRow, TrialRow
+from tuner.ledger.trial_name import find_trial, folder_and_trial
 from tuner.report import curves, format
 from tuner.report.render import Style, finite, grid_lines
 from tuner.report.table import text_table
@@ -37,7 +39,7 @@ _HEAT = (17, 18, 54, 90, 126, 162, 197, 203, 209, 215, 221, 228)
 
 
 @click.command("show")
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME[/TRIAL]")
 @click.argument("trial", required=False, metavar="[TRIAL|best]")
 @click.option(
     "-F",
@@ -68,9 +70,9 @@ def command(
     """One trial: configuration, metrics per epoch, timings, reason, files.
 
     NAME is a folder under --results, or a path. Without TRIAL, the best one. --follow shows the
-    curves of a trial while another terminal trains it; on a pipe, a line an epoch.
+    curves of a trial while another terminal trains it; on a pipe, one line for each epoch.
     """
-    folder = RunFolder.open(name, results_dir)
+    folder, trial = folder_and_trial(name, trial, results_dir)
     if follows:
         return _follow(folder, trial, as_json=as_json)
     look = _features if features else _gradients if gradients else _whole_trial
@@ -284,7 +286,7 @@ def _follow(folder: RunFolder, trial: str | None, *, as_json: bool) -> int:
     looks = follow_trial(folder, number, time.sleep)
     try:
         if terminal.can_redraw(sys.stdout):
-            _redraw(looks)
+            terminal.redraw(_frames(looks))
         else:
             for line in follow_lines(looks):
                 click.echo(line)
@@ -305,16 +307,10 @@ def follow_lines(looks: Iterator[FollowedTrial]) -> Iterator[str]:
             yield _state_text(trial)
 
 
-def _redraw(looks: Iterator[FollowedTrial]) -> None:
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
-
-    console = Console()
-    with Live(console=console, auto_refresh=False) as live:
-        for trial in looks:
-            text = "\n".join(frame(trial, console.width, console.height, terminal.style_for()))
-            live.update(Text.from_ansi(text), refresh=True)
+def _frames(looks: Iterator[FollowedTrial]) -> Iterator[str]:
+    for trial in looks:
+        size = shutil.get_terminal_size()
+        yield "\n".join(frame(trial, size.columns, size.lines, terminal.style_for()))
 
 
 def frame(trial: FollowedTrial, width: int, height: int, style: Style) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import click
 
 from tuner.cli import terminal
 from tuner.cli.options import all_versions_option, json_option, results_option
+from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder, run_folders
 from tuner.report import format
 from tuner.report.render import grid_lines
@@ -18,29 +21,69 @@ from tuner.report.status import Status, status_of
 from tuner.report.table import Column, Table
 
 _UNCUT = 10_000  # columns: whoever reads from a pipe has no edge
+_WATCH_SECONDS = 2.0
+_INTERRUPTED = 130  # as `tail -f` ends
 
 
 @click.command("status")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "-w", "--watch", "watches", is_flag=True, help="Look again every 2 seconds, until Ctrl-C."
+)
 @all_versions_option
 @json_option
 @results_option
-def command(names: tuple[str, ...], all_versions: bool, as_json: bool, results_dir: Path) -> None:
+def command(
+    names: tuple[str, ...], watches: bool, all_versions: bool, as_json: bool, results_dir: Path
+) -> int:
     """How far experiments are: state, trials done, best score, failures, time left.
 
     Without NAME, all experiments under --results.
     """
-    folders = [RunFolder.open(name, results_dir) for name in names] or run_folders(results_dir)
-    found = [status_of(folder) for folder in folders]
+    if watches and as_json:
+        what = "one document cannot grow"
+        raise InputError(Problem(what, "--watch --json", mend="leave one of them out"))
+
+    def look() -> list[Status]:
+        folders = [RunFolder.open(name, results_dir) for name in names] or run_folders(results_dir)
+        return [status_of(folder) for folder in folders]
+
+    if watches:
+        return _watch(look, all_versions=all_versions)
+    statuses = look()
     if as_json:
-        terminal.echo_json({"experiments": [asdict(status) for status in found]})
-    elif found:
-        table = status_table(found, all_versions=all_versions)
-        style = terminal.style_for()
-        wide = terminal.width() if sys.stdout.isatty() else _UNCUT
-        click.echo("\n".join(grid_lines(table, width=wide, style=style)))
+        terminal.echo_json({"experiments": [asdict(status) for status in statuses]})
+    elif statuses:
+        click.echo(_text(statuses, all_versions=all_versions))
     else:
         click.echo(f"No results in {results_dir} yet: tuner run EXPERIMENT", err=True)
+    return 0
+
+
+def _text(statuses: Sequence[Status], *, all_versions: bool) -> str:
+    table = status_table(statuses, all_versions=all_versions)
+    wide = terminal.width() if sys.stdout.isatty() else _UNCUT
+    return "\n".join(grid_lines(table, width=wide, style=terminal.style_for()))
+
+
+def _watch(look: Callable[[], list[Status]], *, all_versions: bool) -> int:
+    """Drawn over on a terminal; on a pipe, what has changed."""
+    texts = (_text(statuses, all_versions=all_versions) for statuses in _looks(look))
+    try:
+        if terminal.can_redraw(sys.stdout):
+            terminal.redraw(texts)
+        else:
+            for text, _ in itertools.groupby(texts):
+                click.echo(text)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0
+
+
+def _looks(look: Callable[[], list[Status]]) -> Iterator[list[Status]]:
+    while True:
+        yield look()
+        time.sleep(_WATCH_SECONDS)
 
 
 def status_table(statuses: Sequence[Status], *, all_versions: bool = False) -> Table:

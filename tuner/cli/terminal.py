@@ -49,6 +49,17 @@ def can_redraw(stream: TextIO) -> bool:
     return stream.isatty() and is_wide and os.environ.get("TERM") != "dumb"
 
 
+def redraw(texts: Iterator[str]) -> None:
+    """Each text in the place of the one before it; the last one stays."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(), auto_refresh=False) as live:
+        for text in texts:
+            live.update(Text.from_ansi(text), refresh=True)
+
+
 def width() -> int:
     """Columns of the terminal; 80 on a pipe unless $COLUMNS says otherwise."""
     return max(40, shutil.get_terminal_size((80, 24)).columns)

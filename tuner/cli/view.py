@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any, Self
 
 import click
@@ -56,8 +57,23 @@ def view_of(progress: RunProgress, *, quiet: bool) -> SafeView:
     if quiet:
         return SafeView(PlainLines(progress, lambda line: None))
     if not can_redraw(sys.stderr):
-        return SafeView(PlainLines(progress, lambda line: click.echo(line, err=True)))
+        return SafeView(PlainLines(progress, _say))
     return SafeView(LiveView(progress, Console(stderr=True)))
+
+
+def view_in_python(progress: RunProgress, *, quiet: bool) -> SafeView:
+    """For a run that a Python program began: lines, which leave its terminal its own.
+
+    A notebook draws the panel, if it can: rich needs ipywidgets for that.
+    """
+    console = Console()
+    if not quiet and console.is_jupyter and find_spec("ipywidgets") is not None:
+        return SafeView(LiveView(progress, console))
+    return SafeView(PlainLines(progress, (lambda line: None) if quiet else _say))
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 class SafeView:

@@ -74,8 +74,8 @@ def find_dataset(name: str, image_size: ImageSize | None = None) -> Dataset:
             "no such data set",
             where="data.dataset",
             received=repr(name),
-            expected=f"{', '.join(DATASETS)}, a path to an .npz or to a folder with one folder a "
-            "class, or package.module:function",
+            expected=f"{', '.join(DATASETS)}, a path to an .npz or to a folder with one folder "
+            "for each class, or package.module:function",
             mend=f"did you mean {near}?" if near else "",
         )
     )

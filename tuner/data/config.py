@@ -22,7 +22,7 @@ class DataConfig(BaseModel):
     dataset: str = Field(
         "cifar100",
         description="Name of a data set, path to an .npz (x_train, y_train[, x_test, y_test]), to "
-        "a folder with one folder of images a class (or train/ and test/ with them), or "
+        "a folder with one folder of images for each class (or train/ and test/ with them), or "
         "package.module:function that returns such arrays.",
     )
     image_size: _Side | tuple[_Side, _Side] | None = Field(
@@ -38,7 +38,7 @@ class DataConfig(BaseModel):
         json_schema_extra={"exclusiveMinimum": 0},
     )
     train_images: int | None = Field(
-        None, ge=1, description="Train on a stratified subset of so many images; null: on all."
+        None, ge=1, description="Train on a stratified subset of this many images; null: on all."
     )
     augment: tuple[Augment, ...] = Field(
         (),
@@ -84,7 +84,7 @@ class DataConfig(BaseModel):
         if isinstance(value, int) and value < 1:
             raise ValueError("a search needs validation images: expected 1 or more")
         if isinstance(value, float) and not 0 < value < 1:
-            raise ValueError("a fraction lies between 0 and 1; a number of images is written whole")
+            raise ValueError("a fraction is between 0 and 1; a number of images is written whole")
         return value
 
     @field_validator("augment", mode="before")

@@ -217,7 +217,7 @@ def _damaged(path: Path, official: OfficialFile, received: str) -> Problem:
         where=str(path),
         received=received,
         expected=f"md5 {official.md5}",
-        mend="delete it and run again: it is then downloaded anew",
+        mend="delete it and run again: it is then downloaded again",
     )
 
 

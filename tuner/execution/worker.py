@@ -42,7 +42,7 @@ from tuner.execution.protocol import (
     WorkerSetup,
     not_finite,
 )
-from tuner.ledger import checkpoint
+from tuner.ledger import checkpoint, logs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -166,10 +166,18 @@ class Worker:
     def run(self) -> None:
         """Until told to shut down."""
         while isinstance(task := self._mailbox.next(), TrainTrial | Rehearse):
-            finished = self._finished(task)
+            finished = self._marked(task) if isinstance(task, TrainTrial) else self._finished(task)
             self._send(finished)
             if finished.leaves:
                 return
+
+    def _marked(self, task: TrainTrial) -> Finished:
+        """Train it, and mark in the log what was printed meanwhile."""
+        _mark(logs.begins(task.number, task.attempt))
+        try:
+            return self._finished(task)
+        finally:
+            _mark(logs.ends(task.number))
 
     def _finished(self, task: TrainTrial | Rehearse) -> Finished:
         from tuner.training.program import Interrupted
@@ -368,8 +376,16 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
+def _mark(line: str) -> None:
+    """A line in the log, behind all that was printed before it."""
+    sys.stdout.flush()
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 def main() -> None:
     """Serve the socket whose file descriptor is the first argument."""
+    _mark(logs.STARTED)
     connection = Connection(int(sys.argv[1]))
     mailbox = Mailbox(connection)
     setup = mailbox.next()

@@ -56,11 +56,17 @@ class Document:
         """`file:line:column`, or the override that wrote the value."""
         if line := self._line_elsewhere(path):
             return str(line)
+        if not self.source:  # a mapping of Python's has no lines
+            return self._override(path) or "the mapping"
+        return self._override(path) or str(FileLine(self.source, *self.position(path)))
+
+    def _override(self, path: Path) -> str:
+        """The override that wrote the value, or nothing."""
         for overridden, label in reversed(self.overrides):
             made_for_it = path not in self.positions and overridden[: len(path)] == path
             if path and (path[: len(overridden)] == overridden or made_for_it):
                 return label
-        return str(FileLine(self.source, *self.position(path)))
+        return ""
 
     def knows(self, path: Path) -> bool:
         """Whether the value has a place of its own."""
@@ -140,7 +146,9 @@ class Findings:
         problems = [problem for _, problem in located]
         if self._unlisted:
             what = f"{MAX_PROBLEMS} problems are listed, and there are more"
-            problems.append(Problem(what, self._document.source, mend="mend the first, and again"))
+            problems.append(
+                Problem(what, self._document.source, mend="fix the first ones, and run it again")
+            )
         if problems:
             raise InputError(problems)
 

@@ -306,7 +306,7 @@ def choice_problem(node: Mapping[str, Any]) -> Problem | None:
             what = f"{key} does not go with choice"
             return Problem(what, received=to_text(node), mend=f"leave out {key}, or choice")
         if key != "choice":
-            what = f"{key} cannot stand beside choice"
+            what = f"{key} cannot be combined with choice"
             return Problem(what, received=to_text(node), mend=f"write {key} in every option")
     if not isinstance(options, list):
         return Problem("choice is no list", received=to_text(options), expected="[a, b, …]")

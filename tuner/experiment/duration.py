@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
 from fractions import Fraction
+
+from tuner.errors import InputError, Problem
 
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _PART = r"([0-9]{1,15}(?:\.[0-9]{1,20})?)([dhms])"
@@ -37,3 +40,21 @@ def duration_text(seconds: float) -> str:
         if part != "0":
             parts.append(part + unit)
     return "".join(parts) or "0s"
+
+
+def seconds_of(duration: str | float | None, name: str) -> float | None:
+    """Seconds of a duration that a Python program gives as text, or in seconds; None for none.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if duration is None:
+        return None
+    if isinstance(duration, str):
+        try:
+            return parse_duration(duration)
+        except ValueError:
+            pass
+    elif not isinstance(duration, bool) and math.isfinite(duration) and duration >= 0:
+        return float(duration)
+    raise InputError(Problem("is not a time", name, repr(duration), '"2h", "90m", or seconds'))

@@ -19,9 +19,17 @@ from tuner.errors import InputError, Problem
 from tuner.experiment.check import BranchCheck, Efforts, find_overlap
 from tuner.experiment.constraints import Constraint, ConstraintError, parse_constraint
 from tuner.experiment.declared import with_declared
-from tuner.experiment.document import Document, Findings, mend_name, read_text, value_at
+from tuner.experiment.document import (
+    Document,
+    Findings,
+    Located,
+    mend_name,
+    read_text,
+    value_at,
+)
 from tuner.experiment.domain import Choice, is_open
 from tuner.experiment.listed import ListedSpace, with_list
+from tuner.experiment.mapping import document_of
 from tuner.experiment.objective import Objective
 from tuner.experiment.overrides import apply_overrides
 from tuner.experiment.schema import (
@@ -105,6 +113,15 @@ class Experiment:
         """The experiment as it was resolved; loads back as an equal one."""
         return write_document(self.document)
 
+    def with_values(self, overrides: Sequence[str]) -> Experiment:
+        """The same with overrides as `search.max_trials=20`.
+
+        Raises:
+            InputError: they do not fit.
+        """
+        changed = parse_experiment(self.to_yaml(), self.source or self.name, overrides)
+        return dataclasses.replace(changed, source=self.source, written=self.written)
+
     def closed(self, flat: Mapping[str, Any], *, seed: int, suffix: str) -> str:
         """YAML of an experiment with one trial: the dotted values `flat` under `seed`.
 
@@ -121,12 +138,16 @@ class Experiment:
         return self.written.where(tuple(name.split(".")))
 
 
-def load_experiment(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> Experiment:
-    """The experiment in a file, with overrides as `training.epochs=3` applied.
+def load_experiment(
+    path: str | pathlib.Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> Experiment:
+    """The experiment in a file or a mapping, with overrides as `training.epochs=3` applied.
 
     Raises:
         InputError: everything that is wrong with it, with file, line and mend.
     """
+    if isinstance(path, Mapping):
+        return _experiment(document_of(path), [], overrides)
     path = pathlib.Path(path)
     mend = "tuner init PATH writes one"
     text = read_text(path, "the experiment", MAX_LISTED_CHARACTERS, mend)
@@ -144,6 +165,10 @@ def parse_experiment(text: str, source: str, overrides: Sequence[str] = ()) -> E
         what = "the file is empty" if document.value is None else "the file is no mapping"
         expected = "name: value lines; model: is required"
         raise InputError(Problem(what, document.where(()), expected=expected))
+    return _experiment(document, problems, overrides)
+
+
+def _experiment(document: Document, problems: Located, overrides: Sequence[str]) -> Experiment:
     document = apply_overrides(document, overrides)
     document, misread = with_list(document)
     return _Reading(document, Findings(document, [*problems, *misread])).experiment()
@@ -219,6 +244,9 @@ class _Reading:
         stem = pathlib.PurePath(self._document.source).stem
         if isinstance(validate(Head, {"name": stem}), BaseModel):
             return stem
+        if not self._document.source:
+            self._findings.report((), "name", "is missing", mend='"name": "…"')
+            return "unnamed"
         what = f"{to_text(stem)}, the file's name, cannot be the experiment's"
         expected, mend = "letters, digits, . _ - ; at most 80", "write a line name: …"
         self._findings.report((), "name", what, received=stem, expected=expected, mend=mend)

@@ -404,7 +404,10 @@ class ListedSpace:
                 what, mend = "is set twice in one configuration", "keep one of them"
                 self._findings.report(source, ".".join(path), what, mend=mend)
             elif _has_open(value):
-                what, mend = "cannot be left open here", "one value; each configuration is closed"
+                what, mend = (
+                    "cannot be left open here",
+                    "one value; a listed configuration leaves nothing open",
+                )
                 received = to_text(value)
                 self._findings.report(source, ".".join(path), what, received=received, mend=mend)
             entry.values[path] = value

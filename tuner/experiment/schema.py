@@ -155,7 +155,9 @@ class TrainingConfig(BaseModel):
         json_schema_extra={"words": "balanced, weights by class as {0: 1, 1: 5}, or null"},
     )
     shuffle: bool = Field(
-        True, description="A new order of the training images in every epoch; false: as they lie."
+        True,
+        description="A new order of the training images in every epoch; false: in the order in "
+        "which they are stored.",
     )
     schedule: Literal["constant", "cosine", "one_cycle"] | StepSchedule = Field(
         "constant", description="Course of the learning rate over the training."
@@ -221,7 +223,7 @@ class AshaStop(BaseModel):
 
     rule: Literal["asha"]
     min_epochs: int = Field(1, ge=1, description="Epochs that every trial gets: the first rung.")
-    reduction: int = Field(3, ge=2, description="One in so many goes on at each rung.")
+    reduction: int = Field(3, ge=2, description="At each rung, one trial in this many goes on.")
 
 
 class MedianStop(BaseModel):
@@ -235,7 +237,9 @@ class MedianStop(BaseModel):
 
     rule: Literal["median"]
     min_epochs: int = Field(1, ge=1, description="Epochs that every trial gets.")
-    min_trials: int = Field(5, ge=1, description="Compared only with at least so many trials.")
+    min_trials: int = Field(
+        5, ge=1, description="Compared only when at least this many trials are there."
+    )
 
 
 class PatienceStop(BaseModel):
@@ -325,7 +329,9 @@ class SearchConfig(BaseModel):
         None, ge=1, description="Of hyperband: epochs of its smallest rung. Default: 1."
     )
     reduction: int | None = Field(
-        None, ge=2, description="Of hyperband: one in so many goes on at each rung. Default: 3."
+        None,
+        ge=2,
+        description="Of hyperband: at each rung, one trial in this many goes on. Default: 3.",
     )
     stop: StopConfig | None = Field(
         None,
@@ -339,7 +345,7 @@ class SearchConfig(BaseModel):
     max_epochs: int | None = Field(
         None,
         ge=1,
-        description="No new trial starts after so many epochs, those of all trials together.",
+        description="No new trial starts after this many epochs, counted over all trials.",
     )
     budget: Annotated[str, Field(pattern=PATTERN), BeforeValidator(_text)] | None = Field(
         None,

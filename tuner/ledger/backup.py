@@ -69,7 +69,7 @@ def _keep_copy(ledger: Path, copy: Path, draft: Path) -> str:
         if broken:
             return (
                 f"{broken[0]}, so {copy.name} was left as it is; when this run has ended, "
-                f"`tuner doctor {ledger.parent.name} --repair` mends it"
+                f"`tuner doctor {ledger.parent.name} --repair` repairs it"
             )
         if shutil.disk_usage(ledger.parent).free < _ROOM * state.st_size:
             return f"{copy.name}: no room to copy the ledger; the run goes on without"

@@ -209,7 +209,7 @@ def writing(path: Path) -> Iterator[None]:
         raise TunerError(
             f"{path}: cannot write the ledger: {error}\n"
             "    kept:     everything recorded before\n"
-            f"    mend:     {_mend(error)}, then run the same command again"
+            f"    fix:      {_mend(error)}, then run the same command again"
         ) from error
 
 

@@ -146,7 +146,7 @@ class RunFolder:
         """Of a run, experiment.yaml is its own; where there was none, it is the person's."""
         there = os.path.exists(source) and os.path.exists(self.experiment)
         if there and os.path.samefile(source, self.experiment) and not os.path.exists(self.ledger):
-            what = "the results would lie in the experiment's own folder and replace it"
+            what = "the results would be in the experiment's own folder and replace it"
             mend = "another name:, or --results DIR"
             raise InputError(Problem(what, source, f"results in {self.path}", "", mend))
 
@@ -207,7 +207,7 @@ class RunFolder:
         since = f" since {who['started_at']}" if "started_at" in who else ""
         return (
             f"{self.path}: {process}{where} has been running this experiment{since}\n"
-            f"    mend:     wait for it, watch it with `tuner status {self.name}`, "
+            f"    fix:      wait for it, watch it with `tuner status {self.name}`, "
             "or stop it with Ctrl-C there"
         )
 
@@ -315,6 +315,10 @@ def _not_found(name: str, results_dir: Path) -> Problem:
     known = [folder.name for folder in run_folders(results_dir)]
     wanted = Path(name).stem if name.endswith((".yaml", ".yml")) else Path(name).name
     guess = wanted if wanted in known else nearest(wanted, known)
+    parent = Path(name).parent.name
+    if (wanted == "best" or wanted.isdigit()) and parent in known:
+        what = "this names a trial, and an experiment is wanted"
+        return Problem(what, name, mend=f"{parent}, or tuner show {name}")
     listed = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
     return Problem(
         "there are no results of this name",

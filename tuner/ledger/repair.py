@@ -247,13 +247,13 @@ def _derived(folder: RunFolder, ledger: LedgerReader) -> dict[str, tuple[Path, s
     """
     derived = {}
     if text := ledger.experiment_yaml:
-        means = "no result depends on it; `tuner run` writes it anew"
+        means = "no result depends on it; `tuner run` writes it again"
         derived["experiment"] = (folder.experiment, text, means)
     if record := ledger.environment:
         means = "no result depends on it; the ledger keeps what it says"
         derived["environment"] = (folder.environment, json.dumps(record, indent=2) + "\n", means)
     if folder.trials_csv.exists() or any(ledger.counts().values()):
-        means = "it is only a copy of the ledger, written anew by every run"
+        means = "it is only a copy of the ledger, written again by every run"
         derived["csv"] = (folder.trials_csv, csv_text(ledger), means)
     return derived
 
@@ -342,7 +342,7 @@ def _rebuild(
         copy = backup_of(folder.ledger)
         losses.append(
             f"taken from {copy.name}, as they were on {_changed_at(copy)}: "
-            f"trials {_stretches(restored)}; what was learnt of them since is lost"
+            f"trials {_stretches(restored)}; what was recorded of them since is lost"
         )
     if gone_back:
         losses.append(f"unfinished trials go back to before a gap: {_stretches(gone_back)}")
@@ -503,7 +503,7 @@ def _mend_beside(folder: RunFolder, stamp: str, kinds: set[str]) -> Iterator[str
                 if path.exists():
                     old = f"; the old one is {_copied(path, f'{path.stem}-{stamp}').name}"
                 write_atomically(path, text)
-                yield f"wrote {path.name} anew{old}"
+                yield f"wrote {path.name} again{old}"
 
 
 def _copied(path: Path, stem: str) -> Path:
@@ -532,8 +532,8 @@ def _writing(folder: RunFolder) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error)
         raise TunerError(
             f"{folder.path}: the repair could not be finished: {reason}\n"
-            "    kept:     the ledger as it was; copies that were made lie beside it\n"
-            "    mend:     free disk space or rights, then run the same command again"
+            "    kept:     the ledger as it was; copies that were made are beside it\n"
+            "    fix:      free disk space or rights, then run the same command again"
         ) from error
 
 

@@ -118,7 +118,7 @@ class DenseNet(TunerFamily[DenseNetConfig]):
             return
         raise InputError(
             Problem(
-                what="the images are too small for so many dense blocks",
+                what="the images are too small for this many dense blocks",
                 where="model.num_blocks",
                 received=f"{config.num_blocks} blocks for images of {height}x{width}",
                 expected=f"images of at least {least}x{least}, since each transition halves them",

@@ -10,7 +10,7 @@ from typing import Any
 from tuner.errors import InputError, Problem, nearest
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
-from tuner.report import format, render
+from tuner.report import format, notebook, render
 from tuner.report.cost_at_score import (
     COSTS,
     Costs,
@@ -133,6 +133,12 @@ class Comparison:
         """The best score of all; None where sides do not compare."""
         scores = [side.best.score for side in self.sides if side.best]
         return None if self.incomparable else self.objective.best(scores)
+
+    def __repr__(self) -> str:
+        return render.to_text(*sections(self), width=100)
+
+    def _repr_html_(self) -> str:
+        return notebook.to_html(*sections(self))
 
     def named(self, side: str) -> str:
         """A side in a sentence: `resnet-grid`, or `depth 20`."""

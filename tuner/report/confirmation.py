@@ -149,7 +149,7 @@ def _optimism(confirmation: Confirmation, searched: float, interval: Interval) -
     if interval.n < 2:
         return f"That is {size} {'worse' if gap > 0 else 'better'}, under a single seed."
     if interval.low <= searched <= interval.high:
-        return f"The search's figure was about right: {size} lies within the interval."
+        return f"The search's figure was about right: {size} is within the interval."
     word = "too optimistic" if gap > 0 else "too modest: it trained on fewer images, or held back"
     return f"The search's figure was {size} {word}."
 

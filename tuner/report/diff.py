@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import InputError, Problem
 from tuner.experiment.objective import Objective
-from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import EpochRow, TrialRow, best_of
+from tuner.ledger.trial_name import find_trial, named_trial
 from tuner.report import format
 from tuner.report.record import read_environment
 from tuner.report.render import clipped, finite
@@ -124,19 +123,9 @@ def read_trial(reference: str, results_dir: Path) -> ComparedTrial:
     Raises:
         InputError: there is no such experiment or trial.
     """
-    name, _, trial = reference.rpartition("/")
-    if not name or not (trial == "best" or (trial.isascii() and trial.isdigit())):
-        raise InputError(
-            Problem(
-                "this names no trial",
-                received=format.printable(reference),
-                expected="NAME/TRIAL, where TRIAL is a number or best",
-                mend=f"did you mean {format.printable(reference.rstrip('/'))}/best?",
-            )
-        )
-    folder = RunFolder.open(name, results_dir)
+    folder, trial = named_trial(reference, results_dir)
     with Ledger.open_read_only(folder.ledger) as ledger:
-        row = _row(ledger, folder, trial)
+        row = find_trial(ledger, folder, trial)
         epochs = tuple(ledger.epochs(row.number))
         environment = ledger.environment or read_environment(folder.environment)
         return ComparedTrial(folder.name, row, epochs, environment, ledger.objective)
@@ -149,21 +138,6 @@ def diff(one: ComparedTrial, other: ComparedTrial) -> Diff:
     equal = {part: len({**a, **b}) - len(changes[part]) for part, (a, b) in parts.items()}
     is_same = one.row.key == other.row.key
     return Diff(one, other, is_same, **changes, curves=_best_epochs(one, other), equal=equal)
-
-
-def _row(ledger: Ledger, folder: RunFolder, trial: str) -> TrialRow:
-    if trial == "best":
-        best = ledger.top(1)
-        if best:
-            return best[0]
-        raise InputError(Problem("no trial has a score", folder.name, mend="name a trial's number"))
-    # SQLite's integers end at 2^63; no ledger has that many trials.
-    row = ledger.row(int(trial)) if len(trial) < 18 else None
-    if row is None:
-        known = sum(ledger.counts(all_versions=True).values())
-        expected = f"best, or a number from 1 to {known}" if known else "no trial is there"
-        raise InputError(Problem("there is no such trial", folder.name, trial[:50], expected))
-    return row
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,13 +14,15 @@ from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
 from tuner.ledger.table import csv_columns, csv_row
+from tuner.report import format, notebook
 from tuner.report import summary as summaries
 from tuner.report.record import RunRecord, read_environment, read_record
-from tuner.report.trials_table import TableOptions, every_trial
+from tuner.report.trials_table import TableOptions, every_trial, trials_table
 
 if TYPE_CHECKING:
     import pandas
 
+_SHOWN_TRIALS = 10  # in a notebook; `trials()` has all
 
 # (closed model section, arrays and notes of a checkpoint, backend) → Keras model
 BuildModel = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any], str], Any]
@@ -31,7 +33,32 @@ class TrialResult(TrialRow):
     """A trial, and its network where a checkpoint is kept."""
 
     folder: RunFolder
+    metric: str
     build_model: BuildModel | None = field(repr=False, compare=False)
+
+    @property
+    def lines(self) -> tuple[str, str, str]:
+        """What it reached, with which values, and at what cost."""
+        score = ""
+        if self.score is not None:
+            epochs = f"epoch {self.best_epoch} of {self.epochs}"
+            score = f", {self.metric} {format.score_text(self.score)} in {epochs}"
+        reason = f": {format.first_line(self.reason)}" if self.reason else ""
+        state = f"{format.state_word(self.state)}{score}{reason}"
+        values = format.values_text(self.values) or "no value is searched"
+        costs = [f"seed {self.seed}"]
+        if self.parameters is not None:
+            costs.append(f"{format.count_text(self.parameters)} parameters")
+        if self.train_seconds is not None:
+            costs.append(f"trained in {format.seconds_text(self.train_seconds)}")
+        head = f"Trial {self.number} of {format.printable(self.folder.name)}: {state}"
+        return head, values, ", ".join(costs)
+
+    def __repr__(self) -> str:
+        return "\n  ".join(self.lines)
+
+    def _repr_html_(self) -> str:
+        return notebook.paragraphs(self.lines)
 
     def load_model(self) -> Any:
         """The Keras model as it was in the trial's best epoch.
@@ -82,19 +109,20 @@ class Results:
         """The best trial; None while none has a score."""
         record = self.record
         ranked = record.ranking.ranked
-        return self._result(ranked[0]) if ranked else None
+        return self._result(ranked[0], record.objective.metric) if ranked else None
 
     def trial(self, number: int) -> TrialResult | None:
         """The trial of that number; None for none."""
         with Ledger.open_read_only(self.folder.ledger) as ledger:
             row = ledger.row(number)
-        return self._result(row) if row else None
+            return self._result(row, ledger.objective.metric) if row else None
 
-    def _result(self, row: TrialRow) -> TrialResult:
-        return TrialResult(**vars(row), folder=self.folder, build_model=self._build_model)
+    def _result(self, row: TrialRow, metric: str) -> TrialResult:
+        build = self._build_model
+        return TrialResult(**vars(row), folder=self.folder, metric=metric, build_model=build)
 
     def trials(self, *, all_versions: bool = False) -> pandas.DataFrame:
-        """One row a trial in the order of their numbers, with the columns of trials.csv.
+        """One row for each trial in the order of their numbers, with the columns of trials.csv.
 
         Trials of the experiment as it stands. With `all_versions` those of earlier versions, too; a
         column `is_current` keeps them apart, for their scores may be of other data, and whatever
@@ -112,7 +140,7 @@ class Results:
             return pd.DataFrame(cells, columns=csv_columns(ledger))
 
     def epochs(self, *, all_versions: bool = False) -> pandas.DataFrame:
-        """One row a trial and epoch: `trial, epoch, <metrics>, seconds`; as `trials` says."""
+        """One row for each trial and epoch: `trial, epoch, <metrics>, seconds`; see `trials`."""
         import pandas as pd
 
         with Ledger.open_read_only(self.folder.ledger) as ledger:
@@ -122,6 +150,15 @@ class Results:
             ]
         frame = pd.DataFrame(rows)
         return frame if rows else pd.DataFrame(columns=["trial", "epoch", "seconds"])
+
+    def _repr_html_(self) -> str:
+        """What was found, and the best trials."""
+        record = self.record
+        found = summaries.summarize(record)
+        table = trials_table(record, TableOptions(top=_SHOWN_TRIALS))
+        return "\n".join(
+            [notebook.paragraphs([*found.sentences, found.advice]), notebook.to_html(table)]
+        )
 
     def __repr__(self) -> str:
         return f"Results({str(self.folder.path)!r})"

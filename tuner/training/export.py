@@ -92,7 +92,7 @@ def _written(form: Any, model: Any, path: Path, kept_because: str, highest: floa
     except Exception as error:  # Keras raises what comes
         raise TunerError(
             f"Keras cannot save this network and load it again: {reason_of(error)}\n"
-            "    mend:     @keras.saving.register_keras_serializable() and get_config "
+            "    fix:      @keras.saving.register_keras_serializable() and get_config "
             "for layers of your own; no Lambda"
         ) from error
     images = _random_images(model, highest)

@@ -207,7 +207,7 @@ def restored_model(
     except Exception as error:  # whatever Keras or a person's build says
         raise TunerError(
             f"the checkpoint does not fit the network {model['family']}: {raised(error)}\n"
-            "    mend:     bring back the code that it was trained with"
+            "    fix:      bring back the code that it was trained with"
         ) from error
 
 

@@ -236,7 +236,7 @@ def _note(leaders: Sequence[ConfirmedLeader]) -> str:
     up_to = "" if len(counts) == 1 else "up to "
     return (
         f"{format.counted(len(leaders), 'configuration')}, each under {up_to}"
-        f"{format.counted(max(counts), 'seed')} that the search never saw, trained anew. A diamond "
+        f"{format.counted(max(counts), 'seed')} that the search never saw. A diamond "
         "is the mean over the seeds with its 95 % interval; differences from the search's best "
         "are paired by seed and Holm-corrected."
     )

@@ -153,7 +153,7 @@ def sections_of(
     ordered = by_importance(axes, importance)
     curves = learning.curves_figure(source, learning.curves_of(source))
     timeline = learning.timeline_figure(source, learning.timeline_of(source))
-    by_rank = "One line a trial, in the colour of its rank; the best is on top."
+    by_rank = "One line for each trial, in the colour of its rank; the best is on top."
     when = "Which worker trained which trial when."
     panels = {
         "curves": ("Learning curves", panel_of("curves", "", by_rank, curves, "shaded")),
