@@ -141,7 +141,7 @@ def run(
             fail_fast=fail_fast,
             reuse=[RunFolder.open(str(path), Path(results_dir)) for path in reuse],
             listener=listener,
-            download_progress=view.download,
+            data_progress=view.data_progress,
         )
     folder = RunFolder(Path(results_dir), loaded.name)
     if unwritten := write_run_page(folder):

@@ -10,6 +10,7 @@ import pytest
 
 from tests.execution.conftest import GRID, diverging, good
 from tuner.actions.plan import make_plan, planned_trials
+from tuner.errors import InputError
 from tuner.execution.current import count_current
 from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.trial import TrialState
@@ -40,14 +41,12 @@ def test_a_plan_counts_trials_structures_and_epochs(tmp_path):
     assert plan.structures[0].parameters < plan.structures[1].parameters
 
 
-def test_what_is_done_is_counted(bench, tmp_path):
+def test_data_that_have_changed_are_refused_as_a_run_refuses_them(bench, tmp_path):
     (tmp_path / "grid").mkdir()
     bench.folder = tmp_path / "grid"
-    experiment = parse_experiment(GRID, "grid.yaml")
-    bench.run()
-    plan = make_plan(experiment, results_dir=tmp_path, data_dir=None)
-    # The scripted run used a data set of another fingerprint: nothing of it counts.
-    assert (plan.done, plan.to_run) == (0, 6)
+    bench.run()  # of a data set with another fingerprint
+    with pytest.raises(InputError, match="the data set has changed since this experiment began"):
+        plan_of(GRID, tmp_path)
 
 
 def test_counts_are_of_the_experiment_as_it_stands(bench, tmp_path):

@@ -133,7 +133,7 @@ def test_a_download_is_shown_and_told_in_tenths() -> None:
     lines: list[str] = []
     view = PlainLines(progress, lines.append)
     for done in range(0, 170_000_000, 1_000_000):
-        view.download(done, 169_000_000)
+        view.data_progress("downloading the data set", done, 169_000_000)
     assert "downloading the data set" in drawn(progress)
     assert len(lines) == 11
     assert lines[5] == "downloading the data set: 85 MB of 169 MB"

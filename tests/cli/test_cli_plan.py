@@ -73,7 +73,9 @@ def tiny(tmp_path: Path) -> Path:
 def networks_in(path: Path):
     experiment = load_experiment(path)
     search = Search(experiment)
-    return networks_of(search, remaining_work(search), check(experiment.data, None))
+    return networks_of(
+        search, remaining_work(search), check(experiment.data, None, backend="tensorflow")
+    )
 
 
 def keep_speeds(record: SpeedRecord, path: Path, number: int) -> None:

@@ -54,7 +54,7 @@ class Scheduler:
 
     def __call__(self, experiment: Any, *, listener: Any, **others: Any) -> RunEnded:
         self.seen = {"experiment": experiment, **others}
-        others["download_progress"](1, 2)
+        others["data_progress"]("reading", 1, 2)
         clock = recorded_run.Clock()
         for event in recorded_run.events(clock):
             listener(event)
@@ -229,7 +229,7 @@ def test_a_page_that_cannot_be_drawn_hides_no_results(
     assert found.best().number == 2
 
 
-@pytest.mark.parametrize("method", ["__enter__", "__call__", "download", "__exit__"])
+@pytest.mark.parametrize("method", ["__enter__", "__call__", "data_progress", "__exit__"])
 def test_a_view_that_breaks_is_off_and_the_run_goes_on(
     run_grid, results, monkeypatch, traces, method: str
 ) -> None:
@@ -249,7 +249,7 @@ def test_a_live_view_that_cannot_be_drawn_is_off(monkeypatch, capsys, traces: Pa
     with SafeView(LiveView(RunProgress(Objective(), clock), console)) as view:
         for event in recorded_run.events(clock):
             view(event)
-        view.download(1, 2)
+        view.data_progress("reading", 1, 2)
     assert capsys.readouterr().err.count("is no longer shown: ZeroDivisionError: oh") == 1
 
 

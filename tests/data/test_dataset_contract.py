@@ -70,5 +70,5 @@ def test_it_is_the_same_each_time(made):
 def test_what_is_there_is_not_fetched(made):
     dataset, data_dir = made
     before = sorted(data_dir.rglob("*"))
-    dataset.fetch(data_dir, progress=lambda done, total: pytest.fail("downloaded"))
+    dataset.fetch(data_dir, progress=lambda what, done, total: pytest.fail("downloaded"))
     assert sorted(data_dir.rglob("*")) == before

@@ -79,7 +79,7 @@ def test_a_damaged_file_is_named_with_what_was_received_and_expected(tmp_path):
 def test_an_archive_is_downloaded_unpacked_and_removed(tmp_path, server):
     told: list[tuple[int, int]] = []
     source = replace(SOURCE, url=server)
-    folder = fetch(source, tmp_path / "new", lambda done, total: told.append((done, total)))
+    folder = fetch(source, tmp_path / "new", lambda _, done, total: told.append((done, total)))
     assert folder == tmp_path / "new" / "cifar-100-python"
     assert contents(folder) == FILES
     assert {path.name for path in folder.parent.iterdir()} == {"cifar-100-python", ".cifar100.lock"}

@@ -42,6 +42,35 @@ def pets(tmp_path):
     return root
 
 
+def test_a_reading_that_takes_long_is_told_and_one_from_the_cache_is_not(pets, monkeypatch):
+    monkeypatch.setattr(folder_module, "_UNTOLD_SECONDS", 0)
+    monkeypatch.setattr(folder_module, "_BLOCK", 4)
+    monkeypatch.setattr(folder_module, "_TICK_NANOSECONDS", -(10**12))
+    told = []
+    for _ in range(2):
+        FolderDataset(str(pets)).info(None, progress=lambda *words: told.append(words))
+    whole = sum(path.stat().st_size for path in pets.rglob("*") if path.is_file())
+    assert [what for what, _, _ in told] == ["looking at the images"] * 3 + [
+        "decoding the images"
+    ] * 3
+    assert [done for _, done, _ in told[3:]] == sorted(done for _, done, _ in told[:3])
+    assert {told[2][1:], told[5][1:]} == {(whole, whole)}
+
+
+def test_a_reading_can_be_interrupted(pets, monkeypatch):
+    monkeypatch.setattr(folder_module, "_UNTOLD_SECONDS", 0)
+
+    def interrupt(*words):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        FolderDataset(str(pets)).info(None, progress=interrupt)
+
+
+def test_a_short_reading_is_not_told(pets):
+    FolderDataset(str(pets)).info(None, progress=lambda *words: pytest.fail("told"))
+
+
 def test_classes_and_files_come_in_keras_order_and_hidden_ones_not(pets):
     (pets / ".git").mkdir()
     (pets / "cat" / "._1.png").write_bytes(b"macOS")

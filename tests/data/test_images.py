@@ -71,7 +71,7 @@ def test_test_images_are_given_to_who_asks_for_them(npz):
 
 
 def test_check_finds_wrong_sizes_before_anything_is_read():
-    info = check(DataConfig(dataset="cifar100", validation=5000), None)
+    info = check(DataConfig(dataset="cifar100", validation=5000), None, backend="jax")
     assert (info.num_train, info.num_test) == (50_000, 10_000)
     for fields, where in (
         ({"validation": 60_000}, "data.validation"),
@@ -79,7 +79,7 @@ def test_check_finds_wrong_sizes_before_anything_is_read():
         ({"train_images": 45_001}, "data.train_images"),
     ):
         with pytest.raises(InputError) as caught:
-            check(DataConfig(dataset="cifar100", **fields), None)
+            check(DataConfig(dataset="cifar100", **fields), None, backend="jax")
         assert caught.value.problems[0].where == where
 
 
@@ -115,5 +115,5 @@ def test_a_class_of_one_image_is_refused_before_anything_runs_and_named(tmp_path
     path = tmp_path / "mine.npz"
     np.savez(path, x_train=np.zeros((19, 4, 4), np.uint8), y_train=names)
     with pytest.raises(InputError, match="fewer than two images") as caught:
-        check(DataConfig(dataset=str(path), validation=3), None)
+        check(DataConfig(dataset=str(path), validation=3), None, backend="jax")
     assert caught.value.problems[0].received == "emu: 1"

@@ -115,7 +115,10 @@ def test_of_thousands_of_structures_some_are_looked_at():
     work = remaining_work(search)
     assert not work.is_whole
     assert work.epochs == pytest.approx(5_000)
-    assert len(networks_of(search, work, check(search.experiment.data, None))) == 200
+    assert (
+        len(networks_of(search, work, check(search.experiment.data, None, backend="tensorflow")))
+        == 200
+    )
 
 
 # ---------------------------------------------------------------------- what follows

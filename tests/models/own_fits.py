@@ -100,6 +100,18 @@ class Bound(Fitted):
         return model.fit(*args, batch_size=size, shuffle=shuffle, epochs=3, **kwargs)
 
 
+class Loud(Fitted):
+    """`verbose` is not among what keras-tuner gives unless search() was given it."""
+
+    def fit(self, hp, model, *args, **kwargs):
+        return model.fit(*args, batch_size=hp.Choice("batch", [8, 16]), verbose=2, **kwargs)
+
+
+class Collides(Fitted):
+    def fit(self, hp, model, *args, **kwargs):
+        return model.fit(*args, callbacks=[], **kwargs)
+
+
 class ByTable(Fitted):
     def fit(self, hp, model, x, y, validation_data, callbacks=None, **kwargs):
         return model.fit(

@@ -171,6 +171,15 @@ def sometimes(hp):
     return logits(hp)
 
 
+def not_by_default(hp):
+    """Neither of two ways to fail is met where both values are others than the defaults."""
+    if hp.Int("blocks", 1, 3, default=3) == 3:
+        raise RuntimeError("three are too many")
+    if hp.Choice("kind", ["none", "some"]) == "none":
+        return None
+    return logits(hp)
+
+
 def dotted(hp):
     hp.Int("dense.units", 1, 2)
     return logits(hp)

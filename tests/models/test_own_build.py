@@ -88,6 +88,14 @@ def test_values_that_cannot_be_built_are_no_obstacle():
     assert declared(own_nets.sometimes)["units"].structural
 
 
+def test_defaults_that_cannot_be_built_are_no_obstacle():
+    found = declared(own_nets.not_by_default)
+    assert found["blocks"].node == {"min": 1, "max": 3}
+    assert found["blocks"].default != 3
+    assert found["kind"].default == "some"
+    assert found["filters_1"].conditions == ((("num_layers", (2, 3)),),)
+
+
 def test_its_metrics_are_not_recorded_and_that_is_said():
     assert any("metrics" in note for note in declaration(own_nets.compiled).notes)
     assert declaration(own_nets.compiled).optimizer == "sgd"

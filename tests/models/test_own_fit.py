@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from functools import cache
 
@@ -13,6 +14,7 @@ from tuner.errors import InputError
 from tuner.experiment.schema import OPTIMIZER_FIELDS
 from tuner.models.own import NETWORK, OPTIMIZER, Declaration, Handed
 from tuner.models.own_build import load_build
+from tuner.models.own_checks import check_model
 from tuner.models.own_compile import OPTIMIZERS, read_compiled
 from tuner.models.own_probe import Probe
 from tuner.training.optimizers import OPTIMIZERS as TRAINED
@@ -62,6 +64,13 @@ def test_a_cross_entropy_is_known_however_it_is_given(loss):
 
 class Adam(keras.optimizers.Adam):
     """What another's class of the same name does is unknown."""
+
+
+def test_what_keras_cannot_write_down_is_no_obstacle():
+    top = functools.partial(keras.metrics.sparse_top_k_categorical_accuracy, k=2)
+    model = own_fits.compiled(metrics=[top])
+    check_model(model)
+    assert read_compiled(model).notes
 
 
 @pytest.mark.parametrize("optimizer", [Adam(), keras.optimizers.Lion(), keras.optimizers.Ftrl()])
@@ -176,6 +185,11 @@ def test_a_value_that_is_handed_on_as_it_is_moves_to_training():
     assert told.refusals == ()
 
 
+def test_what_keras_tuner_does_not_give_may_be_given():
+    assert declaration("Loud").moved == {"batch": "batch_size"}
+    assert declaration("Loud").refusals == ()
+
+
 def test_another_value_for_each_is_a_table():
     told = declaration("ByTable")
     assert told.moved == {"epochs": "epochs"}
@@ -215,6 +229,8 @@ def test_what_the_caller_gives_is_left_to_the_file():
         ("Compiles", "more than", "model.compile", "fit()"),
         ("Freezes", "changes the model", "trainable", "build()"),
         ("Raises", "cannot be followed", "no luck in fit", "fit()"),
+        ("Raises", "cannot be followed", "own_fits.py:", "fit()"),
+        ("Collides", "cannot be followed", "fit() got multiple values for", "fit()"),
     ],
 )
 def test_what_fit_does_beside_is_refused(name, what, received, mend):

@@ -65,7 +65,7 @@ def predictions(
     if isinstance(experiment.data, FinalDataConfig):
         what = "nothing is averaged on the test images: they would choose"
         raise InputError(Problem(what, folder.name, mend="name the search"))
-    info = check(experiment.data, data_dir)
+    info = check(experiment.data, data_dir, backend=experiment.backend)
     with Ledger.open_read_only(folder.ledger) as ledger:
         where = experiment.where("data.dataset")
         check_same_data(ledger.data_record, experiment.data, info, where)

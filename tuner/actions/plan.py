@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuner.data.dataset import DatasetInfo
+from tuner.data.dataset import DatasetInfo, Progress
 from tuner.errors import InputError, Problem
-from tuner.execution.checks import notes
+from tuner.execution.checks import check_same_data, notes
 from tuner.execution.estimate import (
     MAX_COSTED,
     MAX_OWN_COSTED,
@@ -29,6 +29,8 @@ from tuner.experiment.experiment import Experiment
 from tuner.experiment.schema import COMPILED, STRUCTURAL
 from tuner.experiment.trial import Configuration, Trial
 from tuner.ledger.estimate import Estimate
+from tuner.ledger.folder import RunFolder
+from tuner.ledger.ledger import Ledger
 from tuner.models import family_of, is_own, runtime_fields
 from tuner.models.own import own_family
 from tuner.search import Search
@@ -87,16 +89,19 @@ def make_plan(
     results_dir: Path,
     data_dir: Path | None,
     here: Here | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
     """What `run` would do now; without `here`, with one worker.
 
     Raises:
-        InputError: sizes that do not fit the data set, or images that no network can take.
+        InputError: sizes that do not fit the data set, images that no network can take, or that are
+            others than when the experiment began.
     """
     here = here or Here(1, (), os.environ)
-    checked = check_experiment(experiment, data_dir)
+    checked = check_experiment(experiment, data_dir, progress)
     excluded = experiment.space.excluded
     experiment, info, search = checked.experiment, checked.info, checked.search()
+    _check_kept_data(experiment, info, results_dir)
     left_out = checked.looked_ahead(search)
     work, done = work_in(results_dir, search)
     total = search.total_trials
@@ -126,6 +131,15 @@ def make_plan(
         notes=(*notes(experiment, total, info), *left_out.notes()),
         left_out=left_out,
     )
+
+
+def _check_kept_data(experiment: Experiment, info: DatasetInfo, results_dir: Path) -> None:
+    """The images are those with which the experiment began, as `run` wants them."""
+    path = RunFolder(results_dir, experiment.name).ledger
+    if path.is_file():
+        with Ledger.open_read_only(path) as ledger:
+            where = experiment.where("data.dataset")
+            check_same_data(ledger.data_record, experiment.data, info, where)
 
 
 def planned_trials(experiment: Experiment, *, data_dir: Path | None) -> Iterator[Trial]:

@@ -83,8 +83,15 @@ def print_plan(
 ) -> None:
     """Plans and prints: for `plan` and `run --dry-run`."""
     from tuner.actions.plan import make_plan
+    from tuner.cli.progress import DataLines
 
-    plan = make_plan(experiment, results_dir=results_dir, data_dir=data_dir, here=_here(workers))
+    plan = make_plan(
+        experiment,
+        results_dir=results_dir,
+        data_dir=data_dir,
+        here=_here(workers),
+        progress=DataLines(lambda line: click.echo(line, err=True)),
+    )
     if as_json:
         told = {"time": plan.time.summary(), "left_out": plan.left_out.to_json()}
         terminal.echo_json({**asdict(plan), **told})

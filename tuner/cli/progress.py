@@ -25,6 +25,7 @@ from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.estimate import Estimate, Trained
 from tuner.ledger.records import RANKED_STATES, UNRANKED_STATES
+from tuner.report import format
 
 MAX_LEADERS = 10  # of the live view's table
 
@@ -101,7 +102,7 @@ class RunProgress:
         self._trained_before = 0
         self.started_at = clock()
         self.is_stopping = False
-        self.downloaded: tuple[int, int] | None = None  # bytes, of how many
+        self.data: tuple[str, int, int] | None = None  # what is done, bytes, of how many
 
     def take(self, event: Event) -> None:
         """Takes one event into account."""
@@ -189,7 +190,7 @@ class RunProgress:
         return sorted(known.values(), key=self._order, reverse=True)[:MAX_LEADERS]
 
     def _start_run(self, event: RunStarted) -> None:
-        self.downloaded = None
+        self.data = None
         self.name, self.total, self.done = event.name, event.total, event.done
         self._planned, self._trained_before = event.epochs_to_run, event.epochs_trained
         self._estimate = event.estimate or Estimate(event.workers)
@@ -266,3 +267,24 @@ class RunProgress:
 
     def _order(self, trial: Best) -> tuple[float, int]:
         return self._objective.gain(trial.score), -trial.number
+
+
+class DataLines:
+    """Writes a line for every tenth of a data set that is downloaded or read."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._last = ("", -1)
+
+    def __call__(self, what: str, num_bytes: int, total_bytes: int) -> None:
+        """So much is done."""
+        tenth = (what, num_bytes * 10 // total_bytes if total_bytes else -1)
+        if total_bytes and tenth != self._last:
+            self._write(data_text(what, num_bytes, total_bytes))
+        self._last = tenth
+
+
+def data_text(what: str, num_bytes: int, total_bytes: int) -> str:
+    """How far a data set is."""
+    whole = f" of {format.bytes_text(total_bytes)}" if total_bytes else ""
+    return f"{what}: {format.bytes_text(num_bytes)}{whole}"

@@ -223,7 +223,7 @@ def run_shown(
             fail_fast=options.fail_fast,
             retry=retry,
             listener=listener,
-            download_progress=view.download,
+            data_progress=view.data_progress,
             silence_seconds=options.silence_seconds or SILENCE_SECONDS,
             stop=stop,
         )

@@ -20,7 +20,7 @@ from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
 
-from tuner.cli.progress import RunProgress, ShownTrial
+from tuner.cli.progress import DataLines, RunProgress, ShownTrial, data_text
 from tuner.cli.terminal import can_redraw
 from tuner.errors import unexpected
 from tuner.execution.events import (
@@ -98,9 +98,9 @@ class SafeView:
         """One event."""
         self._guarded(self._view, event)
 
-    def download(self, num_bytes: int, total_bytes: int) -> None:
-        """Progress of a download."""
-        self._guarded(self._view.download, num_bytes, total_bytes)
+    def data_progress(self, what: str, num_bytes: int, total_bytes: int) -> None:
+        """How far a data set is."""
+        self._guarded(self._view.data_progress, what, num_bytes, total_bytes)
 
 
 class Guarded:
@@ -140,6 +140,7 @@ class PlainLines:
     def __init__(self, progress: RunProgress, write: Callable[[str], None]) -> None:
         self._progress = progress
         self._write = write
+        self._data_lines = DataLines(write)
         self._last_epoch_line = -_EPOCH_REST_SECONDS
 
     def __enter__(self) -> PlainLines:
@@ -159,12 +160,10 @@ class PlainLines:
         if line:
             self._write(line)
 
-    def download(self, num_bytes: int, total_bytes: int) -> None:
-        """A line for every tenth of a download."""
-        before, _ = self._progress.downloaded or (-1, 0)
-        self._progress.downloaded = (num_bytes, total_bytes)
-        if total_bytes and num_bytes * 10 // total_bytes != before * 10 // total_bytes:
-            self._write(download_text(num_bytes, total_bytes))
+    def data_progress(self, what: str, num_bytes: int, total_bytes: int) -> None:
+        """A line for every tenth."""
+        self._progress.data = (what, num_bytes, total_bytes)
+        self._data_lines(what, num_bytes, total_bytes)
 
     def _line(self, event: Event) -> str:
         match event:
@@ -240,12 +239,6 @@ def _start_line(event: TrialStarted) -> str:
     return f"trial {event.number}: {', '.join(said)}" if said else ""
 
 
-def download_text(num_bytes: int, total_bytes: int) -> str:
-    """How far the download of a data set is."""
-    whole = f" of {format.bytes_text(total_bytes)}" if total_bytes else ""
-    return f"downloading the data set: {format.bytes_text(num_bytes)}{whole}"
-
-
 def lost_text(event: WorkerLost) -> str:
     """A worker that has died, and with which trial."""
     trial = f" with trial {event.number}" if event.number is not None else ""
@@ -305,10 +298,10 @@ class LiveView:
         for line in lines:
             self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
 
-    def download(self, num_bytes: int, total_bytes: int) -> None:
-        """How far the download of a data set is."""
+    def data_progress(self, what: str, num_bytes: int, total_bytes: int) -> None:
+        """How far a data set is."""
         with self._lock:
-            self._progress.downloaded = (num_bytes, total_bytes)
+            self._progress.data = (what, num_bytes, total_bytes)
 
     def _draw(self) -> RenderableType:
         with self._lock:
@@ -515,10 +508,10 @@ def _failure_lines(progress: RunProgress) -> list[Text]:
 
 
 def _idle_lines(progress: RunProgress) -> list[Text]:
-    if progress.downloaded is not None:
-        num_bytes, total = progress.downloaded
+    if progress.data is not None:
+        what, num_bytes, total = progress.data
         share = min(1.0, num_bytes / total) if total else 0.0
-        text = download_text(num_bytes, total)
+        text = data_text(what, num_bytes, total)
         return [Text.assemble(_bar(share, 20, "cyan"), "  ", text)]
     if progress.total is not None and progress.done + progress.ended >= progress.total:
         return [Text("all trials have ended", "dim")]

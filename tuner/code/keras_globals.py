@@ -7,8 +7,11 @@ and written under Keras' own defaults. A person's process has its own values bac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 _DEFAULTS: dict[str, Any] = {
@@ -20,6 +23,16 @@ _DEFAULTS: dict[str, Any] = {
 }
 # A precision belongs to the experiment, so that a network may be built under another policy.
 _POLICY = "dtype_policy"
+
+
+def settings_differ(environment: Mapping[str, str]) -> bool:
+    """Whether `keras.json` may say otherwise; Keras, which is slow to import, is not asked."""
+    home = environment.get("KERAS_HOME") or os.path.expanduser("~/.keras")
+    try:
+        written = json.loads(Path(home, "keras.json").read_text("utf-8"))
+        return any(written.get(name, value) != value for name, value in _DEFAULTS.items())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def set_keras_defaults() -> None:

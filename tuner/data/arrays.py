@@ -182,7 +182,8 @@ def _require_same_kind(train: LabelledImages, test: LabelledImages, where: str) 
     highest, trained = int(test.labels.max()), int(train.labels.max())
     if highest > trained:
         what = "test images of a class that is never trained"
-        raise InputError(Problem(what, where, str(highest), f"at most {trained}"))
+        mend = f"keep = y_test <= {trained}; x_test, y_test = x_test[keep], y_test[keep]"
+        raise InputError(Problem(what, where, str(highest), f"at most {trained}", mend))
 
 
 # ---------------------------------------------------------------------- pixels
@@ -252,6 +253,8 @@ def _layout_problem(part: _Part) -> Problem | None:
     else:
         return None
     expected = "shape (images, height, width) or (images, height, width, channels)"
+    if len(shape) == 1 and (part.images.dtype.kind in "US" or _all(part.images, str)):
+        mend = "the images themselves; dataset: FOLDER/ reads files, with one folder a class"
     is_object = not shape and part.images.dtype.kind == "O"
     received = type(part.images.item()).__name__ if is_object else f"shape {shape}"
     return part.problem(x, what, received, expected, mend)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from tuner.errors import InputError, Problem
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Called with (bytes done, bytes in all; 0 when unknown).
-Progress: TypeAlias = Callable[[int, int], None]
+# Called with (what is done, bytes done, bytes in all; 0 when unknown).
+Progress: TypeAlias = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,9 @@ class Dataset(ABC):
     """
 
     name: str
-    runs_code: ClassVar[bool] = False  # of the person's, which may import a framework itself
 
     @abstractmethod
-    def info(self, data_dir: Path | None) -> DatasetInfo:
+    def info(self, data_dir: Path | None, progress: Progress | None = None) -> DatasetInfo:
         """Shapes, counts and fingerprint; the named data sets know them without reading a file."""
 
     @abstractmethod

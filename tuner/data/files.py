@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ class OfficialDataset(Dataset):
     def decode(self, contents: Iterator[bytes], part: Part) -> LabelledImages:
         """The images of a part, of the contents of its files."""
 
-    def info(self, data_dir: Path | None) -> DatasetInfo:
+    def info(self, data_dir: Path | None, progress: Progress | None = None) -> DatasetInfo:
         """Known beforehand."""
         return self.known
 
@@ -262,7 +262,7 @@ def download(
     path: Path,
     md5: str,
     size: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Download `url` to `path`, which appears only when all of it has come and its md5 is right.
 
@@ -276,7 +276,7 @@ def download(
             digest.update(chunk)
             file.write(chunk)
             if progress:
-                progress(done, size)
+                progress("downloading the data set", done, size)
         if size and file.tell() < size:
             raise OSError(f"{url} ended early, after {file.tell():,} of {size:,} bytes")
         if digest.hexdigest() != md5:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -43,6 +44,7 @@ _VERSION = 1  # another one for every change of a pixel
 _MAX_NAMED = 10  # files of a message
 _BLOCK = 32  # files that a thread takes at a time
 _MAX_CACHE_BYTES = 8 << 30
+_UNTOLD_SECONDS = 1.0  # what is done sooner needs no word
 _TICK_NANOSECONDS = 50_000_000  # a clock of files may be as coarse
 
 T = TypeVar("T")
@@ -63,13 +65,15 @@ class FolderDataset(OwnDataset):
         """Nothing can be downloaded; raises InputError when the folder is not there."""
         find_path(self.name, data_dir, is_folder=True)
 
-    def read(self, data_dir: Path | None) -> tuple[Arrays, DatasetInfo]:
+    def read(
+        self, data_dir: Path | None, progress: Progress | None = None
+    ) -> tuple[Arrays, DatasetInfo]:
         """All images: from the cache, or else decoded in several threads."""
         listing = list_images(find_path(self.name, data_dir, is_folder=True))
         cache = _Cache(listing, self.image_size)
         known = cache.read()
         if known is None:
-            arrays, fingerprint = _decode(listing, self.image_size)
+            arrays, fingerprint = _decode(listing, self.image_size, progress)
             cache.write(arrays, fingerprint)
         else:
             arrays, fingerprint = known
@@ -221,7 +225,9 @@ class _Header:
     broken: str = ""
 
 
-def _decode(listing: Listing, image_size: ImageSize | None) -> tuple[Arrays, str]:
+def _decode(
+    listing: Listing, image_size: ImageSize | None, progress: Progress | None
+) -> tuple[Arrays, str]:
     """The images, and a fingerprint of their files' content.
 
     Raises InputError with all files that cannot be read, or two that differ in size.
@@ -230,7 +236,8 @@ def _decode(listing: Listing, image_size: ImageSize | None) -> tuple[Arrays, str
 
     root, files = listing.root, listing.files
     _require_memory(root, (len(files), *(image_size or (1, 1)), 1))
-    headers = _in_threads(partial(_header, root), files)
+    told = _Told(files, progress)
+    headers = _in_threads(partial(_header, root), files, partial(told, "looking at the images"))
     if any(header.broken for header in headers):
         _raise_broken(root, files, headers)
     size = image_size or _common_size(files, headers)
@@ -245,7 +252,7 @@ def _decode(listing: Listing, image_size: ImageSize | None) -> tuple[Arrays, str
         except Exception as error:  # a damaged file makes Pillow raise anything
             failed[place] = _reason(error)
 
-    _in_threads(fill, range(len(files)))
+    _in_threads(fill, range(len(files)), partial(told, "decoding the images"))
     if any(failed):
         _raise_broken(root, files, [_Header(broken=reason) for reason in failed])
     labels = np.array([file.label for file in files], np.int32)
@@ -311,7 +318,23 @@ def resized(image: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.uint8
     return np.rint(mixed).astype(np.uint8)
 
 
-def _in_threads(work: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
+class _Told:
+    """Says how far a reading is, once it has taken so long that a person would wonder."""
+
+    def __init__(self, files: Sequence[ImageFile], progress: Progress | None) -> None:
+        self._done = [0, *itertools.accumulate(file.stamp[0] for file in files)]
+        self._progress = progress
+        self._from = time.monotonic() + _UNTOLD_SECONDS
+
+    def __call__(self, what: str, num_files: int) -> None:
+        """So many files are done."""
+        if self._progress is not None and time.monotonic() >= self._from:
+            self._progress(what, self._done[num_files], self._done[-1])
+
+
+def _in_threads(
+    work: Callable[[Any], T], items: Sequence[Any], on_done: Callable[[int], None]
+) -> list[T]:
     """The results in their order; Pillow decodes without Python's lock."""
 
     def block(start: int) -> list[T]:
@@ -319,10 +342,13 @@ def _in_threads(work: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
 
     executor = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
-        blocks = list(executor.map(block, range(0, len(items), _BLOCK)))
+        results: list[T] = []
+        for part in executor.map(block, range(0, len(items), _BLOCK)):
+            results += part
+            on_done(len(results))
     finally:  # an interrupt does not wait for all the rest
         executor.shutdown(wait=False, cancel_futures=True)
-    return [result for results in blocks for result in results]
+    return results
 
 
 def _reason(error: Exception) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tuner.data import find_dataset
 from tuner.data.config import DataConfig, FinalDataConfig
 from tuner.data.dataset import BYTES, Dataset, DatasetInfo, LabelledImages, Pixels, Progress
+from tuner.data.own import FunctionDataset
+from tuner.data.probe import probed_info
 from tuner.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -48,7 +50,13 @@ class ImageData:
         return height, width, channels
 
 
-def check(config: DataConfig, data_dir: Path | None) -> DatasetInfo:
+def check(
+    config: DataConfig,
+    data_dir: Path | None,
+    progress: Progress | None = None,
+    *,
+    backend: str,
+) -> DatasetInfo:
     """What the data set is like, when the experiment can be run on it.
 
     A named data set is not looked for: it may still have to be downloaded.
@@ -56,7 +64,11 @@ def check(config: DataConfig, data_dir: Path | None) -> DatasetInfo:
     """
     from tuner.data.splits import class_problems, size_problems
 
-    info = _dataset(config).info(data_dir)
+    dataset = _dataset(config)
+    if isinstance(dataset, FunctionDataset):
+        info = probed_info(dataset, backend)
+    else:
+        info = dataset.info(data_dir, progress)
     few = () if isinstance(config, FinalDataConfig) else info.class_counts
     problems = class_problems(few, info.class_names) or size_problems(
         info.num_train, info.num_classes, config.validation, config.train_images
@@ -72,7 +84,7 @@ def check(config: DataConfig, data_dir: Path | None) -> DatasetInfo:
 
 def runs_code(config: DataConfig) -> bool:
     """Whether a function of the person's gives the images."""
-    return _dataset(config).runs_code
+    return isinstance(_dataset(config), FunctionDataset)
 
 
 def fetch(config: DataConfig, data_dir: Path | None, progress: Progress | None = None) -> None:

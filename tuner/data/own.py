@@ -12,21 +12,18 @@ import importlib
 import inspect
 import math
 import os
-import sys
-import traceback
 import zipfile
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from typing import IO, Any
 
+from tuner.code.loading import check_found, load_function, raised
+from tuner.code.process import prints_aside
 from tuner.data.arrays import NAMES, Arrays, checked_arrays
 from tuner.data.dataset import Dataset, DatasetInfo, LabelledImages, LoadedData, Progress
 from tuner.errors import InputError, Problem, telling_line
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 _MAX_HEADER_BYTES = 10_000
 _MEBIBYTE = 1 << 20
@@ -39,26 +36,28 @@ class OwnDataset(Dataset):
     name: str
 
     @abstractmethod
-    def read(self, data_dir: Path | None) -> tuple[Arrays, DatasetInfo]:
+    def read(
+        self, data_dir: Path | None, progress: Progress | None = None
+    ) -> tuple[Arrays, DatasetInfo]:
         """All of them, checked, and what they are."""
 
-    def info(self, data_dir: Path | None) -> DatasetInfo:
+    def info(self, data_dir: Path | None, progress: Progress | None = None) -> DatasetInfo:
         """From the images themselves, so that what is wrong shows before a trial starts."""
-        return self.read(data_dir)[1]
+        return self.read(data_dir, progress)[1]
 
     def train(self, data_dir: Path | None, progress: Progress | None = None) -> LabelledImages:
         """The training images."""
-        return self.read(data_dir)[0].train
+        return self.read(data_dir, progress)[0].train
 
     def test(self, data_dir: Path | None, progress: Progress | None = None) -> LabelledImages:
         """The test images; raises InputError when there are none."""
-        return self._require_test(self.read(data_dir)[0])
+        return self._require_test(self.read(data_dir, progress)[0])
 
     def load(
         self, data_dir: Path | None, *, test: bool = False, progress: Progress | None = None
     ) -> LoadedData:
         """One reading, which may be slow."""
-        arrays, info = self.read(data_dir)
+        arrays, info = self.read(data_dir, progress)
         return LoadedData(info, arrays.train, self._require_test(arrays) if test else None)
 
     def _require_test(self, arrays: Arrays) -> LabelledImages:
@@ -102,7 +101,9 @@ class NpzDataset(OwnDataset):
         """Nothing can be downloaded; raises InputError when the file is not there."""
         find_path(self.name, data_dir)
 
-    def read(self, data_dir: Path | None) -> tuple[Arrays, DatasetInfo]:
+    def read(
+        self, data_dir: Path | None, progress: Progress | None = None
+    ) -> tuple[Arrays, DatasetInfo]:
         """Those of the file."""
         path = find_path(self.name, data_dir)
         named = read_npz(path, NAMES)
@@ -119,21 +120,17 @@ class NpzDataset(OwnDataset):
 class FunctionDataset(OwnDataset):
     """`package.module:function`, which returns (x_train, y_train[, x_test, y_test]).
 
-    It is called once in each process that wants the images, and must return the same each time.
+    It is called once in each process that wants the images, and must return the same each time. The
+    process that runs an experiment asks another one, see `probe`.
     """
 
-    runs_code: ClassVar[bool] = True
-
-    def info(self, data_dir: Path | None) -> DatasetInfo:
-        """From the arrays that the function returns, without a GPU: those are the workers'."""
-        with _without_gpus():
-            return super().info(data_dir)
-
     def fetch(self, data_dir: Path | None, progress: Progress | None = None) -> None:
-        """Raises InputError when there is no such function."""
-        self._function()
+        """Nothing can be downloaded; raises InputError when there is no such module."""
+        check_found(self.name, where="data.dataset", call="load()")
 
-    def read(self, data_dir: Path | None) -> tuple[Arrays, DatasetInfo]:
+    def read(
+        self, data_dir: Path | None, progress: Progress | None = None
+    ) -> tuple[Arrays, DatasetInfo]:
         """Those that the function returns."""
         function = self._function()
         arrays = checked_arrays(_named(_call(function, self.name), self.name), where=self.name)
@@ -141,33 +138,8 @@ class FunctionDataset(OwnDataset):
         return arrays, arrays.info(f"function:sha256:{arrays.hash()}", source)
 
     def _function(self) -> Any:
-        module, _, name = self.name.partition(":")
         importlib.invalidate_caches()
-        with _persons_code(self.name, "the module cannot be imported"):
-            try:
-                function = getattr(importlib.import_module(module), name)
-            except ModuleNotFoundError as error:
-                if not f"{module}.".startswith(f"{error.name}."):
-                    raise
-                raise InputError(_no_function(self.name, str(error))) from error
-            except AttributeError as error:
-                if not str(error).endswith(f"has no attribute {name!r}"):
-                    raise
-                raise InputError(_no_function(self.name, str(error))) from error
-        if not callable(function):
-            raise InputError(_no_function(self.name, f"{name} is {type(function).__name__}"))
-        return function
-
-
-def _no_function(name: str, reason: str) -> Problem:
-    module, _, function = name.partition(":")
-    return Problem(
-        "no such function",
-        where="data.dataset",
-        received=name,
-        expected=f"a module {module} that can be imported, with a function {function}",
-        mend=f"{reason}; is its folder in $PYTHONPATH?",
-    )
+        return load_function(self.name, where="data.dataset", call="load()")
 
 
 def _call(function: Any, name: str) -> Any:
@@ -180,35 +152,16 @@ def _call(function: Any, name: str) -> Any:
         what, received = "the function wants arguments", f"{name}{inspect.signature(function)}"
         mend = "give each a default, or name a function that calls it"
         raise InputError(Problem(what, "data.dataset", received, "none", mend)) from error
-    with _persons_code(name, "the function failed"):
-        return function()
-
-
-@contextlib.contextmanager
-def _persons_code(name: str, what: str) -> Iterator[None]:
-    """What is raised is told with its file and line; what is printed is no result of a command."""
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
+        with prints_aside():
+            return function()
     except (InputError, KeyboardInterrupt):  # the latter is typed, not raised
         raise
     except BaseException as error:
-        told = traceback.format_exception_only(error)[-1].strip()
-        where, mend = _place_of(error, error.__traceback__), "run it by itself: python -c "
-        module, _, function = name.partition(":")
-        mend += f"'import {module}; {module}.{function}()'"
-        raise InputError(Problem(f"data.dataset: {what}", where, told, mend=mend)) from error
-
-
-def _place_of(error: BaseException, trace: TracebackType | None) -> str:
-    """`file:line` of the last frame in the person's own files."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    frames = [f for f in traceback.extract_tb(trace) if not f.filename.startswith("<")]
-    inside = str(Path(__file__).parent), sys.base_prefix, sys.prefix
-    own = [f for f in frames if not f.filename.startswith(inside)]
-    last = (own or frames)[-1]
-    return f"{last.filename}:{last.lineno}"
+        module, _, attribute = name.partition(":")
+        mend = f"run it by itself: python -c 'import {module}; {module}.{attribute}()'"
+        what = "the function failed"
+        raise InputError(Problem(what, "data.dataset", raised(error), mend=mend)) from error
 
 
 def _named(returned: Any, name: str) -> Mapping[str, Any]:
@@ -219,60 +172,74 @@ def _named(returned: Any, name: str) -> Mapping[str, Any]:
         parts = list(returned)
         if len(parts) == 2 and all(map(_is_pair, parts)):  # as keras.datasets have it
             parts = [*parts[0], *parts[1]]
-        if len(parts) in (2, 4):
+        if len(parts) in (2, 4) and not _mend_of(parts):
             return dict(zip(NAMES, parts, strict=False))
     raise InputError(_no_data(returned, name))
 
 
 def _no_data(returned: Any, name: str) -> Problem:
-    """What was returned instead, and what becomes of the two that people have most."""
+    """What was returned instead, and what becomes of it."""
     parts = list(returned) if isinstance(returned, tuple | list | Mapping) else []
-    inner = ", ".join(p if isinstance(p, str) else type(p).__name__ for p in parts)[:200]
-    mend = ""
-    if type(returned).__module__.startswith("tensorflow.") and hasattr(returned, "unbatch"):
-        mend = "numpy arrays: map(numpy.stack, zip(*dataset.as_numpy_iterator()))"
-    elif len(parts) == 3 and all(map(_is_pair, parts)):
-        mend = "leave the validation images out: they are held out of the training images"
+    inner = ", ".join(p if isinstance(p, str) else type(p).__name__ for p in parts[:8])
+    inner += ", ..." * (len(parts) > 8)
     return Problem(
         "the function did not return data",
         where=f"data.dataset: {name}",
         received=type(returned).__name__ + (f" of {len(parts)}: {inner}" if parts else ""),
         expected="(x_train, y_train), (x_train, y_train, x_test, y_test), "
         "((x_train, y_train), (x_test, y_test)), or a mapping with these names",
-        mend=mend,
+        mend=_mend_of(returned),
     )
+
+
+def _mend_of(returned: Any) -> str:
+    """What becomes of the forms that people have most; empty for arrays, too."""
+    if isinstance(returned, Mapping):
+        shapes = {str(name): _shape(value) for name, value in returned.items()}
+        return f"return dict({pairs})" if (pairs := _renamed(shapes, "d[{!r}]")) else ""
+    if _is_of_batches(returned):
+        return _stacked("dataset", returned)
+    if not isinstance(returned, tuple | list) or not returned:
+        return ""
+    if len(returned) <= 3 and _is_of_batches(returned[0]):
+        return f"for each: {_stacked('dataset', returned[0])}"
+    if len(returned) == 4 and [len(_shape(part)) < 3 for part in returned] == [0, 0, 1, 1]:
+        return "in this order: x_train, y_train, x_test, y_test"
+    if len(returned) == 3 and all(map(_is_pair, returned)):
+        return "leave the validation images out: they are held out of the training images"
+    is_each = all(isinstance(item, tuple) and len(item) == 2 for item in returned[:100])
+    if is_each and [len(_shape(part)) for part in returned[0]] in ([2, 0], [3, 0]):
+        return "x_train, y_train = map(numpy.stack, zip(*pairs))"
+    return ""
+
+
+def _is_of_batches(value: Any) -> bool:
+    """Whether it is a `tf.data.Dataset`."""
+    return type(value).__module__.startswith("tensorflow.") and hasattr(value, "unbatch")
+
+
+def _stacked(name: str, dataset: Any) -> str:
+    images = next(iter(getattr(dataset, "element_spec", None) or ()), None)
+    if len(getattr(images, "shape", None) or ()) == 4:
+        name += ".unbatch()"
+    return f"x_train, y_train = map(numpy.stack, zip(*{name}.as_numpy_iterator()))"
 
 
 def _is_pair(part: Any) -> bool:
     """Images with their labels, and not two images or two labels."""
     if not isinstance(part, tuple | list) or len(part) != 2:
         return False
-    images, labels = map(_num_axes, part)
+    images, labels = (len(_shape(value)) for value in part)
     return images >= 2 and labels in (1, 2) and images != labels
 
 
-def _num_axes(value: Any) -> int:
+def _shape(value: Any) -> tuple[int, ...]:
     import numpy as np
 
     try:
-        return np.ndim(value) if hasattr(value, "__len__") else 0
+        return np.shape(value) if hasattr(value, "__len__") else ()
     except ValueError:  # images of several sizes, which are refused when they are read
-        return 3
-
-
-@contextlib.contextmanager
-def _without_gpus() -> Iterator[None]:
-    """A framework that is loaded meanwhile takes no GPU."""
-    hidden = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-    before = {name: os.environ.get(name) for name in hidden}
-    os.environ.update(hidden)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+        return (len(value), 0, 0)
 
 
 # ---------------------------------------------------------------------- .npz
@@ -392,7 +359,16 @@ def _other_names(path: Path) -> Problem:
 
 
 def _renaming(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Where it is clear which arrays are meant: images with as many labels, once or twice."""
+    arrays = _renamed(shapes, "d.pop({!r})")
+    load = f"d = dict(numpy.load({str(path)!r}))"
+    return f"{load}; numpy.savez({str(path)!r}, {arrays}, **d)" if arrays else ""
+
+
+def _renamed(shapes: Mapping[str, tuple[int, ...]], taken: str) -> str:
+    """`x_train=..., y_train=...` with `taken` of the arrays' names, where it is clear which.
+
+    That are images with as many labels, once or twice.
+    """
     images = [name for name, shape in shapes.items() if len(shape) in (3, 4)]
     pairs = []
     for x in images:
@@ -408,8 +384,8 @@ def _renaming(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> str:
             return ""
         pairs = [pairs[is_test.index(False)], pairs[is_test.index(True)]]
     names = (name for pair in pairs for name in pair)
-    arrays = ", ".join(f"{new}=d.pop({old!r})" for new, old in zip(NAMES, names, strict=False))
-    return f"d = dict(numpy.load({str(path)!r})); numpy.savez({str(path)!r}, {arrays}, **d)"
+    renamed = zip(NAMES, names, strict=False)
+    return ", ".join(f"{new}={taken.format(old)}" for new, old in renamed)
 
 
 def _starts_with(path: Path, magic: bytes) -> bool:

@@ -40,7 +40,7 @@ class Synthetic(Dataset):
 
     name: str = "synthetic"
 
-    def info(self, data_dir: Path | None) -> DatasetInfo:
+    def info(self, data_dir: Path | None, progress: Progress | None = None) -> DatasetInfo:
         """Constants."""
         shape = (SIZE, SIZE, 3)
         return DatasetInfo(shape, NUM_CLASSES, NUM_TRAIN, NUM_TEST, f"synthetic:{_VERSION}")

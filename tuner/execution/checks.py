@@ -141,7 +141,8 @@ def notes(experiment: Experiment, total: int | None, info: DatasetInfo) -> Itera
         return
     configurations = total // experiment.search.replicates
     if configurations < asked:
-        yield f"the space has {configurations:,} configurations, fewer than max_trials {asked:,}"
+        many = f"{configurations:,} configuration{'s' * (configurations != 1)}"
+        yield f"the space has {many}, fewer than max_trials {asked:,}"
 
 
 def _range_notes(experiment: Experiment, info: DatasetInfo) -> Iterator[str]:
@@ -158,9 +159,10 @@ def _range_notes(experiment: Experiment, info: DatasetInfo) -> Iterator[str]:
                 "the pixels as they are"
             )
         elif not experiment.data.normalize and does in ([""], [NOT_ADAPTED]):
+            inside = ", or Rescaling in the network" if is_own(family) else ""
             yield (
                 f"{family}: the network gets pixels in {info.pixels}, and nothing at its beginning "
-                "rescales them; data.normalize: true, or Rescaling in the network"
+                f"rescales them; data.normalize: true{inside} does"
             )
 
 

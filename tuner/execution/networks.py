@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuner.data.dataset import DatasetInfo
+from tuner.data.dataset import DatasetInfo, Progress
 from tuner.data.images import check
 from tuner.errors import InputError, Problem
 from tuner.execution.checks import check_objective, check_own, check_precision, check_sizes, cost_of
@@ -146,14 +146,16 @@ class CheckedExperiment:
         return LeftOut(None, self.networks.impossible, is_all=False)
 
 
-def check_experiment(experiment: Experiment, data_dir: Path | None) -> CheckedExperiment:
+def check_experiment(
+    experiment: Experiment, data_dir: Path | None, progress: Progress | None = None
+) -> CheckedExperiment:
     """The experiment as it can be run on its data; no framework is needed.
 
     Raises:
         InputError: the data are not there, sizes do not fit them, or no network can take them.
     """
     check_own(experiment)
-    info = check(experiment.data, data_dir)
+    info = check(experiment.data, data_dir, progress, backend=experiment.backend)
     check_objective(experiment, info)
     check_sizes(experiment, info)
     checked = check_networks(experiment, info)

@@ -69,7 +69,7 @@ def run_experiment(
     reuse: Sequence[RunFolder] = (),
     silence_seconds: float = SILENCE_SECONDS,
     listener: Listener = _unheard,
-    download_progress: Progress | None = None,
+    data_progress: Progress | None = None,
     stop: threading.Event | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> RunEnded:
@@ -85,10 +85,11 @@ def run_experiment(
     started = clock()
     gpus = chosen_gpus(gpus, os.environ)
     check_backend(experiment)
-    checked = check_experiment(experiment, data_dir)
-    experiment, info, search = checked.experiment, checked.info, checked.search()
     stop = stop or threading.Event()
-    fetch(experiment.data, data_dir, _until(stop, download_progress))
+    progress = _until(stop, data_progress)
+    checked = check_experiment(experiment, data_dir, progress)
+    experiment, info, search = checked.experiment, checked.info, checked.search()
+    fetch(experiment.data, data_dir, progress)
     folder = RunFolder(results_dir, experiment.name)
     folder.prepare(experiment.source)
     with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
@@ -272,13 +273,13 @@ def _write_csv(csv: TrialsCsv, listener: Listener) -> None:
 
 
 def _until(stop: threading.Event, progress: Progress | None) -> Progress:
-    """Progress of a download that ends when the person asks for it."""
+    """Progress of a download or a reading, which ends when the person asks for it."""
 
-    def on_bytes(done: int, total: int) -> None:
+    def on_bytes(what: str, done: int, total: int) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         if progress:
-            progress(done, total)
+            progress(what, done, total)
 
     return on_bytes
 

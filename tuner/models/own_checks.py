@@ -56,7 +56,6 @@ def check_model(model: Any) -> None:
         expected = "Keras' way of training: a cross-entropy, plus losses of add_loss()"
         mend = "losses of your own go into call(), by self.add_loss(); leave out the rest"
         raise _refused(what, f"{type(model).__name__}.{own[0]}", expected, mend)
-    _check_loss_weights(model)
 
 
 def is_own(model: Any, name: str) -> bool:
@@ -65,15 +64,6 @@ def is_own(model: Any, name: str) -> bool:
         return True
     owner = next((c for c in type(model).__mro__ if name in vars(c)), None)
     return owner is not None and owner.__module__.split(".")[0] != "keras"
-
-
-def _check_loss_weights(model: Any) -> None:
-    arguments = (model.get_compile_config() if getattr(model, "compiled", False) else None) or {}
-    weights = arguments.get("loss_weights")
-    plain = weights if isinstance(weights, list | tuple) else [1.0 if weights is None else weights]
-    if any(weight != 1.0 for weight in plain):
-        what, mend = "compile(): loss_weights are not available here", "leave them out"
-        raise _refused(what, repr(weights), "one loss, whose weight is 1", mend)
 
 
 def outputs_on_shapes(model: Any, image_shape: ImageShape) -> Any:
@@ -189,9 +179,10 @@ def check_classes(outputs: Any, num_classes: int) -> None:
         InputError: it does not.
     """
     if not hasattr(outputs, "shape"):
-        received = f"{len(outputs)} outputs" if hasattr(outputs, "__len__") else "no tensor"
-        what, expected = "the model has not one output", f"one, of {num_classes} classes"
-        raise _refused(what, received, expected)
+        kind = type(outputs).__name__
+        many = f" of {len(outputs)}" if hasattr(outputs, "__len__") else ""
+        what, expected = "the outputs are no tensor", f"one tensor, of {num_classes} classes"
+        raise _refused(what, f"a {kind}{many}", expected, "return the tensor itself")
     given = tuple(outputs.shape[1:])
     if given != (num_classes,):
         received, expected = _by(given) or "none", f"{num_classes}, one a class"

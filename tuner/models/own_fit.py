@@ -7,6 +7,7 @@ the model or with the results would be lost: it is refused.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import operator
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.code.loading import raised
 from tuner.errors import Problem
 
 # Arguments of `model.fit` that `training:` has by the same name.
@@ -29,10 +31,10 @@ _PLAIN = {
     "validation_steps": None,
 }
 _MENDS = {
-    "validation_split": "data.validation in the file",
-    "EarlyStopping": "search.stop: {rule: patience, epochs: 5} in the file",
-    "LearningRateScheduler": "training.schedule in the file",
-    "ReduceLROnPlateau": "training.schedule in the file",
+    "validation_split": "leave it out; data.validation in the file has it",
+    "EarlyStopping": "leave it out; search.stop: {rule: patience, epochs: 5} in the file has it",
+    "LearningRateScheduler": "leave it out; training.schedule in the file has it",
+    "ReduceLROnPlateau": "leave it out; training.schedule in the file has it",
 }
 # Callbacks that watch and keep.
 _WATCHING = (
@@ -81,8 +83,7 @@ def follow_fit(fit: Fit, hp: Any, model: Any) -> FitArguments:
         what, received, mend = error.args
         follow.refuse(what, received, mend=mend)
     except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        follow.refuse("cannot be followed", f"{type(error).__name__}: {lines[0]}")
+        follow.refuse("cannot be followed", raised(error))
     else:
         follow.read_call(returned)
     return FitArguments(follow.values, tuple(follow.refused), tuple(follow.notes))
@@ -138,7 +139,7 @@ class _Follow:
     @contextmanager
     def recording(self) -> Iterator[None]:
         """While `fit` runs, the model trains nothing."""
-        replaced = {"fit": self._record} | {n: self._other(n) for n in _OTHER_CALLS}
+        replaced = {"fit": self._recorder()} | {n: self._other(n) for n in _OTHER_CALLS}
         shape = _trained(self._model)
         for name, function in replaced.items():
             object.__setattr__(self._model, name, function)
@@ -152,19 +153,20 @@ class _Follow:
 
     def run(self, fit: Fit, hp: Any) -> Any:
         """`fit` as keras-tuner calls it; `epochs` and others only if it cannot do without."""
-        others = {"validation_data": self._validation, "callbacks": [self._callback], "verbose": 0}
+        others = {"validation_data": self._validation, "callbacks": [self._callback]}
+        asked = {**self._given, "verbose": 0}  # keras-tuner hands on what search() was given
         parameters = inspect.signature(fit).parameters.values()
         takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
         named = {p.name: p for p in parameters if p.kind is not p.VAR_POSITIONAL}
         given = {n: value for n, value in others.items() if takes_all or n in named}
-        required = {n for n, p in named.items() if p.default is p.empty and n in self._given}
+        required = {n for n, p in named.items() if p.default is p.empty and n in asked}
         while True:
-            keywords = given | {n: self._given[n] for n in required}
+            keywords = given | {n: asked[n] for n in required}
             try:
                 return fit(hp, self._model, self._images, self._labels, **keywords)
             except KeyError as error:  # kwargs["epochs"]
                 name = error.args[0] if error.args else None
-                if name not in self._given or name in required:
+                if name not in asked or name in required:
                     raise
                 required.add(name)
 
@@ -193,12 +195,19 @@ class _Follow:
         problem = Problem(f"HyperModel.fit {what}", "model.family", received, expected, mend)
         self.refused.append((problem, unless))
 
-    def _record(self, *args: Any, **kwargs: Any) -> Any:
+    def _recorder(self) -> Callable[..., Any]:
+        """For `model.fit`: Python tells the same mistakes in a call of it."""
         import keras
 
-        names = [name for name in inspect.signature(keras.Model.fit).parameters if name != "self"]
-        self._calls.append({**dict(zip(names, args, strict=False)), **kwargs})
-        return self._results
+        signature = inspect.signature(keras.Model.fit)
+
+        @functools.wraps(keras.Model.fit)
+        def record(*args: Any, **kwargs: Any) -> Any:
+            given = signature.bind(self._model, *args, **kwargs).arguments
+            self._calls.append({name: x for name, x in given.items() if name != "self"})
+            return self._results
+
+        return record
 
     def _other(self, name: str) -> Callable[..., Any]:
         def call(*_: Any, **__: Any) -> Any:

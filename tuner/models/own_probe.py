@@ -7,9 +7,11 @@ with the defaults, then with other values of what turned up: `own_conditions` sa
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +36,8 @@ from tuner.models.own_seeds import note_of_draws
 
 MAX_SECONDS = 60.0
 MAX_LISTED = 1_000  # points of a stepped range that become a choice
+MAX_FIRST = 32  # other values that are tried where build cannot be run with its defaults
+MAX_FIRST_SECONDS = 10.0
 MIXED_RUNS = 16  # pairs of runs with all else mixed, for a hyperparameter that changed nothing
 
 _TYPES: dict[str, type] = {"Boolean": bool, "Int": int, "Float": float}
@@ -65,12 +69,13 @@ class Probe:
         self._fit = own_fit(build)
         self._deadline = time.monotonic() + MAX_SECONDS
         self._found: dict[str, Any] = {}  # keras-tuner's object by name
+        self._instead: dict[str, Any] = {}  # of defaults with which nothing can be built
         self._runs: dict[tuple[Any, ...], _Attempt] = {}  # by the values that are no defaults
         self._notes: list[str] = []
         self._usage = UsageRules(
             run=lambda values: self._run(values).used,
             points=lambda name: _points(self._found[name]),
-            default=lambda name: self._found[name].default,
+            default=self._default,
             is_listed=lambda name: _is_listed(self._found[name]),
         )
         self._rescaling: set[str] = set()  # what the runs' networks do first
@@ -79,7 +84,7 @@ class Probe:
         """All hyperparameters with their domains and conditions.
 
         Raises:
-            InputError: build cannot be run with its own defaults, or declares what cannot be had.
+            InputError: build cannot be run, or declares what cannot be had.
         """
         self._runs[()] = self._first()
         try:
@@ -107,19 +112,33 @@ class Probe:
         )
 
     def _first(self) -> _Attempt:
-        """The run with the defaults."""
+        """The run with the defaults, or with other values where those cannot be built."""
         asked: list[Any] = []
         fits: list[FitArguments] = []
         try:
             built = self._built({}, asked, fits)
-        except InputError:
-            raise
         except Exception as error:
-            what = "build raised an error with its default values"
-            raise InputError(Problem(what, "model.family", raised(error))) from error
+            if not asked or not self._find_others(asked[0]):
+                raise _as_input_error(error) from error
+            built = self._built({}, asked, fits)
         if note := note_of_draws(built, lambda seed: self._built({}, [], [], seed)):
             self._note_all([note])
         return self._shown(built, asked[-1], fits)
+
+    def _find_others(self, hp: Any) -> bool:
+        """Whether there are values with which build can be run: they take the defaults' place."""
+        until = min(self._deadline, time.monotonic() + MAX_FIRST_SECONDS)
+        asked = [hp]  # what a run asks for further on is varied from then on
+        for self._instead in itertools.islice(_other_values(asked), MAX_FIRST):
+            if time.monotonic() > until:
+                break
+            with suppress(Exception):
+                self._built({}, asked, [])
+                return True
+        return False
+
+    def _default(self, name: str) -> Any:
+        return self._instead.get(name, self._found[name].default)
 
     def _run(self, values: Mapping[str, Any]) -> _Attempt:
         """One run, or what is known of it; an error is no obstacle: such a network cannot be."""
@@ -140,7 +159,7 @@ class Probe:
         return time.monotonic() > self._deadline
 
     def _key(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
-        others = ((n, v) for n, v in values.items() if v != self._found[n].default)
+        others = ((n, v) for n, v in values.items() if v != self._default(n))
         return tuple(sorted(others, key=lambda item: item[0]))
 
     def _built(
@@ -155,7 +174,7 @@ class Probe:
                 fits.append(follow_fit(self._fit, hp, model))
             return model
 
-        return run_undrawn(build, values, None, seed)
+        return run_undrawn(build, {**self._instead, **values}, None, seed)
 
     def _shown(self, built: Built, hp: Any, fits: list[FitArguments]) -> _Attempt:
         run = read_run(built, hp.values, fits[-1] if fits else None)
@@ -185,7 +204,7 @@ class Probe:
         return Declared(
             name=name,
             kind=kind.__name__,
-            default=kind(hp.default),
+            default=kind(self._default(name)),
             node=_domain(hp),
             structural=is_unknown or is_structural(compared or ()),
             conditions=self._usage.conditions(name) if is_known else tuple(scope),
@@ -262,6 +281,24 @@ class Probe:
 
     def _note_all(self, notes: Any) -> None:
         self._notes += [note for note in notes if note not in self._notes][: 10 - len(self._notes)]
+
+
+def _as_input_error(error: Exception) -> InputError:
+    if isinstance(error, InputError):
+        return error
+    what = "build raised an error with its default values"
+    return InputError(Problem(what, "model.family", raised(error)))
+
+
+def _other_values(asked: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """The ends of what the first run asked for, one by one, then drawn values of all."""
+    for hp in asked[0].space:
+        points = _points(hp)
+        yield from ({hp.name: value} for value in (points[0], points[-1]))
+    rng = random.Random(0)
+    while any(len(_points(hp)) > 1 for hp in asked[0].space):
+        space = {hp.name: hp for each in asked for hp in each.space}
+        yield {name: rng.choice(_points(hp)) for name, hp in space.items()}
 
 
 def _kind(hp: Any) -> type:
