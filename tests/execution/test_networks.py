@@ -214,3 +214,15 @@ def test_of_a_list_the_rest_is_run(experiment) -> None:
     assert [c.model["blocks"] for c in checked.search().planned()] == [1, 2]
     assert checked.left_out.configurations == 2
     assert [values["model.blocks"] for values, _ in checked.left_out.networks] == [5, 4]
+
+
+def test_what_a_person_picked_and_cannot_be_built_is_refused_and_not_left_out() -> None:
+    text = (
+        "model: {family: lenet, kernel_size: {choice: [3, 5]}}\n"
+        "search: {start: [{kernel_size: 3}, {kernel_size: 5}]}\n"
+    )
+    with pytest.raises(InputError) as caught:
+        check_networks(parse_experiment(text, "x.yaml"), INFO)
+    (problem,) = caught.value.problems
+    assert problem.what.startswith("search.start[1]: the images are too small")
+    assert problem.where == "x.yaml:2:36"

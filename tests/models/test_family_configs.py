@@ -148,3 +148,9 @@ def test_an_unknown_family_names_the_nearest():
         family_of("densnet")
     assert caught.value.problems[0].where == "model.family"
     assert family_of("resnet") is FAMILIES["resnet"]
+
+
+def test_a_list_of_units_says_how_many_layers_there_are():
+    loc, message = error_of("mlp", hidden_units=[256, 128], num_layers=3)
+    assert (loc, "left out" in message) == (("num_layers",), True)
+    assert FAMILIES["mlp"].config(hidden_units=[9, 8, 7]).layers == [9, 8, 7]

@@ -59,6 +59,7 @@ TINY = {
     "mlp": [
         {"hidden_units": 32, "dropout": 0.1, "batch_normalization": True},
         {"hidden_units": 64, "num_layers": 3, "activation": "sigmoid"},
+        {"hidden_units": [64, 32, 16], "dropout": 0.1},
     ],
 }
 CASES = [(name, values) for name, all_values in TINY.items() for values in all_values]
@@ -115,6 +116,7 @@ def test_every_field_has_a_description_and_a_range(name):
             continue
         assert field.description
         closed = field.annotation is bool or get_origin(field.annotation) is Literal
+        closed = closed or "from 1 to" in (field.json_schema_extra or {}).get("words", "")
         assert closed or len(field.metadata) >= 2, f"{field_name} has no lower and upper limit"
 
 
@@ -168,6 +170,19 @@ def test_its_runtime_values_are_found_as_variables(case):
         assert all(layer.initial_rate == 0.2 for layer in found)
         assert len({layer.path for layer in found}) == len(found)
         assert not any(getattr(x, "hyperparameter", None) == field for x in off._flatten_layers())
+
+
+def test_its_dropout_follows_the_convention_that_is_asked_for(first):
+    name, values = first
+    if "dropout" not in FAMILIES[name].config.model_fields:
+        return
+    asked = {**values, "dropout": 0.2, "dropout_mode": "downscale_in_infer"}
+    model = build_symbolically(name, asked)
+    found = [x for x in model._flatten_layers() if getattr(x, "hyperparameter", None) == "dropout"]
+    assert found
+    assert {layer.mode for layer in found} == {"downscale_in_infer"}
+    config, plain = (FAMILIES[name].config(**v) for v in (asked, {**values, "dropout": 0.2}))
+    assert FAMILIES[name].cost(config, IMAGE, 5) == FAMILIES[name].cost(plain, IMAGE, 5)
 
 
 def test_built_in_a_stateless_scope_it_computes_what_it_computes_outside(first, images):

@@ -253,3 +253,12 @@ def test_normalization_stands_between_the_affine_map_and_the_activation():
     hidden = [f"hidden1_{part}" for part in ("dense", "normalization", "relu", "dropout")]
     assert [layer.name for layer in model.layers] == ["image", "flatten", *hidden, "logits"]
     assert not model.get_layer("hidden1_dense").use_bias
+
+
+def test_a_perceptron_has_hidden_layers_of_the_units_that_are_listed():
+    model = built("mlp", (4, 4, 3), hidden_units=[7, 5])
+    units = [layer.units for layer in model.layers if layer.name.endswith("_dense")]
+    assert units == [7, 5]
+    weights = (48 + 1) * 7 + (7 + 1) * 5 + (5 + 1) * 10
+    assert cost("mlp", (4, 4, 3), hidden_units=[7, 5]).parameters == weights
+    assert cost("mlp", (4, 4, 3), hidden_units=[7, 7]) == cost("mlp", (4, 4, 3), hidden_units=7)

@@ -414,3 +414,13 @@ def test_several_branches_and_mixed_options_arrive_as_they_were_written() -> Non
 def test_what_is_wrong_with_the_experiment_is_said_at_once() -> None:
     with pytest.raises(InputError, match="max_trials"):
         make_oracle("model: {family: mlp}\nsearch: {method: random}\n")
+
+
+def test_it_gives_out_what_a_person_picked_first() -> None:
+    oracle = make_oracle(
+        "model: {family: mlp, hidden_units: {choice: [4, 8]}}\n"
+        "training: {learning_rate: {choice: [0.1, 0.01]}}\n"
+        "search: {method: random, max_trials: 4, start: [{hidden_units: 8, learning_rate: 0.01}]}\n"
+    )
+    first = oracle.populate_space("0")["values"]
+    assert first == {"hidden_units": 8, "learning_rate": 0.01}

@@ -303,3 +303,38 @@ def test_a_verdict_among_many_thousands_of_trials_costs_little(stop: str) -> Non
     rule.note(100_000, 1, {"val_accuracy": 0.5})
     rule.verdict(100_000, 1)
     assert time.perf_counter() - start < 0.005
+
+
+# ------------------------------------------------------------------------------- several rules
+
+
+def test_of_several_rules_the_first_that_says_so_ends_a_trial_and_is_named() -> None:
+    rule = rule_of("[{rule: asha, min_epochs: 2}, {rule: patience, epochs: 2}]")
+    assert not course(rule, 0, [0.5, 0.6])
+    assert course(rule, 1, [0.5, 0.55]).startswith("asha: 0.55 by epoch 2 is 2nd of 2")
+    assert course(rule, 2, [0.7, 0.7, 0.7]) == "patience: no better than 0.7 (epoch 1) for 2 epochs"
+
+
+@given(
+    st.lists(st.lists(VALUES, min_size=9, max_size=9), min_size=1, max_size=8),
+    st.lists(
+        st.sampled_from(
+            ["{rule: asha}", "{rule: median, min_trials: 1}", "{rule: patience, epochs: 2}"]
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_a_list_of_rules_says_what_the_first_of_them_says_by_itself(courses, stops) -> None:
+    """Every rule sees every epoch, whichever of them ended a trial."""
+    together, alone = rule_of(f"[{', '.join(stops)}]"), [rule_of(stop) for stop in stops]
+    for trial, values in enumerate(courses):
+        for epoch, value in enumerate(values, 1):
+            for rule in (together, *alone):
+                rule.note(trial, epoch, {"val_accuracy": value, "loss": value})
+            reasons = [rule.verdict(trial, epoch) for rule in alone]
+            assert together.verdict(trial, epoch) == next(filter(None, reasons), "")
+            if any(reasons):
+                break
+        for rule in (together, *alone):
+            rule.end(trial)

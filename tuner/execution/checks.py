@@ -15,10 +15,13 @@ from tuner.errors import InputError, Problem, TunerError
 from tuner.execution.protocol import WorkerSetup
 from tuner.experiment.experiment import Experiment, check_batch_size, check_class_weights
 from tuner.experiment.trial import Configuration, Trial
+from tuner.experiment.yaml import to_text
 from tuner.ledger.records import TrialRow
 from tuner.models import Cost, family_of, is_own
 from tuner.models.own import DEFAULT_PRECISION, OwnFamily, own_family
 from tuner.models.own_input import NOT_ADAPTED, RESCALING
+
+_NAMED = 5  # configurations of a start
 
 PACKAGES = {"tensorflow": "tensorflow", "jax": "jax"}
 
@@ -132,8 +135,13 @@ def notes(experiment: Experiment, total: int | None, info: DatasetInfo) -> Itera
     for family in own_families(experiment):
         yield from (f"{family.name}: {note}" for note in family.notes)
     yield from dict.fromkeys(n for branch in experiment.space.branches for n in branch.notes)
-    if experiment.search.stop is not None:
-        yield f"{experiment.search.stop.rule} stops losing trials: fewer epochs than stand here"
+    if experiment.start:
+        first = "; ".join(_named(configuration) for configuration in experiment.start[:_NAMED])
+        more = "; …" if len(experiment.start) > _NAMED else ""
+        yield f"search.start comes first: {first}{more}"
+    if rules := [stop.rule for stop in experiment.search.stops]:
+        names = " or ".join(dict.fromkeys(rules))
+        yield f"{names} stops losing trials: fewer epochs than stand here"
     if experiment.search.racing:
         yield "racing spares replicates of losing configurations: fewer trials than stand here"
     asked = experiment.search.max_trials
@@ -143,6 +151,11 @@ def notes(experiment: Experiment, total: int | None, info: DatasetInfo) -> Itera
     if configurations < asked:
         many = f"{configurations:,} configuration{'s' * (configurations != 1)}"
         yield f"the space has {many}, fewer than max_trials {asked:,}"
+
+
+def _named(configuration: Configuration) -> str:
+    values = configuration.values.items()
+    return ", ".join(f"{name.rpartition('.')[2]} {to_text(value)}" for name, value in values)
 
 
 def _range_notes(experiment: Experiment, info: DatasetInfo) -> Iterator[str]:

@@ -18,6 +18,7 @@ from tuner.ledger.reader import LedgerReader
 from tuner.ledger.records import TrialRow
 from tuner.models import family_of
 from tuner.search import Search
+from tuner.search.planned import StartedPlan
 from tuner.version import __version__
 
 # Up to so many trials are looked at one by one where a shortcut would not be exact.
@@ -113,4 +114,9 @@ def trial_of(search: Search, row: TrialRow) -> Trial | None:
 
 def _in_grid(search: Search, row: TrialRow, limit: int) -> Trial | None:
     index = search.experiment.space.index(row.configuration)
-    return trial_of(search, row) if index is not None and index < limit else None
+    if index is None:
+        return None
+    method, trial = search.method, trial_of(search, row)
+    if not isinstance(method, StartedPlan):
+        return trial if index < limit else None
+    return trial if method.has_rank(index) else None

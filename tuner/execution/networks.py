@@ -23,6 +23,7 @@ from tuner.experiment.constraints import Exclusion
 from tuner.experiment.domain import identity
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.space import Axis, Branch, SearchSpace
+from tuner.experiment.start import START
 from tuner.experiment.trial import Configuration, canonical, sections_of
 from tuner.models import family_of, is_own, runtime_fields
 from tuner.search.search import MAX_LOOKED_AT, Search
@@ -170,6 +171,7 @@ def check_networks(experiment: Experiment, info: DatasetInfo) -> CheckedExperime
         InputError: nothing can be, with what is wrong with the first network.
     """
     networks, branches = Networks(info), experiment.space.branches
+    _check_start(experiment, networks)
     each = _all_networks(branches)
     if each is None:
         samples = itertools.chain(_firsts(branches), _samples(experiment.space))
@@ -183,6 +185,18 @@ def check_networks(experiment: Experiment, info: DatasetInfo) -> CheckedExperime
     less = experiment.space.size - space.size if experiment.space.is_finite else None
     experiment = dataclasses.replace(experiment, space=space)
     return CheckedExperiment(experiment, info, networks, LeftOut(less, networks.impossible))
+
+
+def _check_start(experiment: Experiment, networks: Networks) -> None:
+    """What a person has picked is not left out in silence."""
+    for index, configuration in enumerate(experiment.start):
+        if (error := networks.error(configuration)) is not None:
+            name, where = f"search.start[{index}]", experiment.written.where((*START, index))
+            problems = [
+                dataclasses.replace(p, what=f"{name}: {p.what}", where=where)
+                for p in error.problems
+            ]
+            raise InputError(problems) from error
 
 
 def _check_any(

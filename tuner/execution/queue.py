@@ -89,11 +89,17 @@ class TrialQueue:
     def next(self, held: Container[str] = ()) -> Assignment | None:
         """The next trial, one of a structure in `held` if there is one near; None: none now."""
         self._fill()
+        if self._ahead and self._is_picked(self._ahead[0]):
+            return self._ahead.popleft()
         for place, assignment in enumerate(islice(self._ahead, LOOK_AHEAD)):
             if assignment.trial.structure.key in held:
                 del self._ahead[place]
                 return assignment
         return self._ahead.popleft() if self._ahead else None
+
+    def _is_picked(self, assignment: Assignment) -> bool:
+        """Whether a person wants it first, whatever a worker holds."""
+        return assignment.place is not None and assignment.place < self._search.num_start
 
     def is_empty(self) -> bool:
         """Whether nothing can be given out now."""

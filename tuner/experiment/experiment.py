@@ -23,6 +23,8 @@ from tuner.experiment.document import (
     Document,
     Findings,
     Located,
+    Path,
+    dotted,
     mend_name,
     read_text,
     value_at,
@@ -48,6 +50,7 @@ from tuner.experiment.shapes import (
     section_classes,
 )
 from tuner.experiment.space import Branch, SearchSpace
+from tuner.experiment.start import start_configurations
 from tuner.experiment.trial import Configuration, Trial, sections_of
 from tuner.experiment.validation import plain, validate
 from tuner.experiment.yaml import MAX_LISTED_CHARACTERS, compose, to_text, write_document
@@ -70,7 +73,8 @@ class Experiment:
     """What the person asked for, validated.
 
     `document` is the plain tree as it was written, with overrides applied and the closed sections'
-    defaults filled in; `source` is the file that it came from.
+    defaults filled in; `start` are the configurations that are tried first; `source` is the file
+    that it came from.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Experiment:
     search: SearchConfig
     space: SearchSpace
     document: dict[str, Any]
+    start: tuple[Configuration, ...] = ()
     source: str = dataclasses.field(default="", compare=False)
     written: Document = dataclasses.field(
         default=Document({}, "", {}), compare=False, repr=False, kw_only=True
@@ -199,6 +204,8 @@ class _Reading:
         self._check_space(space, data, search)
         self._check_threshold(search, objective)
         self._findings.raise_if_any()
+        start = start_configurations(search.start, space, self._findings)
+        self._findings.raise_if_any()
         if listed:
             search = search.model_copy(update={"configurations": listed})
         document = {
@@ -218,6 +225,7 @@ class _Reading:
             search=search,
             space=space,
             document=document,
+            start=start,
             source=self._document.source,
             written=self._document,
         )
@@ -297,8 +305,8 @@ class _Reading:
         if isinstance(checked, BaseModel):
             return checked  # type: ignore[return-value]
         for fault in checked:
-            name = ".".join(str(part) for part in (*path, *fault.path))
-            self._findings.add((*path, *fault.path), name, fault.problem)
+            place = (*path, *fault.path)
+            self._findings.add(place, dotted(place) if place else "", fault.problem)
         return None
 
     def _space(
@@ -363,18 +371,22 @@ class _Reading:
 
     def _check_threshold(self, search: SearchConfig, objective: ObjectiveConfig) -> None:
         """One that no accuracy can reach would stop every trial, one below zero none."""
-        stop, is_share = search.stop, objective.metric.endswith("accuracy")
-        if not isinstance(stop, ThresholdStop) or 0 < stop.value <= (1 if is_share else math.inf):
-            return
-        percent = stop.value / 100
-        self._findings.report(
-            ("search", "stop", "value"),
-            "search.stop.value",
-            f"{objective.metric} can never be {stop.value:g}",
-            received=to_text(stop.value),
-            expected="more than 0, at most 1" if is_share else "more than 0",
-            mend=f"{percent:g}" if is_share and 0 < percent <= 1 else "",
-        )
+        is_share = objective.metric.endswith("accuracy")
+        for index, stop in enumerate(search.stops):
+            if not isinstance(stop, ThresholdStop):
+                continue
+            if 0 < stop.value <= (1 if is_share else math.inf):
+                continue
+            place: Path = (index,) if isinstance(search.stop, tuple) else ()
+            percent = stop.value / 100
+            self._findings.report(
+                ("search", "stop", *place, "value"),
+                dotted(("search", "stop", *place, "value")),
+                f"{objective.metric} can never be {stop.value:g}",
+                received=to_text(stop.value),
+                expected="more than 0, at most 1" if is_share else "more than 0",
+                mend=f"{percent:g}" if is_share and 0 < percent <= 1 else "",
+            )
 
     def _check_texts(
         self, constraints: Sequence[Constraint], pairs: Sequence[tuple[Shape, Classes]]

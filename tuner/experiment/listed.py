@@ -363,7 +363,7 @@ class ListedSpace:
         paths = {}
         for name in first:
             try:
-                paths[name] = _path(moved.get(name, name), known)
+                paths[name] = named_path(moved.get(name, name), known)
             except ConstraintError as error:
                 column = (*LISTED, name)
                 source = column if self._findings.knows(column) else (*LISTED, first[name], name)
@@ -486,8 +486,12 @@ def _fields(tree: Mapping[str, Any], findings: Findings) -> Iterator[tuple[tuple
         )
 
 
-def _path(name: str, known: list[str]) -> tuple[str, ...]:
-    """`schedule.step.factor` is `training.schedule.step.factor`."""
+def named_path(name: str, known: list[str]) -> tuple[str, ...]:
+    """The path of a name: that of `schedule.step.factor` begins with `training`.
+
+    Raises:
+        ConstraintError: `known` holds no such name, or several.
+    """
     parts = name.split(".")
     head = 2 if parts[0] in SECTIONS and len(parts) > 1 else 1
     resolved = resolve_name(".".join(parts[:head]), known)

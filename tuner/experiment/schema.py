@@ -273,14 +273,15 @@ class DivergenceStop(BaseModel):
     factor: float = Field(2.0, gt=1, description="Times the first epoch's training loss.")
 
 
+Stop = AshaStop | MedianStop | PatienceStop | ThresholdStop | DivergenceStop
+"""The options of any stopping rule."""
+
+_RULES = ", ".join(get_args(s.model_fields["rule"].annotation)[0] for s in get_args(Stop))
+_RULE_WORDS = "a rule with its options, as {rule: asha, min_epochs: 2}"
+
 StopConfig = Annotated[
-    AshaStop | MedianStop | PatienceStop | ThresholdStop | DivergenceStop,
-    Field(discriminator="rule"),
-]
-
-
-_RULES = [
-    get_args(stop.model_fields["rule"].annotation)[0] for stop in get_args(get_args(StopConfig)[0])
+    Stop,
+    Field(discriminator="rule", json_schema_extra={"words": f"{_RULE_WORDS}; rules: {_RULES}"}),
 ]
 
 
@@ -325,6 +326,12 @@ class SearchConfig(BaseModel):
         "learning_rate: [0.1, 0.05]}, which are taken together; or a .csv or .yaml file of them.",
         json_schema_extra={"words": "a list of mappings, a mapping of lists, or a file's path"},
     )
+    start: tuple[dict[str, Any], ...] = Field(
+        (),
+        description="Configurations that are tried first, as [{depth: 20, learning_rate: 0.1}]; "
+        "of the search space, and counted within max_trials.",
+        json_schema_extra={"words": "a list of mappings, as [{depth: 20, learning_rate: 0.1}]"},
+    )
     min_epochs: int | None = Field(
         None, ge=1, description="Of hyperband: epochs of its smallest rung. Default: 1."
     )
@@ -333,14 +340,12 @@ class SearchConfig(BaseModel):
         ge=2,
         description="Of hyperband: at each rung, one trial in this many goes on. Default: 3.",
     )
-    stop: StopConfig | None = Field(
+    stop: StopConfig | Annotated[tuple[StopConfig, ...], Field(min_length=1)] | None = Field(
         None,
         description="Rule that ends losing trials early, with its options: "
-        "{rule: asha, min_epochs: 2}.",
-        json_schema_extra={
-            "words": "a rule with its options, as {rule: asha, min_epochs: 2}; rules: "
-            + ", ".join(_RULES)
-        },
+        "{rule: asha, min_epochs: 2}; or a list of rules, of which the first to say so ends a "
+        "trial.",
+        json_schema_extra={"words": f"{_RULE_WORDS}, or a list of such; rules: {_RULES}"},
     )
     max_epochs: int | None = Field(
         None,
@@ -393,6 +398,13 @@ class SearchConfig(BaseModel):
                 {"mend": "configurations: [{training.learning_rate: 0.1}, ...]"},
             )
         return self
+
+    @property
+    def stops(self) -> tuple[Stop, ...]:
+        """The options of each stopping rule."""
+        if self.stop is None:
+            return ()
+        return self.stop if isinstance(self.stop, tuple) else (self.stop,)
 
     @property
     def budget_seconds(self) -> float | None:

@@ -22,6 +22,8 @@ OUTCOME_VERSION = 2
 
 # Of data: trials that are older do not name them, and are no different for it.
 _LATER = ("image_size", "normalize")
+# Of models: likewise for structures, whose measured times are known by their keys.
+_LATER_OF_MODEL = {"dropout_mode": "upscale_in_train"}
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -176,8 +178,9 @@ class Trial:
         model, training = self.configuration.model, self.configuration.training
         switches = runtime_fields(family_of(model["family"]).config)
         rates = {name: name in self.configuration.switches for name in switches}
+        named = {n: v for n, v in model.items() if v != _LATER_OF_MODEL.get(n, ...)}
         return Structure(
-            model=model | rates,
+            model=named | rates,
             batch_size=training["batch_size"],
             optimizer=training["optimizer"],
             backend=self.backend,

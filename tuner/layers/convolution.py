@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from tuner.layers.base import KernelLayer, Shape, convolved
-from tuner.layers.dropout import Dropout
+from tuner.layers.dropout import Dropout, DropoutMode
 from tuner.layers.normalization import BatchNormalization
 
 # Source: He et al. 2015 (Keras draws the normal truncated at two standard deviations).
@@ -97,9 +97,9 @@ class CompositeLayer(KernelLayer):
         """A part of that name."""
         return normalization(**self.part_arguments(name))
 
-    def make_dropout(self, rate: float | None) -> Dropout | None:
+    def make_dropout(self, rate: float | None, mode: DropoutMode) -> Dropout | None:
         """The part `dropout`, unless the rate is None."""
-        return None if rate is None else Dropout(rate, **self.part_arguments("dropout"))
+        return None if rate is None else Dropout(rate, mode, **self.part_arguments("dropout"))
 
 
 @keras.saving.register_keras_serializable(package="tuner")
@@ -165,20 +165,27 @@ class PreActivationConvolution(CompositeLayer):
         filters: of the convolution.
         kernel_size: of the convolution.
         dropout: initial rate (a runtime value); None for no dropout.
+        dropout_mode: the convention, see `Dropout`.
 
     Source: Huang et al. 2017, section 3, after He et al. 2016b.
     """
 
     def __init__(
-        self, filters: int, kernel_size: int, dropout: float | None = None, **kwargs: Any
+        self,
+        filters: int,
+        kernel_size: int,
+        dropout: float | None = None,
+        dropout_mode: DropoutMode = "upscale_in_train",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.initial_dropout = dropout
+        self.dropout_mode = dropout_mode
         self.normalization = self.make_normalization("normalization")
         self.convolution = self.make_convolution("convolution", filters, kernel_size)
-        self.dropout = self.make_dropout(dropout)
+        self.dropout = self.make_dropout(dropout, dropout_mode)
 
     def build(self, input_shape: Shape) -> None:
         """Build the parts."""

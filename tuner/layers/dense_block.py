@@ -11,6 +11,7 @@ from keras import ops
 
 from tuner.layers.base import Shape
 from tuner.layers.convolution import CompositeLayer, PreActivationConvolution
+from tuner.layers.dropout import DropoutMode
 
 Tensor = Any
 Tensors = Sequence[Any]
@@ -34,6 +35,7 @@ class DenseLayer(CompositeLayer):
         growth_rate: channels that are made.
         bottleneck: reduce the channels by a 1×1 convolution first.
         dropout: initial rate (a runtime value); None for no dropout.
+        dropout_mode: the convention, see `Dropout`.
 
     Source: Huang et al. 2017, section 3.
     """
@@ -43,17 +45,19 @@ class DenseLayer(CompositeLayer):
         growth_rate: int,
         bottleneck: bool = False,
         dropout: float | None = None,
+        dropout_mode: DropoutMode = "upscale_in_train",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.growth_rate = growth_rate
         self.bottleneck = bottleneck
         self.initial_dropout = dropout
+        self.dropout_mode = dropout_mode
         widths = [BOTTLENECK_WIDTH * growth_rate, growth_rate] if bottleneck else [growth_rate]
         kernel_sizes = [1, 3] if bottleneck else [3]
         self.steps = [
             PreActivationConvolution(
-                width, kernel_size, dropout, **self.block_arguments(f"step{n}")
+                width, kernel_size, dropout, dropout_mode, **self.block_arguments(f"step{n}")
             )
             for n, (width, kernel_size) in enumerate(zip(widths, kernel_sizes, strict=True), 1)
         ]
@@ -95,6 +99,7 @@ class DenseBlock(CompositeLayer):
         bottleneck: give every layer a 1×1 convolution before its 3×3 one.
         dropout: initial rate after each convolution (a runtime value); None for no dropout.
         memory_efficient: remember only what each convolution made.
+        dropout_mode: the convention, see `Dropout`.
 
     Source: Huang et al. 2017, section 3, equation 2; Pleiss et al. 2017, section 3.
     """
@@ -106,6 +111,7 @@ class DenseBlock(CompositeLayer):
         bottleneck: bool = False,
         dropout: float | None = None,
         memory_efficient: bool = False,
+        dropout_mode: DropoutMode = "upscale_in_train",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -113,9 +119,16 @@ class DenseBlock(CompositeLayer):
         self.growth_rate = growth_rate
         self.bottleneck = bottleneck
         self.initial_dropout = dropout
+        self.dropout_mode = dropout_mode
         self.memory_efficient = memory_efficient
         self.dense_layers = [
-            DenseLayer(growth_rate, bottleneck, dropout, **self.block_arguments(f"layer{n}"))
+            DenseLayer(
+                growth_rate,
+                bottleneck,
+                dropout,
+                dropout_mode,
+                **self.block_arguments(f"layer{n}"),
+            )
             for n in range(1, num_layers + 1)
         ]
 
@@ -152,6 +165,7 @@ class TransitionLayer(CompositeLayer):
     Args:
         compression: the share of the channels that is kept, in (0, 1].
         dropout: initial rate (a runtime value); None for no dropout.
+        dropout_mode: the convention, see `Dropout`.
 
     Raises:
         ValueError: a compression out of range or one that leaves no channel; images below 2×2.
@@ -160,20 +174,25 @@ class TransitionLayer(CompositeLayer):
     """
 
     def __init__(
-        self, compression: float = 1.0, dropout: float | None = None, **kwargs: Any
+        self,
+        compression: float = 1.0,
+        dropout: float | None = None,
+        dropout_mode: DropoutMode = "upscale_in_train",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not 0.0 < compression <= 1.0:
             raise ValueError(f"compression must be in (0, 1]; received {compression!r}")
         self.compression = compression
         self.initial_dropout = dropout
+        self.dropout_mode = dropout_mode
         self.step: Any = None
 
     def build(self, input_shape: Shape) -> None:
         """Build normalization and convolution for the number of channels that arrives."""
         filters = self.compute_output_shape(input_shape)[-1]
         self.step = PreActivationConvolution(
-            filters, 1, self.initial_dropout, **self.block_arguments("step1")
+            filters, 1, self.initial_dropout, self.dropout_mode, **self.block_arguments("step1")
         )
         self.step.build(input_shape)
 

@@ -9,6 +9,7 @@ from keras import ops
 
 from tuner.layers.base import Shape
 from tuner.layers.convolution import CompositeLayer
+from tuner.layers.dropout import DropoutMode
 
 
 @keras.saving.register_keras_serializable(package="tuner")
@@ -31,6 +32,7 @@ class HighwayBlock(CompositeLayer):
         batch_normalization: normalize in H before the activation (not in the paper).
         dropout: initial rate on H (a runtime value), which leaves what is carried alone; None for
             no dropout.
+        dropout_mode: the convention, see `Dropout`.
 
     Raises:
         ValueError: inputs with another number of channels than `filters`, or neither images nor
@@ -47,6 +49,7 @@ class HighwayBlock(CompositeLayer):
         activation: str = "relu",
         batch_normalization: bool = False,
         dropout: float | None = None,
+        dropout_mode: DropoutMode = "upscale_in_train",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -56,10 +59,11 @@ class HighwayBlock(CompositeLayer):
         self.activation = activation
         self.batch_normalization = bool(batch_normalization)
         self.initial_dropout = dropout
+        self.dropout_mode = dropout_mode
         self.normalization: Any = None
         if batch_normalization:
             self.normalization = self.make_normalization("normalization")
-        self.dropout = self.make_dropout(dropout)
+        self.dropout = self.make_dropout(dropout, dropout_mode)
 
     def build(self, input_shape: Shape) -> None:
         """Build H and T for images or vectors."""

@@ -9,7 +9,7 @@ from keras import ops
 
 from tuner.layers.base import ConfiguredLayer, Shape, convolved
 from tuner.layers.convolution import CompositeLayer
-from tuner.layers.dropout import StochasticDepth
+from tuner.layers.dropout import DropoutMode, StochasticDepth
 
 ShortcutKind = Literal["identity", "projection"]
 
@@ -44,6 +44,7 @@ class ResidualLayer(CompositeLayer):
         dropout: initial rate between the convolutions (a runtime value); None for no dropout.
         stochastic_depth: initial value of the hyperparameter (a runtime value); None for none.
         stochastic_depth_multiplier: this block's share of that value, see `StochasticDepth`.
+        dropout_mode: the convention of `dropout`, see `Dropout`.
 
     Raises:
         ValueError: an unknown shortcut or activation, or an identity shortcut to fewer filters.
@@ -61,6 +62,7 @@ class ResidualLayer(CompositeLayer):
         dropout: float | None = None,
         stochastic_depth: float | None = None,
         stochastic_depth_multiplier: float = 1.0,
+        dropout_mode: DropoutMode = "upscale_in_train",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -73,6 +75,7 @@ class ResidualLayer(CompositeLayer):
         self.activation = activation
         self.batch_normalization = batch_normalization
         self.initial_dropout = dropout
+        self.dropout_mode = dropout_mode
         self.initial_stochastic_depth = stochastic_depth
         self.stochastic_depth_multiplier = stochastic_depth_multiplier
         self._activate = keras.activations.get(activation)
@@ -95,7 +98,7 @@ class ResidualLayer(CompositeLayer):
     def _make_branch(self) -> None:
         for n, step in enumerate(self.steps, 1):
             if n == len(self.steps):
-                self.dropout = self.make_dropout(self.initial_dropout)
+                self.dropout = self.make_dropout(self.initial_dropout, self.dropout_mode)
             # The order in which parts are made is that of the weights, and with it of their seeds.
             self.convolutions.append(
                 self.make_convolution(

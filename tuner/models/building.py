@@ -11,7 +11,7 @@ import keras
 
 from tuner.layers import Dropout
 from tuner.layers.convolution import convolution, normalization
-from tuner.models.family import Activation, Padding, Pooling
+from tuner.models.family import Activation, DropoutMode, Padding, Pooling
 
 
 def activated(
@@ -55,6 +55,7 @@ def hidden_layer(
     activation: Activation,
     batch_normalization: bool,
     dropout: float | None,
+    dropout_mode: DropoutMode,
 ) -> Any:
     """A dense layer, with a bias if no normalization follows, `activated`, and dropout."""
     x = keras.layers.Dense(
@@ -64,7 +65,7 @@ def hidden_layer(
         name=f"{name}_dense",
     )(x)
     x = activated(x, name, activation, batch_normalization=batch_normalization)
-    return x if dropout is None else Dropout(dropout, name=f"{name}_dropout")(x)
+    return x if dropout is None else Dropout(dropout, dropout_mode, name=f"{name}_dropout")(x)
 
 
 def pooled(
@@ -81,7 +82,12 @@ def pooled(
     return kinds[pooling](size, strides, padding=padding, data_format="channels_last", name=name)(x)
 
 
-def classify(x: Any, num_classes: int, dropout: float | None = None) -> Any:
+def classify(
+    x: Any,
+    num_classes: int,
+    dropout: float | None = None,
+    dropout_mode: DropoutMode = "upscale_in_train",
+) -> Any:
     """Global average pool, dropout where wanted, and a dense layer of logits.
 
     All in float32 under every precision: a loss from half-precision logits is too coarse.
@@ -90,5 +96,5 @@ def classify(x: Any, num_classes: int, dropout: float | None = None) -> Any:
         data_format="channels_last", dtype="float32", name="pool"
     )(x)
     if dropout is not None:
-        x = Dropout(dropout, dtype="float32", name="dropout")(x)
+        x = Dropout(dropout, dropout_mode, dtype="float32", name="dropout")(x)
     return keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)

@@ -10,9 +10,11 @@ from pydantic import Field, ValidationInfo, field_validator
 from tuner.errors import InputError, Problem
 from tuner.models.family import (
     CostTape,
+    DropoutMode,
     FamilyConfig,
     ImageShape,
     TunerFamily,
+    dropout_mode_field,
     nearest_allowed,
     rate_field,
     rate_or_none,
@@ -49,6 +51,7 @@ class DenseNetConfig(FamilyConfig):
     dropout: float = rate_field(
         "rate after each convolution but the first; 0 leaves the layers out"
     )
+    dropout_mode: DropoutMode = dropout_mode_field()
     memory_efficient: bool = Field(
         default=False,
         description="recompute concatenation, normalization and relu in the backward pass: less "
@@ -148,12 +151,14 @@ class DenseNet(TunerFamily[DenseNetConfig]):
         dropout = rate_or_none(config.dropout)
         for block in range(1, config.num_blocks + 1):
             if block > 1:
-                x = TransitionLayer(config.compression, dropout, name=f"transition{block - 1}")(x)
+                name = f"transition{block - 1}"
+                x = TransitionLayer(config.compression, dropout, config.dropout_mode, name=name)(x)
             x = DenseBlock(
                 config.layers_per_block,
                 config.growth_rate,
                 bottleneck=config.bottleneck,
                 dropout=dropout,
+                dropout_mode=config.dropout_mode,
                 memory_efficient=config.memory_efficient,
                 name=f"block{block}",
             )(x)

@@ -9,11 +9,13 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from tuner.models.family import (
     CostTape,
+    DropoutMode,
     FamilyConfig,
     ImageShape,
     Stem,
     TunerFamily,
     check_image,
+    dropout_mode_field,
     nearest_allowed,
     rate_field,
     rate_or_none,
@@ -77,6 +79,7 @@ class DualPathConfig(FamilyConfig):
         description="what growth_rate is multiplied by in each of the four stages, rounded",
     )
     dropout: float = rate_field("rate before the classifier; 0 leaves the layer out")
+    dropout_mode: DropoutMode = dropout_mode_field()
 
     @field_validator("bottleneck_filters")
     @classmethod
@@ -144,7 +147,7 @@ class DualPath(TunerFamily[DualPathConfig]):
                 name=place.name,
             )(x)
         x = activated(x, "head")
-        return classify(x, num_classes, rate_or_none(config.dropout))
+        return classify(x, num_classes, rate_or_none(config.dropout), config.dropout_mode)
 
 
 class DualPathPlace(NamedTuple):

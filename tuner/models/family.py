@@ -18,6 +18,7 @@ ImageShape = tuple[int, int, int]
 Activation = Literal["relu", "sigmoid", "tanh", "elu", "gelu", "silu"]
 Pooling = Literal["max", "average"]
 Padding = Literal["same", "valid"]
+DropoutMode = Literal["upscale_in_train", "downscale_in_infer"]
 # cifar: convolutions with stride 1; imagenet: a 7×7 convolution and a 3×3 max pool with stride 2.
 Stem = Literal["cifar", "imagenet"]
 
@@ -50,6 +51,16 @@ def runtime_fields(config: type[FamilyConfig]) -> tuple[str, ...]:
 def rate_field(description: str) -> Any:
     """The field of a rate that is 0, which leaves the layers out, unless it is given."""
     return Field(default=0.0, ge=0.0, lt=1.0, description=description, json_schema_extra=RUNTIME)
+
+
+def dropout_mode_field() -> Any:
+    """The field of what makes the expectation at prediction that of training."""
+    return Field(
+        default="upscale_in_train",
+        description="of dropout: upscale_in_train divides what is kept by 1 - rate while training; "
+        "downscale_in_infer multiplies by 1 - rate at prediction; without dropout it changes "
+        "nothing",
+    )
 
 
 def rate_or_none(rate: float) -> float | None:

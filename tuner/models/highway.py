@@ -10,8 +10,10 @@ from pydantic import Field, field_validator
 from tuner.models.family import (
     Activation,
     CostTape,
+    DropoutMode,
     FamilyConfig,
     TunerFamily,
+    dropout_mode_field,
     nearest_allowed,
     rate_field,
     rate_or_none,
@@ -49,6 +51,7 @@ class HighwayConfig(FamilyConfig):
         description="normalize before each activation; the convolution before it then has no bias",
     )
     dropout: float = rate_field("rate on what each block transforms; 0 leaves the layers out")
+    dropout_mode: DropoutMode = dropout_mode_field()
 
     @field_validator("depth")
     @classmethod
@@ -100,6 +103,7 @@ class Highway(TunerFamily[HighwayConfig]):
                     place.filters,
                     gate_bias=config.gate_bias,
                     dropout=rate_or_none(config.dropout),
+                    dropout_mode=config.dropout_mode,
                     name=place.name,
                     **both,
                 )(x)

@@ -10,12 +10,14 @@ from pydantic import Field
 from tuner.models.family import (
     Activation,
     CostTape,
+    DropoutMode,
     FamilyConfig,
     ImageShape,
     Pooling,
     Stem,
     TunerFamily,
     check_image,
+    dropout_mode_field,
     rate_field,
     rate_or_none,
 )
@@ -81,6 +83,7 @@ class InceptionConfig(FamilyConfig):
     activation: Activation = Field(default="relu", description="after each convolution")
     pooling: Pooling = Field(default="max", description="of the fourth branch of each module")
     dropout: float = rate_field("rate before the classifier; 0 leaves the layer out")
+    dropout_mode: DropoutMode = dropout_mode_field()
 
     @property
     def modules(self) -> list[list[tuple[str, list[int]]]]:
@@ -149,7 +152,7 @@ class Inception(TunerFamily[InceptionConfig]):
                     config.pooling,
                     name=f"module{name}",
                 )(x)
-        return classify(x, num_classes, rate_or_none(config.dropout))
+        return classify(x, num_classes, rate_or_none(config.dropout), config.dropout_mode)
 
 
 def _stem(x: Any, config: InceptionConfig) -> Any:

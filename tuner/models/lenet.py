@@ -10,11 +10,13 @@ from tuner.errors import InputError, Problem
 from tuner.models.family import (
     Activation,
     CostTape,
+    DropoutMode,
     FamilyConfig,
     ImageShape,
     Padding,
     Pooling,
     TunerFamily,
+    dropout_mode_field,
     rate_field,
     rate_or_none,
 )
@@ -38,6 +40,7 @@ class LeNetConfig(FamilyConfig):
         description="normalize before each activation; the layer before it then has no bias",
     )
     dropout: float = rate_field("rate after each hidden dense layer; 0 leaves the layers out")
+    dropout_mode: DropoutMode = dropout_mode_field()
 
 
 class LeNet(TunerFamily[LeNetConfig]):
@@ -102,7 +105,12 @@ class LeNet(TunerFamily[LeNetConfig]):
         x = keras.layers.Flatten(name="flatten")(x)
         for index, units in enumerate(HIDDEN_UNITS, 1):
             x = building.hidden_layer(
-                x, f"hidden{index}", units, dropout=rate_or_none(config.dropout), **both
+                x,
+                f"hidden{index}",
+                units,
+                dropout=rate_or_none(config.dropout),
+                dropout_mode=config.dropout_mode,
+                **both,
             )
         return keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
 

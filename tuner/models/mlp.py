@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from tuner.models.family import (
     Activation,
     CostTape,
+    DropoutMode,
     FamilyConfig,
     TunerFamily,
+    dropout_mode_field,
     rate_field,
     rate_or_none,
 )
 
+_Units = Annotated[int, Field(ge=1, le=65536)]
+
 
 class MLPConfig(FamilyConfig):
-    """Hidden layers of equal width on the pixels of an image."""
+    """Hidden layers on the pixels of an image, of equal width or each of its own."""
 
     family: Literal["mlp"] = "mlp"
-    hidden_units: int = Field(default=128, ge=1, le=65536, description="units of each hidden layer")
+    hidden_units: _Units | Annotated[list[_Units], Field(min_length=1, max_length=256)] = Field(
+        default=128,
+        description="units of each of num_layers hidden layers; or of one hidden layer after the "
+        "other, as [256, 128], which then has num_layers left out",
+        json_schema_extra={"words": "an integer from 1 to 65536, or a list of such, as [256, 128]"},
+    )
     num_layers: int = Field(
         default=2,
         ge=0,
@@ -34,6 +43,24 @@ class MLPConfig(FamilyConfig):
         "no bias",
     )
     dropout: float = rate_field("rate after each hidden layer; 0 leaves the layers out")
+    dropout_mode: DropoutMode = dropout_mode_field()
+
+    @field_validator("num_layers")
+    @classmethod
+    def _check_num_layers(cls, num_layers: int, info: ValidationInfo) -> int:
+        """A list says how many layers there are; a default cannot be told from what is written."""
+        is_list = isinstance(info.data.get("hidden_units"), list)
+        if is_list and num_layers != cls.model_fields["num_layers"].default:
+            raise ValueError(
+                "num_layers must be left out where hidden_units lists the units of each layer"
+            )
+        return num_layers
+
+    @property
+    def layers(self) -> list[int]:
+        """The units of each hidden layer."""
+        units = self.hidden_units
+        return units if isinstance(units, list) else [units] * self.num_layers
 
 
 class MLP(TunerFamily[MLPConfig]):
@@ -45,9 +72,9 @@ class MLP(TunerFamily[MLPConfig]):
     def count(self, tape: CostTape, config: MLPConfig, num_classes: int) -> None:
         """The cost of what `add` builds."""
         tape.flatten()
-        for _ in range(config.num_layers):
+        for units in config.layers:
             tape.hidden_layer(
-                config.hidden_units,
+                units,
                 batch_normalization=config.batch_normalization,
                 dropout=config.dropout > 0,
             )
@@ -60,13 +87,14 @@ class MLP(TunerFamily[MLPConfig]):
         from tuner.models.building import hidden_layer
 
         x = keras.layers.Flatten(name="flatten")(x)
-        for layer in range(1, config.num_layers + 1):
+        for layer, units in enumerate(config.layers, 1):
             x = hidden_layer(
                 x,
                 f"hidden{layer}",
-                config.hidden_units,
+                units,
                 activation=config.activation,
                 batch_normalization=config.batch_normalization,
                 dropout=rate_or_none(config.dropout),
+                dropout_mode=config.dropout_mode,
             )
         return keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from tuner.models.family import Activation, CostTape, nearest_allowed, rate_or_none
+from tuner.models.family import (
+    Activation,
+    CostTape,
+    DropoutMode,
+    nearest_allowed,
+    rate_or_none,
+)
 
 BlockKind = Literal["basic", "bottleneck"]
 ShortcutKind = Literal["identity", "projection"]
@@ -46,6 +52,7 @@ class BlockStyle:
     activation: Activation = "relu"
     batch_normalization: bool = True
     dropout: float = 0.0
+    dropout_mode: DropoutMode = "upscale_in_train"
     stochastic_depth: float = 0.0
 
     def add(self, x: Any, plan: Sequence[ResidualPlace]) -> Any:
@@ -59,6 +66,7 @@ class BlockStyle:
                 activation=self.activation,
                 batch_normalization=self.batch_normalization,
                 dropout=rate_or_none(self.dropout),
+                dropout_mode=self.dropout_mode,
                 stochastic_depth=rate_or_none(self.stochastic_depth),
                 stochastic_depth_multiplier=n / len(plan),
                 name=place.name,

@@ -9,11 +9,13 @@ from pydantic import Field, ValidationInfo, field_validator
 from tuner.models.family import (
     Activation,
     CostTape,
+    DropoutMode,
     FamilyConfig,
     ImageShape,
     Stem,
     TunerFamily,
     check_image,
+    dropout_mode_field,
     nearest_allowed,
     rate_field,
 )
@@ -85,6 +87,7 @@ class ResNetConfig(FamilyConfig):
     dropout: float = rate_field(
         "rate before the last convolution of each block; 0 leaves the layers out"
     )
+    dropout_mode: DropoutMode = dropout_mode_field()
     stochastic_depth: float = rate_field(
         "probability that the last block is dropped in a training step, falling "
         "linearly towards the first block; 0 leaves the layers out"
@@ -129,6 +132,7 @@ class ResNetConfig(FamilyConfig):
             activation=self.activation,
             batch_normalization=self.batch_normalization,
             dropout=self.dropout,
+            dropout_mode=self.dropout_mode,
             stochastic_depth=self.stochastic_depth,
         )
 

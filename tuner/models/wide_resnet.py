@@ -8,8 +8,10 @@ from pydantic import Field, field_validator
 
 from tuner.models.family import (
     CostTape,
+    DropoutMode,
     FamilyConfig,
     TunerFamily,
+    dropout_mode_field,
     nearest_allowed,
     rate_field,
 )
@@ -35,6 +37,7 @@ class WideResNetConfig(FamilyConfig):
     dropout: float = rate_field(
         "rate between the two convolutions of each block; 0 leaves the layers out"
     )
+    dropout_mode: DropoutMode = dropout_mode_field()
     stochastic_depth: float = rate_field(
         "probability that the last block is dropped in a training step, falling "
         "linearly towards the first block; 0 leaves the layers out"
@@ -56,6 +59,7 @@ class WideResNetConfig(FamilyConfig):
             pre_activation=True,
             shortcut="projection",
             dropout=self.dropout,
+            dropout_mode=self.dropout_mode,
             stochastic_depth=self.stochastic_depth,
         )
 

@@ -19,7 +19,7 @@ from tuner.experiment.objective import Objective
 from tuner.experiment.space import SearchSpace
 from tuner.experiment.trial import Configuration, canonical
 from tuner.search.method import Proposal, Result, SearchMethod
-from tuner.search.planned import DrawnPlan, Planned, RandomPlan
+from tuner.search.planned import DrawnPlan, Planned, RandomPlan, started
 
 # Unseen points of the random plan among which the model chooses where its own proposal will not do.
 _CANDIDATES = 500
@@ -44,7 +44,8 @@ class Bayesian(SearchMethod):
     """keras-tuner's Bayesian oracle, by ask and tell.
 
     The first proposals are those of a random search: as many as keras-tuner takes, three for each
-    open value of a configuration. Every later one is a function of the seed, of its number and of
+    open value of a configuration, those that a person has picked (`start`) before all others. Every
+    later one is a function of the seed, of its number and of
     the results in order of proposal, not of the order in which they came in. Configurations being
     trained are taken for pessimistic results; failed and diverged ones are as bad as the worst
     that was seen. A result is of use, and counts, whoever proposed it. `can_build` is asked before
@@ -61,6 +62,7 @@ class Bayesian(SearchMethod):
         seed: int,
         objective: Objective,
         backend: str,
+        start: Sequence[Configuration] = (),
         can_build: Callable[[Configuration], bool] | None = None,
     ) -> None:
         self._space = space
@@ -70,7 +72,8 @@ class Bayesian(SearchMethod):
         self._backend = backend
         self._total = min(space.size, max_trials) if space.is_finite else max_trials
         spare = _CANDIDATES if can_build is None else _SPARE
-        self._plan = _random_plan(space, max_trials + spare, seed)
+        self._plan = started(_random_plan(space, max_trials + spare, seed), start)
+        self._start = start
         self._place = 0  # in the plan; everything before it is known
         self._known: dict[str, _Known] = {}  # in order of proposal
         self._interrupted: deque[Configuration] = deque()
@@ -133,6 +136,9 @@ class Bayesian(SearchMethod):
         self._interrupted.extend(known.configuration for known in first if not known.ended)
 
     def _next(self) -> Configuration | None:
+        for picked in self._start:
+            if self._key(picked) not in self._known:
+                return picked
         known = self._knowledge()
         if known is None:
             return next(filter(self._can_build, self._unseen()), None)
@@ -204,6 +210,7 @@ def make_bayesian(
         seed=search.seed,
         objective=experiment.objective,
         backend=experiment.backend,
+        start=experiment.start,
         can_build=can_build,
     )
 

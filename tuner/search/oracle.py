@@ -205,6 +205,9 @@ class MethodOracle(keras_tuner.Oracle):  # type: ignore[misc]
         self._names.add(entry.name for entry in entries)
         space = extended(self._written.space, entries, self._names.dotted)
         self._experiment = dataclasses.replace(self._written, space=space)
+        picked = (self._find(configuration.flat()) for configuration in self._written.start)
+        start = tuple(configuration for configuration in picked if configuration is not None)
+        self._experiment = dataclasses.replace(self._experiment, start=start)
         if self._written.search.method == "grid" and not space.is_finite:
             raise InputError(_endless(space.branches))
 

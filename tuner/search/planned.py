@@ -128,6 +128,54 @@ class PossiblePlan(Planned):
         self._length = len(self._places)
 
 
+class StartedPlan(Planned):
+    """Another plan behind some configurations of its space, which it then leaves out.
+
+    `ranks` are their places in the other plan, where those are known. Otherwise the plan is walked
+    up to the place that is asked for, until all of them were met.
+    """
+
+    def __init__(
+        self,
+        plan: Planned,
+        start: Sequence[Configuration],
+        ranks: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(plan._space, plan.total)
+        self._plan = plan
+        self._start = start
+        self._keys = {canonical(configuration.flat()) for configuration in start}
+        self._met = sorted(ranks or ())
+        self._looked_at = 0
+
+    def __getitem__(self, index: int) -> Configuration:
+        _checked(index, self._length)
+        if index < len(self._start):
+            return self._start[index]
+        try:
+            return self._plan[self._place(index - len(self._start))]
+        except IndexError:  # A space without end turned out to have one.
+            self._length = len(self._start) + self._plan.total - len(self._met)
+            raise
+
+    def has_rank(self, rank: int) -> bool:
+        """Whether it proposes what has this place in the other plan; only of a grid."""
+        before = bisect_right(self._met, rank)
+        is_picked = before > 0 and self._met[before - 1] == rank
+        return is_picked or len(self._start) + rank - before < self._length
+
+    def _place(self, number: int) -> int:
+        """Of configuration `number` (from 0) of the other plan that is not of the start."""
+        while len(self._met) < len(self._start) and self._looked_at <= number + len(self._met):
+            if canonical(self._plan[self._looked_at].flat()) in self._keys:
+                self._met.append(self._looked_at)
+            self._looked_at += 1
+        place = number
+        for met in self._met:
+            place += met <= place
+        return place
+
+
 class GridPlan(Planned):
     """Every admitted point of a finite space in its order: what compiles together comes together.
 
@@ -370,6 +418,17 @@ class TopDownOrder:
         self._open = [branch for branch, order in orders if self._taken[branch] < order.size]
         masses = self._space.masses
         self._ends = list(itertools.accumulate(masses[branch] for branch in self._open))
+
+
+def started(plan: Planned, start: Sequence[Configuration]) -> Planned:
+    """The plan behind these configurations of its space; of a grid, their places are known."""
+    if not start:
+        return plan
+    start, ranks = start[: plan.total], None
+    if isinstance(plan, GridPlan):
+        found = (plan._space.index(configuration.flat()) for configuration in start)
+        ranks = [rank for rank in found if rank is not None]
+    return StartedPlan(plan, start, ranks)
 
 
 def _least(size: int, max_trials: int | None) -> int:

@@ -15,7 +15,16 @@ from tuner.experiment.trial import Configuration, Trial
 from tuner.search.bayesian import make_bayesian
 from tuner.search.hyperband import Hyperband, make_hyperband
 from tuner.search.method import Proposal, SearchMethod
-from tuner.search.planned import DrawnPlan, GridPlan, Planned, PossiblePlan, RandomPlan, SobolPlan
+from tuner.search.planned import (
+    DrawnPlan,
+    GridPlan,
+    Planned,
+    PossiblePlan,
+    RandomPlan,
+    SobolPlan,
+    StartedPlan,
+    started,
+)
 
 # So many proposals of a plan are sorted by structure at a time, and so far a queue looks for a
 # trial whose structure a worker has compiled already.
@@ -36,7 +45,8 @@ _SPARE = 10_000
 
 
 def _grid(experiment: Experiment, can_build: CanBuild | None) -> Planned:
-    return _planned(experiment, can_build, lambda most: GridPlan(experiment.space, most))
+    plan = _planned(experiment, can_build, lambda most: GridPlan(experiment.space, most))
+    return started(plan, experiment.start)
 
 
 def _random(experiment: Experiment, can_build: CanBuild | None) -> Planned:
@@ -47,12 +57,13 @@ def _random(experiment: Experiment, can_build: CanBuild | None) -> Planned:
             return RandomPlan(space, most, seed)
         return DrawnPlan(space, most, seed)
 
-    return _planned(experiment, can_build, plan)
+    return started(_planned(experiment, can_build, plan), experiment.start)
 
 
 def _sobol(experiment: Experiment, can_build: CanBuild | None) -> Planned:
     space, seed = experiment.space, experiment.search.seed
-    return _planned(experiment, can_build, lambda most: SobolPlan(space, most or 1, seed))
+    plan = _planned(experiment, can_build, lambda most: SobolPlan(space, most or 1, seed))
+    return started(plan, experiment.start)
 
 
 def _planned(
@@ -192,6 +203,12 @@ class Search:
     # ------------------------------------------------------------ giving out
 
     @property
+    def num_start(self) -> int:
+        """How many configurations of a plan a person has picked to come first."""
+        is_planned = isinstance(self.method, StartedPlan)
+        return min(len(self.experiment.start), self.method.total or 0) if is_planned else 0
+
+    @property
     def block_size(self) -> int:
         """How many proposals are asked for at a time; of one that learns, one."""
         return 1 if self.is_adaptive else LOOK_AHEAD
@@ -201,7 +218,9 @@ class Search:
 
         The order depends on the plan alone, not on where a run was interrupted.
         """
-        return self._by_structure(self._asked())
+        if (self.position or 0) < self.num_start:  # in the order in which they were picked
+            return list(self._asked(self.num_start))
+        return self._by_structure(self._asked(self.block_size))
 
     @property
     def position(self) -> int | None:
@@ -211,10 +230,11 @@ class Search:
     def go_to(self, position: int) -> None:
         """Ask from the block on in which this place of the plan lies."""
         if isinstance(self.method, Planned):
-            self.method.go_to(position // self.block_size * self.block_size)
+            begun = max(0, position - self.num_start) // self.block_size * self.block_size
+            self.method.go_to(0 if position < self.num_start else self.num_start + begun)
 
-    def _asked(self) -> Iterator[Proposal]:
-        for _ in range(self.block_size):
+    def _asked(self, count: int) -> Iterator[Proposal]:
+        for _ in range(count):
             proposal = None if self.method.exhausted else self.method.ask()
             if proposal is None:
                 return

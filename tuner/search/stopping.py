@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -245,10 +245,31 @@ RULES: dict[str, Callable[[Any, Objective], StoppingRule]] = {
 """From a rule's name to what makes it of its options and the objective."""
 
 
+class AnyOf(StoppingRule):
+    """Several rules, each of which is told everything; the first that says so ends a trial."""
+
+    def __init__(self, rules: Sequence[StoppingRule]) -> None:
+        self._rules = rules
+
+    def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """An epoch, to every rule."""
+        for rule in self._rules:
+            rule.note(trial, epoch, metrics)
+
+    def verdict(self, trial: int, epoch: int) -> str:
+        """What the first rule says that ends the trial, in the order in which they are written."""
+        return next(filter(None, (rule.verdict(trial, epoch) for rule in self._rules)), "")
+
+    def end(self, trial: int) -> None:
+        """Every rule forgets the trial."""
+        for rule in self._rules:
+            rule.end(trial)
+
+
 def make_rule(experiment: Experiment) -> StoppingRule | None:
-    """The stopping rule that the experiment names, or None."""
-    stop = experiment.search.stop
-    return None if stop is None else RULES[stop.rule](stop, experiment.objective)
+    """The stopping rule that the experiment names, or all that it lists as one; or None."""
+    rules = [RULES[stop.rule](stop, experiment.objective) for stop in experiment.search.stops]
+    return AnyOf(rules) if len(rules) > 1 else next(iter(rules), None)
 
 
 def _median_without(ordered: array[float], own: float) -> float:
