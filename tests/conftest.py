@@ -22,9 +22,18 @@ if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**31:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+# Longest first.
+LONG = ("_on_jax", "test_programs", "test_run", "test_program", "test_family_contract")
+
+
+def pytest_configure(config):
+    """Of xdist: it would begin with the files that have most tests, and end with the longest."""
+    config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no worker is left alone with one of them at the end."""
-    items.sort(key=lambda item: "_on_jax" not in item.nodeid)
+    items.sort(key=lambda item: next((n for n, part in enumerate(LONG) if part in item.nodeid), 9))
 
 
 @pytest.fixture

@@ -61,11 +61,12 @@ MEMORY_WORDS = (
     "cannot allocate memory",
 )
 # How Keras and TensorFlow begin, before they say what it was; and what stands in front of that.
-_PREAMBLE = re.compile(
+# Not compiled here: every command would wait for it.
+_PREAMBLE = (
     r"Exception encountered when calling |Could not automatically infer the output shape"
     r"|Graph execution error|Detected at node|File \"|<stack traces|\[\[\{\{|\d+ root error"
 )
-_DECORATION = re.compile(r"\x1b\[[0-9;]*m|^\(\d+\) |^\{\{function_node [^}]*\}\} ")
+_DECORATION = r"\x1b\[[0-9;]*m|^\(\d+\) |^\{\{function_node [^}]*\}\} "
 _ARGUMENTS = "Arguments received by "  # and after that Keras lists them
 MAX_REASON = 300  # characters
 
@@ -73,10 +74,10 @@ MAX_REASON = 300  # characters
 def telling_line(error: BaseException) -> str:
     """The line of an error's text that says most: about memory, or else the first of the cause."""
     text = str(error).partition(_ARGUMENTS)[0]
-    lines = [_DECORATION.sub("", line.strip()).strip() for line in text.splitlines()]
+    lines = [re.sub(_DECORATION, "", line.strip()).strip() for line in text.splitlines()]
     lines = [line for line in lines if line]
     about = [line for line in lines if any(word in line.lower() for word in MEMORY_WORDS)]
-    causes = [line for line in lines if not _PREAMBLE.match(line)]
+    causes = [line for line in lines if not re.match(_PREAMBLE, line)]
     return next(iter(about or causes or lines), "")
 
 

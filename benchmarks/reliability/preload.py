@@ -1,14 +1,16 @@
 """Workers that are forked from a process in which the framework is imported already.
 
 Importing TensorFlow takes five seconds; a thousand killed workers would spend an hour and a half on
-it. Here one server imports it once, and forks for every worker that a run starts. The forked
-process runs `tuner.execution.worker` as it is, and takes a SIGKILL as any process does.
+it. Here one server imports it once, and forks for every worker that a run starts, and for every
+process that runs a person's `build`. The forked process has the arguments, the variables and the
+folders of the one that was started, runs its module as it is, and takes a SIGKILL as any does.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import select
 import signal
@@ -22,19 +24,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tuner.code.process import plain_environment
+
 ROOT = Path(__file__).parents[2]
 SHIM = Path(__file__).parent / "preloaded"
 FRAMEWORK = {"tensorflow": ("tensorflow", "keras"), "jax": ("jax", "keras")}
+MODULES = (
+    "tuner.execution.worker",
+    "tuner.training.trial",
+    "tuner.data.images",
+    "tuner.models.own_server",
+    "tuner.models.own_probe",
+)
 
 
 @contextmanager
 def preloaded(backend: str, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """The environment for runs whose workers are forked; all of them are gone at the end."""
     folder = Path(tempfile.mkdtemp(prefix="preload-"))
-    address = folder / "server"
+    address = folder / backend
     command = [sys.executable, "-m", "benchmarks.reliability.preload", str(address), backend]
     environment = {**environment, "KERAS_BACKEND": backend}
-    server = subprocess.Popen(command, cwd=ROOT, env=dict(environment), start_new_session=True)
+    plain = plain_environment({**environment, "PYTHONUNBUFFERED": "1"}, backend)
+    server = subprocess.Popen(command, cwd=ROOT, env=plain, start_new_session=True)
     try:
         _wait_for(address, server)
         paths = [str(SHIM), environment.get("PYTHONPATH", "")]
@@ -71,9 +83,7 @@ def _wait_for(address: Path, server: subprocess.Popen[bytes]) -> None:
 
 
 def serve(address: Path, backend: str) -> None:
-    for name in (*FRAMEWORK[backend], f"tuner.training.{backend}", "tuner.execution.worker"):
-        importlib.import_module(name)
-    for name in ("tuner.training.trial", "tuner.data.images"):
+    for name in (*FRAMEWORK[backend], f"tuner.training.{backend}", *MODULES):
         importlib.import_module(name)
     listener = socket.socket(socket.AF_UNIX)
     draft = address.with_suffix(".new")
@@ -108,8 +118,7 @@ def _fork(
     others: list[socket.socket],
     folder: Path,
 ) -> int:
-    message, descriptors, _, _ = socket.recv_fds(connection, 4096, 3)
-    stand_in, _, working_folder = message.decode().partition(" ")
+    _, descriptors, _, _ = socket.recv_fds(connection, 1, 4)
     child = os.fork()
     if child:
         for descriptor in descriptors:
@@ -118,27 +127,30 @@ def _fork(
     listener.close()
     for other in others:
         other.close()
-    os.chdir(working_folder)
-    (folder / stand_in).write_text(str(os.getpid()))
-    _be_worker(connection, *descriptors)
-    return 0
-
-
-def _be_worker(stand_in: socket.socket, descriptor: int, out: int, err: int) -> None:
-    from tuner.execution import worker
-
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    threading.Thread(target=_die_with, args=(stand_in,), daemon=True).start()
-    sys.argv = ["worker", str(descriptor)]
     try:
-        worker.main()
+        _be(connection, descriptors, folder)
     except BaseException:
         import traceback
 
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
+
+
+def _be(stand_in: socket.socket, descriptors: list[int], folder: Path) -> None:
+    """The process that the stand-in was started to be."""
+    told = json.loads(stand_in.makefile().readline())
+    (folder / str(told["pid"])).write_text(str(os.getpid()))
+    for standard, descriptor in enumerate(descriptors[:3]):
+        os.dup2(descriptor, standard)
+        os.close(descriptor)
+    threading.Thread(target=_die_with, args=(stand_in,), daemon=True).start()
+    os.environ.clear()
+    os.environ.update(told["environment"])
+    os.chdir(told["folder"])
+    sys.path[:] = told["path"]
+    sys.argv = [told["module"], str(descriptors[3]) if descriptors[3:] else told["argument"]]
+    importlib.import_module(told["module"]).main()
 
 
 def _die_with(stand_in: socket.socket) -> None:

@@ -182,6 +182,7 @@ search: {method: random, max_trials: 5}
         check_networks(parse_experiment("model: {family: lenet}", "x.yaml"), small)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_build_that_raises_for_some_values_is_asked_and_told_of() -> None:
     name = "tests.models.own_nets:sometimes"
     text = f"model: {{family: '{name}', num_layers: 1, filters_0: 4, dropout: 0.1}}"

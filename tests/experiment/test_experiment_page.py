@@ -20,9 +20,10 @@ BLOCKS = [
 ROWS = re.findall(r"\| `(\{min.*?\})`(?: for an integer)? \| ([-0-9.e, …]+)", PAGE)
 
 
-SIZES = (72, 36, 1, 32, 8, 2, 2)
+SIZES = (72, 36, 1, 32, 8, 2, 12, 2)
 
 
+@pytest.mark.usefixtures("forked_workers")  # for that with a network of one's own
 @pytest.mark.parametrize(("block", "size"), list(zip(BLOCKS, SIZES, strict=True)))
 def test_the_examples_load_and_have_so_many_configurations(block: str, size: int) -> None:
     assert len(parse_experiment(block, "page.yaml").space) == size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import pytest
 
@@ -12,6 +13,8 @@ from tuner.models.own import own_family
 
 RANDOM = "search: {method: random, max_trials: 8}"
 LOGITS, COMPILED = "tests.models.own_nets:logits", "tests.models.own_nets:compiled"
+
+pytestmark = pytest.mark.usefixtures("forked_workers")
 
 
 def parse(text: str, overrides: tuple[str, ...] = ()):
@@ -125,7 +128,7 @@ def test_editing_what_the_file_imports_makes_other_trials(tmp_path, monkeypatch)
         "    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(),\n"
         "                             keras.layers.Dense(hp.Int('units', 2, 3))])\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     text = "model: {family: 'edited_nets:build'}"
     before = parse(text)
     key = before.trial(before.space[0]).key

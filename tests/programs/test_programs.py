@@ -36,7 +36,7 @@ name: {name}
 data: {{dataset: four.npz, validation: 100}}
 model: {{family: "tests.programs.{name}:{function}"}}
 training: {{epochs: {epochs}}}
-search: {{method: random, max_trials: 2}}
+search: {{method: random, max_trials: {trials}}}
 """
 
 
@@ -74,14 +74,15 @@ def tuner(folder, capsys, monkeypatch):
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_it_runs_as_it_is_and_exports_what_it_trained(folder, tuner, name):
     path = folder / f"{name}.yaml"
-    epochs = 1 if name == "pretrained" else 4
-    path.write_text(EXPERIMENT.format(name=name, function=PROGRAMS[name], epochs=epochs))
-    assert json.loads(tuner("plan", path, "--json"))["total"] == 2
+    is_large = name == "pretrained"
+    sizes = {"epochs": 1, "trials": 1} if is_large else {"epochs": 4, "trials": 2}
+    path.write_text(EXPERIMENT.format(name=name, function=PROGRAMS[name], **sizes))
+    assert json.loads(tuner("plan", path, "--json"))["total"] == sizes["trials"]
     tuner("run", path, "-q")
     results = open_results(folder / name)
-    assert list(results.trials()["state"]) == ["completed"] * 2
+    assert list(results.trials()["state"]) == ["completed"] * sizes["trials"]
     best = results.best()
-    if name != "pretrained":  # one epoch teaches a large network nothing
+    if not is_large:  # one epoch teaches a large network nothing
         assert best.score > CHANCE + 0.2
     tuner("export", name, "best", "-o", folder / f"{name}-best.keras")
     model = keras.saving.load_model(folder / f"{name}-best.keras")

@@ -31,9 +31,10 @@ class Program(keras_tuner.HyperModel):
 
 
 class Loadable(Program):
-    """Keras loads the weights of a trial only where the optimizer is built."""
+    """Keras loads the weights of a trial only where the optimizer is built; nothing is compiled."""
 
     def build(self, hp: Any) -> Any:
         model = super().build(hp)
+        model.run_eagerly = True
         model.optimizer.build(model.trainable_variables)
         return model

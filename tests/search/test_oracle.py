@@ -280,6 +280,7 @@ def test_a_failed_trial_is_tried_again_as_often_as_was_asked(tmp_path) -> None:
 # ---------------------------------------------------------------------- a real program
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_whole_program_of_a_function_is_tuned(tmp_path) -> None:
     """`optimizer` is its own, `batch_size` is declared in fit, and epochs are Hyperband's."""
     pytest.importorskip("tensorboard")  # keras-tuner imports it on TensorFlow

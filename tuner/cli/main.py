@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import traceback
-import unicodedata
 from collections.abc import Sequence
 from typing import IO, Any, NoReturn
 
@@ -183,6 +182,8 @@ def _ascii_of_our_own(name: str) -> codecs.CodecInfo | None:
 
 def _plainer(error: UnicodeError) -> tuple[str | bytes, int]:
     """The error handler of the streams; one character at a time."""
+    import unicodedata
+
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character, end = error.object[error.start], error.start + 1

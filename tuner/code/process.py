@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -57,12 +55,16 @@ _FIXED = {
 
 def python_command(module: str, *arguments: str) -> list[str]:
     """What starts the `main()` of a module of ours; see `start`."""
+    import json  # late, as `tuner --help` starts no process
+
     folders = json.dumps(searched_folders())
     return [sys.executable, "-P", str(_START), folders, module, *arguments]
 
 
 def searched_folders() -> list[str]:
     """Where modules are looked for: as here, and last in the present folder."""
+    import sysconfig
+
     scripts = sysconfig.get_path("scripts")
     folders = dict.fromkeys(os.path.abspath(path) for path in [*sys.path, os.getcwd()])
     return [folder for folder in folders if folder != scripts]

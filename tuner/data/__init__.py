@@ -9,7 +9,6 @@ from pathlib import Path
 from tuner.data.cifar import CIFAR10, CIFAR100, CIFAR100_COARSE
 from tuner.data.dataset import Dataset, DatasetInfo, LabelledImages, Progress
 from tuner.data.files import OfficialDataset, locate, locate_archive
-from tuner.data.folder import FolderDataset, ImageSize
 from tuner.data.mnist import FASHION_MNIST, MNIST
 from tuner.data.own import FunctionDataset, NpzDataset
 from tuner.data.synthetic import SYNTHETIC
@@ -55,7 +54,7 @@ def with_whole_path(name: str, folder: Path) -> str:
     return name
 
 
-def find_dataset(name: str, image_size: ImageSize | None = None) -> Dataset:
+def find_dataset(name: str, image_size: tuple[int, int] | None = None) -> Dataset:
     """The data set that `data.dataset` names.
 
     Raises InputError for a name that is neither known nor a path nor package.module:function.
@@ -67,6 +66,8 @@ def find_dataset(name: str, image_size: ImageSize | None = None) -> Dataset:
     if _FUNCTION.fullmatch(name):
         return FunctionDataset(name)
     if is_path(name):
+        from tuner.data.folder import FolderDataset  # late, as few have one
+
         return FolderDataset(name, image_size)
     near = nearest(name, DATASETS)
     raise InputError(

@@ -15,7 +15,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -336,6 +335,7 @@ def _in_threads(
     work: Callable[[Any], T], items: Sequence[Any], on_done: Callable[[int], None]
 ) -> list[T]:
     """The results in their order; Pillow decodes without Python's lock."""
+    from concurrent.futures import ThreadPoolExecutor
 
     def block(start: int) -> list[T]:
         return [work(item) for item in items[start : start + _BLOCK]]
