@@ -32,7 +32,7 @@ def command(
     results_dir: Path,
     **others: Any,
 ) -> int:
-    """Train the best configurations of NAME again, and read the test set for the only time.
+    """Train the best configurations of NAME again, and read the test set.
 
     Each of the --top configurations is trained on all training images under --seeds fresh seeds.
     Reports test figures with intervals, which differences hold, and how optimistic the search was.
