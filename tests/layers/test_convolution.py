@@ -1,4 +1,4 @@
-"""Convolutions in groups."""
+"""Convolutions in groups, and of single pixels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from keras import ops
 
 from tests.layers.on_backend import gradients, images
 from tuner.layers import GroupedConvolution
+from tuner.layers.convolution import PointwiseConvolution
 
 SHAPE = (2, 5, 4, 6)
 
@@ -63,3 +64,19 @@ def test_refuses_what_does_not_divide_into_groups():
         make(4)
     with pytest.raises(ValueError, match="channels must be a multiple of 9 groups; got 6"):
         make(9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_a_pointwise_convolution_is_keras_convolution(dtype, use_bias):
+    kinds = PointwiseConvolution, keras.layers.Conv2D
+    layers = [keras.Sequential([kind(5, 1, use_bias=use_bias, dtype=dtype)]) for kind in kinds]
+    for layer in layers:
+        layer.build(SHAPE)
+        layer.set_weights([images(w.shape, seed=2) for w in layer.get_weights()])
+    x, weights = images(SHAPE), images((*SHAPE[:3], 5), seed=1)
+    found, expected = ([layer(x), *gradients(layer, x, weights)] for layer in layers)
+    for got, wanted in zip(found, expected, strict=True):
+        got, wanted = (ops.convert_to_numpy(ops.cast(array, "float32")) for array in (got, wanted))
+        rounding = 1e-6 if dtype == "float32" else 1e-2
+        np.testing.assert_allclose(got, wanted, atol=rounding * np.abs(wanted).max())

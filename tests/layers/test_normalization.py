@@ -19,9 +19,11 @@ CASES = [
     ((4, 3, 5, 2), 2),
     ((3, 2, 3, 2, 4), -1),
     ((3, 4, 2, 3, 2), 1),
+    ((4, 2, 2, 4), -1),
 ]
 # Each goes its own way on TensorFlow; on JAX there is one for all.
 FORMS = [((8, 5), -1), ((4, 5, 3, 2), 1), ((4, 3, 2, 5), -1), ((3, 2, 3, 2, 4), -1)]
+FORMS += [((2, 4, 4, 6), -1), ((2, 6, 2, 4), 1)]  # on a CPU through a view of more channels
 if BACKEND == "jax":
     CASES, FORMS = CASES[3:5], FORMS[:2]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import Any, ClassVar
 
 import keras
@@ -76,6 +77,16 @@ def convolved(shape: Shape, filters: int, strides: int = 1) -> Shape:
     """What a "same" convolution makes of `(batch, height, width, channels)`, sizes rounded up."""
     batch, *sizes, _ = shape
     return batch, *(None if size is None else -(-size // strides) for size in sizes), filters
+
+
+@cache
+def runs_on_tensorflow_cpu() -> bool:
+    """Whether layers choose among TensorFlow's kernels for CPUs."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.config.list_physical_devices("GPU")
 
 
 def _as_config(value: Any) -> Any:

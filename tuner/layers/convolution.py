@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from tuner.layers.base import KernelLayer, Shape, convolved
+from tuner.layers.base import KernelLayer, Shape, convolved, runs_on_tensorflow_cpu
+from tuner.layers.batch_statistics import BatchStatistics
 from tuner.layers.dropout import Dropout, DropoutMode
 from tuner.layers.normalization import BatchNormalization
 
@@ -28,9 +29,10 @@ def convolution(
     use_bias: bool = False,
     bias_initializer: Any = "zeros",
     kernel_arguments: Mapping[str, Any] = HE_NORMAL,
+    kind: type[Any] = keras.layers.Conv2D,
 ) -> Any:
     """A convolution with He initialization, by default without bias: a normalization follows."""
-    return keras.layers.Conv2D(
+    return kind(
         filters,
         kernel_size,
         strides=strides,
@@ -55,6 +57,26 @@ def normalization(*, name: str, dtype: Any, trainable: bool = True) -> BatchNorm
     return BatchNormalization(
         momentum=0.9, epsilon=1e-5, name=name, dtype=dtype, trainable=trainable
     )
+
+
+class PointwiseConvolution(keras.layers.Conv2D):  # type: ignore[misc]
+    """A 1×1 convolution with stride 1: on a CPU under TensorFlow a product of matrices.
+
+    Every pixel's channels are a row of the one, the kernel is the other. Forward and backward in ms
+    on one core (Zen 5, 64 images, float32) to 48 channels, as a convolution and as a product:
+
+        32×32×114    32×32×208    16×16×208    8×8×256
+        31 / 26      47 / 41      14 / 12      6.0 / 4.5
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """What Keras' layer calls, before it adds the bias."""
+        if not runs_on_tensorflow_cpu():
+            return super().convolution_op(inputs, kernel)
+        *sizes, channels = ops.shape(inputs)
+        rows = ops.reshape(inputs, (-1, channels))
+        product = ops.matmul(rows, ops.reshape(kernel, (channels, self.filters)))
+        return ops.reshape(product, (*sizes, self.filters))
 
 
 class CompositeLayer(KernelLayer):
@@ -83,6 +105,7 @@ class CompositeLayer(KernelLayer):
         bias_initializer: Any = "zeros",
     ) -> Any:
         """A part of that name."""
+        is_pointwise = kernel_size == strides == 1
         return convolution(
             filters,
             kernel_size,
@@ -90,6 +113,8 @@ class CompositeLayer(KernelLayer):
             use_bias=use_bias,
             bias_initializer=bias_initializer,
             kernel_arguments=self.kernel_arguments(),
+            # Parts are not saved by their class, so that a model's files are the same.
+            kind=PointwiseConvolution if is_pointwise else keras.layers.Conv2D,
             **self.part_arguments(name),
         )
 
@@ -194,9 +219,21 @@ class PreActivationConvolution(CompositeLayer):
         if self.dropout is not None:
             self.dropout.build(self.compute_output_shape(input_shape))
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Normalize, activate, convolve, drop."""
-        x = self.convolution(ops.relu(self.normalization(inputs, training=training)))
+    def call(
+        self,
+        inputs: Any,
+        training: bool | None = None,
+        statistics: BatchStatistics | None = None,
+    ) -> Any:
+        """Normalize, activate, convolve, drop.
+
+        In training the `statistics` of this batch are used where they are known already.
+        """
+        if statistics is None:
+            x = self.normalization(inputs, training=training)
+        else:
+            x = self.normalization.call_with(statistics, inputs)
+        x = self.convolution(ops.relu(x))
         return x if self.dropout is None else self.dropout(x, training=training)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -253,9 +290,9 @@ class GroupedConvolution(KernelLayer):
         kernel = ops.convert_to_tensor(self.kernel)
         if keras.backend.backend() != "tensorflow" or self.groups == 1:
             return self._convolve(inputs, kernel)
-        if _has_gpu():
-            return _convolve_by_cudnn(inputs, kernel, self.strides)
-        return self._convolve_group_by_group(inputs, kernel)
+        if runs_on_tensorflow_cpu():
+            return self._convolve_group_by_group(inputs, kernel)
+        return _convolve_by_cudnn(inputs, kernel, self.strides)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`(batch, height / strides, width / strides, filters)`, sizes rounded up."""
@@ -274,12 +311,6 @@ class GroupedConvolution(KernelLayer):
         kernels = ops.split(kernel, self.groups, axis=-1)
         pairs = zip(images, kernels, strict=True)
         return ops.concatenate([self._convolve(*pair) for pair in pairs], axis=-1)
-
-
-def _has_gpu() -> bool:
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _convolve_by_cudnn(inputs: Any, kernel: Any, strides: int) -> Any:

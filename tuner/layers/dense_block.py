@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from tuner.layers.base import Shape
+from tuner.layers.batch_statistics import BatchStatistics
 from tuner.layers.convolution import CompositeLayer, PreActivationConvolution
 from tuner.layers.dropout import DropoutMode
 
@@ -68,16 +69,32 @@ class DenseLayer(CompositeLayer):
             step.build(input_shape)
             input_shape = step.compute_output_shape(input_shape)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The new channels alone."""
+    def call(
+        self,
+        inputs: Any,
+        training: bool | None = None,
+        statistics: BatchStatistics | None = None,
+    ) -> Any:
+        """The new channels alone; `statistics` of the inputs, where the block has them already."""
         for step in self.steps:
-            inputs = step(inputs, training=training)
+            inputs = step(inputs, training=training, statistics=statistics)
+            statistics = None
         return inputs
 
-    def call_efficiently(self, pieces: list[Any], training: bool | None = None) -> Any:
+    @property
+    def normalizes_by_batch(self) -> bool:
+        """Whether what it reads is normalized by the batch in training: not where it is frozen."""
+        return bool(self.steps[0].normalization.trainable)
+
+    def call_efficiently(
+        self,
+        pieces: list[Any],
+        training: bool | None = None,
+        statistics: BatchStatistics | None = None,
+    ) -> Any:
         """The same of the pieces' concatenation; keeps what each convolution made and no more."""
         for step in self.steps:
-            pieces = [recomputed(step, pieces, training)]
+            pieces, statistics = [recomputed(step, pieces, training, statistics)], None
         return pieces[0]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -90,8 +107,25 @@ class DenseBlock(CompositeLayer):
     """`num_layers` dense layers, each of which sees all channels made before it.
 
     With k0 channels at the block's entrance, layer l (from 1) sees k0 + growth_rate * (l - 1)
-    channels and the block gives k0 + growth_rate * num_layers. Every layer normalizes what it sees
-    with a gamma and beta of its own, so the work grows with num_layers squared: that is inherent.
+    channels and the block gives k0 + growth_rate * num_layers.
+
+    Every layer normalizes what it sees with a gamma and beta of its own, but in training by the
+    same numbers: mean and variance of a channel over the batch do not depend on who reads it. So
+    they are computed once, when the channel is made, and layer l scales channel c by them:
+
+        y[l, c] = relu(gamma[l, c] * (x[c] - mean[c]) * r[c] + beta[l, c])
+
+    with r = 1 / sqrt(variance + epsilon). In the gradient a layer passes on
+
+        d mean[c]     = -gamma[l, c] * r[c] * d beta[l, c]
+        d variance[c] = -gamma[l, c] * r[c]² / 2 * d gamma[l, c]
+
+    their sums over all layers are those of mean and variance, and what these change in x[c] is
+    added to its gradient once. So num_layers * growth_rate channels are normalized, where a
+    normalization in every layer would do so with about num_layers² * growth_rate / 2. Outputs,
+    gradients and every layer's moving averages are those of separate normalizations but for
+    rounding. At prediction each layer normalizes by moving averages of its own, and also in
+    training if one of them is frozen.
 
     Args:
         num_layers: how many.
@@ -140,15 +174,23 @@ class DenseBlock(CompositeLayer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Concatenate layer by layer."""
-        if self.memory_efficient:
-            pieces = [inputs]
-            for layer in self.dense_layers:
-                pieces.append(layer.call_efficiently(pieces, training))
-            return joined(pieces)
-        features = inputs
+        pieces, features = [inputs], inputs
+        statistics = self._first_statistics(inputs, training)
         for layer in self.dense_layers:
-            features = ops.concatenate([features, layer(features, training=training)], axis=-1)
-        return features
+            if statistics is not None and len(pieces) > 1:
+                statistics = statistics.and_of(pieces[-1])
+            if self.memory_efficient:
+                pieces.append(layer.call_efficiently(list(pieces), training, statistics))
+            else:
+                pieces.append(layer(features, training=training, statistics=statistics))
+                features = joined([features, pieces[-1]])
+        return joined(pieces) if self.memory_efficient else features
+
+    def _first_statistics(self, inputs: Any, training: bool | None) -> BatchStatistics | None:
+        """Of the block's inputs, where every layer normalizes by the batch."""
+        if not training or not all(layer.normalizes_by_batch for layer in self.dense_layers):
+            return None
+        return BatchStatistics.of(inputs)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`(batch, height, width, channels + num_layers * growth_rate)`."""
@@ -213,7 +255,12 @@ class TransitionLayer(CompositeLayer):
         return batch, height and height // 2, width and width // 2, filters
 
 
-def recomputed(layer: Any, pieces: Tensors, training: bool | None = None) -> Tensor:
+def recomputed(
+    layer: Any,
+    pieces: Tensors,
+    training: bool | None = None,
+    statistics: BatchStatistics | None = None,
+) -> Tensor:
     """`layer(concatenate(pieces))` whose backward pass computes the layer once more.
 
     The pieces are joined along the channels inside, so that not even the joined tensor is kept. The
@@ -224,6 +271,7 @@ def recomputed(layer: Any, pieces: Tensors, training: bool | None = None) -> Ten
         layer: built; called with one tensor and `training`. Its outputs are one tensor, too.
         pieces: `(batch, height, width, channels of the piece)`.
         training: at prediction nothing is differentiated, and the layer is simply called.
+        statistics: of the joined pieces, for a layer that takes them.
 
     Source: Pleiss et al. 2017, section 3; Chen et al. 2016, "Training Deep Nets with Sublinear
     Memory Cost".
@@ -233,16 +281,18 @@ def recomputed(layer: Any, pieces: Tensors, training: bool | None = None) -> Ten
     weights = [ops.convert_to_tensor(variable) for variable in layer.trainable_variables]
     state = [ops.convert_to_tensor(variable) for variable in layer.non_trainable_variables]
 
-    count = len(pieces)  # now: the caller's list may have grown when the backward pass comes
+    moments = [] if statistics is None else [statistics.moments]
+    first, last = len(pieces), len(pieces) + len(weights)
 
     def call(differentiated: Tensors, constant: Tensors) -> tuple[Tensor, Tensors]:
-        images, weights = differentiated[:count], differentiated[count:]
+        images, weights = joined(differentiated[:first]), list(differentiated[first:last])
+        known = {"statistics": BatchStatistics(differentiated[last])} if moments else {}
         outputs, updated = layer.stateless_call(
-            list(weights), list(constant), joined(images), training=training
+            weights, list(constant), images, training=training, **known
         )
         return outputs, updated
 
-    outputs, updated = _checkpointed(call, [*pieces, *weights], state)
+    outputs, updated = _checkpointed(call, [*pieces, *weights, *moments], state)
     for variable, value in zip(layer.non_trainable_variables, updated, strict=True):
         variable.assign(value)
     return outputs

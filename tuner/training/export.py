@@ -27,6 +27,7 @@ from tuner.layers import (
     SpatialDropout2D,
     StochasticDepth,
 )
+from tuner.layers.convolution import PointwiseConvolution
 
 OWN_PACKAGE = "tuner.layers"
 Tensor = Any
@@ -196,7 +197,10 @@ class _Inlined:
         self._place = place
         self._expansion = expansion
 
-    def __call__(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+    def __call__(
+        self, inputs: Tensor, training: bool | None = None, statistics: None = None
+    ) -> Tensor:
+        # Statistics of a batch there are in training alone.
         return self._expansion.call(self._layer, self._place, inputs)
 
     def __getattr__(self, name: str) -> Any:
@@ -227,6 +231,11 @@ def _batch_normalization(layer: Any, name: str) -> Any:
         )
     config = layer.get_config() | {"name": name}
     equal = keras.layers.BatchNormalization.from_config(config)
+    return _with_weights(equal, layer)
+
+
+def _pointwise_convolution(layer: Any, name: str) -> Any:
+    equal = keras.layers.Conv2D.from_config(layer.get_config() | {"name": name})
     return _with_weights(equal, layer)
 
 
@@ -277,6 +286,7 @@ def _with_weights(equal: Any, layer: Any) -> Callable[..., Tensor]:
 
 _EQUALS: dict[type, Callable[[Any, str], Any]] = {
     BatchNormalization: _batch_normalization,
+    PointwiseConvolution: _pointwise_convolution,
     GroupedConvolution: _grouped_convolution,
     Dropout: _dropout,
     SpatialDropout2D: _dropout,
