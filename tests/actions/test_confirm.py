@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.execution.conftest import GRID, Bench
 from tests.execution.tiny import write_data
-from tuner.actions.confirm import SEEDS_APART, confirming, leaders
+from tests.report.predicted import random_predictions, said, write_confirming
+from tuner.actions.confirm import SEEDS_APART, confirming, keep_predictions, leaders
 from tuner.cli.main import run as run_command
 from tuner.data.config import DataConfig, FinalDataConfig, final_data
 from tuner.data.images import load_images
@@ -19,6 +25,8 @@ from tuner.experiment.objective import Objective
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.report.confirmation import SearchedLeader, confirmation, to_text
+from tuner.report.prediction_document import read_document
+from tuner.report.results import open_results
 
 
 @pytest.fixture
@@ -121,6 +129,7 @@ def test_confirm_reports_test_figures_and_continues_where_it_stood(
     assert json.loads((search.path / "confirm" / "confirmation.json").read_text()) == both
     assert "Confirmed on the test set" in search.report.read_text()
     folder = RunFolder(tmp_path / "results" / "x", "confirm")
+    _check_predictions(search, folder, both)
     with Ledger.open_read_only(folder.ledger) as ledger:
         assert len(ledger.rows()) == 4
         epochs = ledger.epochs(1)
@@ -144,6 +153,77 @@ def test_confirm_reports_test_figures_and_continues_where_it_stood(
     assert "has been read 2 times" in shorter["sentences"][-1]
     assert run_command(["report", "x"]) == 0
     assert "has been read 2 times" in " ".join(capsys.readouterr().out.split())
+
+
+def _check_predictions(search: RunFolder, folder: RunFolder, printed: dict[str, Any]) -> None:
+    """What is kept of each test image is what was scored, in the order of the data."""
+    frame = open_results(search.path).test_predictions()
+    assert len(frame) == 4 * 40
+    right = (frame.true_class == frame.predicted_class).groupby(frame.trial).mean()
+    loss = (-np.log(frame.true_probability)).groupby(frame.trial).mean()
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        scored = {row.number: row.metrics for row in ledger.rows()}
+    assert right.to_dict() == pytest.approx({n: m["test_accuracy"] for n, m in scored.items()})
+    assert loss.to_dict() == pytest.approx({n: m["test_loss"] for n, m in scored.items()}, rel=1e-3)
+    test = np.load("tiny.npz")
+    for _, one in frame.groupby("trial"):
+        assert one.true_class.astype(int).tolist() == test["y_test"].tolist()
+    document = read_document(folder)
+    assert document is not None and printed["predictions"] == document.sentences
+    worst = document.leaders[0].worst
+    assert worst and worst[0].probability >= worst[-1].probability
+    for image in worst:
+        picture = Image.open(io.BytesIO(base64.b64decode(image.picture)))
+        assert np.array_equal(np.asarray(picture), test["x_test"][image.index])
+    assert "data:image/png;base64," in search.report.read_text()
+    assert len((folder.path / "predictions.csv").read_text().splitlines()) == 1 + 4 * 40
+
+
+def test_pictures_need_the_data_and_nothing_else_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    search = RunFolder(tmp_path, "x")
+    own = write_confirming(search, [{0: random_predictions(40, 4, 0)}])
+    data = final_data(DataConfig(dataset="./gone.npz", validation=24))
+    planned = SimpleNamespace(experiment=SimpleNamespace(name="confirm", data=data))
+    document, problem = keep_predictions(planned, search, None, is_over=True)
+    assert "the worst test images cannot be shown" in problem and "gone.npz" in problem
+    assert document == read_document(own) and not document.leaders[0].worst[0].picture
+    assert (own.path / "classes.csv").exists()
+    assert keep_predictions(planned, search, None, is_over=False)[1] == ""  # interrupted: later
+
+
+def test_the_worst_images_of_a_folder_name_their_files(tmp_path):
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / "pets" / part / name).mkdir(parents=True)
+            for n in range(4):
+                pixels = rng.integers(0, 256, (120, 60), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "pets" / part / name / f"{n}.png")
+    labels = [0] * 4 + [1] * 4
+    wrong = said(labels, [0, 0, 0, 1, 1, 0, 1, 1], [0.9] * 3 + [0.8, 0.9, 0.7, 0.9, 0.9], [0.1] * 8)
+    search = RunFolder(tmp_path, "x")
+    write_confirming(search, [{0: wrong}])
+    data = final_data(DataConfig(dataset=str(tmp_path / "pets"), validation=2))
+    planned = SimpleNamespace(experiment=SimpleNamespace(name="confirm", data=data))
+    document, problem = keep_predictions(planned, search, None, is_over=True)
+    assert problem == ""
+    worst = document.leaders[0].worst
+    assert [one.file for one in worst] == ["test/cat/3.png", "test/dog/1.png"]
+    picture = Image.open(io.BytesIO(base64.b64decode(worst[0].picture)))
+    assert (picture.size, picture.mode) == ((48, 96), "L")  # small enough for a page
+
+
+def test_that_an_older_tuner_kept_no_predictions_is_said(tmp_path):
+    search = RunFolder(tmp_path, "x")
+    own = write_confirming(search, [{0: random_predictions(40, 4, 0)}])
+    planned = SimpleNamespace(experiment=SimpleNamespace(name="confirm", data=None))
+    assert keep_predictions(planned, search, None, is_over=False)[1] == ""
+    with Ledger.create_or_open(own.ledger, "confirm") as ledger:
+        ledger._connection.execute("DELETE FROM events WHERE kind = 'predictions'")
+    document, problem = keep_predictions(planned, search, None, is_over=True)
+    assert document is None and "an older tuner has trained them" in problem
+    assert read_document(own) is None and not (own.path / "predictions.csv").exists()
 
 
 def test_data_without_test_images_cannot_confirm(tmp_path, monkeypatch, capsys):

@@ -12,9 +12,12 @@ import pytest
 from tests.report import inside_ledger, page_ledgers
 from tests.report.browser import messages, open_browser, requests, resize, show, wait
 from tests.report.page_ledgers import HOSTILE
+from tests.report.predicted import random_predictions, write_confirming
 from tests.report.test_compare_page import hostile_sides, page_of
 from tuner.report.page import write_page
 from tuner.report.page.html import clean
+from tuner.report.prediction_document import keep_document
+from tuner.report.predictions import document_of, read_predictions
 
 # Three pages, each opened once in one browser: about ten seconds in all, most of it its start.
 DRAWN = """
@@ -56,6 +59,10 @@ def hostile(search: Any, results: Path) -> Any:
         inside_ledger.write(results, "inside"),
     ]
     inside_ledger.confirm(folders[1])
+    names = {"data": {}, "images": {"class_names": list(HOSTILE)}}
+    said = {seed: random_predictions(300, len(HOSTILE), seed) for seed in range(2)}
+    own = write_confirming(folders[1], [said, said, said], environment=names)
+    keep_document(document_of(read_predictions(own)), own)
     write_page(folders, results / "hostile.html")
     show(search, results / "hostile.html")
     return search
@@ -257,6 +264,7 @@ def test_what_few_runs_keep_is_drawn(hostile):
         "return [...document.querySelectorAll('#e1 [data-drawn]')].map((f) => f.dataset.figure)"
     )
     assert {"confirmed", "reuse-0", "reuse-1", "reuse-2", "gradients"} <= set(drawn)
+    assert {"classes", "confusion", "calibration"} <= set(drawn)
     assert hostile.find_elements("css selector", "#e1 [data-figure=reuse-0] .heatmaplayer image")
     check_quiet(hostile)
 

@@ -134,6 +134,34 @@ def test_the_dumbbell_has_search_score_mean_and_every_seed(folder):
     assert means["error_x"]["array"][0] == 0  # a single seed has no interval
 
 
+def test_leaders_are_named_by_the_fewest_values_that_tell_them_apart(folder):
+    """Names of many values were cut off before they differed; all values are hover text."""
+    inside_ledger.confirm(folder)
+    found = read_source(folder).confirmed
+    assert found is not None
+    rates = [0.1, 0.1, 0.2]
+    values = [
+        {"training.beta_1": 0.9 + n / 1000, "model.widths": [64] * 20, "training.l2": n, "x": 1}
+        for n in rates
+    ]
+    named = [
+        leader.model_copy(update={"values": {**some, "training.optimizer": optimizer}})
+        for leader, some, optimizer in zip(
+            found.leaders, values, ["adam", "sgd", "adam"], strict=True
+        )
+    ]
+    found = found.model_copy(update={"leaders": named})
+    assert found.short_names == [
+        "1: beta_1 0.9001, optimizer adam",
+        "2: beta_1 0.9001, optimizer sgd",
+        "3: beta_1 0.9002, optimizer adam",
+    ]
+    figure = confirmed_figure(found)
+    texts = [note["text"] for note in figure.layout["annotations"]]
+    assert texts[::-1] == [name[3:] for name in found.short_names]
+    assert all("l2 0.2, x 1, optimizer adam" in trace["text"][0] for trace in figure.traces[2:])
+
+
 @pytest.mark.parametrize(
     ("scores", "most"), [([0.0, 0.01, 0.02], 1), ([1.0, 0.99, 0.98], 1), ([2.0, 0.1, 5.0], 10)]
 )

@@ -179,6 +179,24 @@ def test_evaluation_agrees_with_keras(program):
     assert ours["top5_accuracy"] == 1.0
 
 
+def test_what_is_predicted_of_each_image_adds_up_to_the_evaluation(program, monkeypatch):
+    state, _ = train(program, epochs=2)
+    values, before = hyperparameters({**NETWORK, "dropout": 0.3}, TRAINING, 0), program.num_traces
+    whole = program.predict(state, values)
+    monkeypatch.setattr(program, "evaluation_batch", 10)  # 37 images: the last batch is cut off
+    labels = make_data(NUM_TRAIN).y_validation
+    predicted, own, true = program.predict(state, values)
+    monkeypatch.undo()
+    for one, other in zip(whole, (predicted, own, true), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    scored = program.evaluate(state, values)
+    assert np.mean(predicted == labels) == pytest.approx(scored["accuracy"])
+    assert np.mean(-true) == pytest.approx(scored["loss"], rel=1e-5)
+    assert np.all(own >= true)
+    assert np.array_equal(own == true, predicted == labels)
+    assert program.num_traces == before
+
+
 def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(program):
     values = hyperparameters(NETWORK, TRAINING, 0)
     plans = [program.plan_epoch(values, epoch) for epoch in (0, 1)]

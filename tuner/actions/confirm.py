@@ -5,15 +5,21 @@ Fresh seeds, all training images, and the test set.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tuner.data.config import final_data
-from tuner.errors import InputError, Problem
+import numpy as np
+
+from tuner.data.config import DataConfig, FinalDataConfig, final_data
+from tuner.data.images import load_test_images
+from tuner.errors import InputError, Problem, TunerError
 from tuner.execution.checks import check_same_code
 from tuner.execution.queue import name_of
 from tuner.experiment.experiment import Experiment, load_experiment
@@ -25,8 +31,18 @@ from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import RANKED_STATES
 from tuner.report.confirmation import Confirmation, SearchedLeader, confirmation
 from tuner.report.page.confirmed import CONFIRMED
-from tuner.report.record import TEST_SET_READ, num_images
+from tuner.report.prediction_document import (
+    PredictionDocument,
+    keep_document,
+    read_document,
+)
+from tuner.report.prediction_tables import write_tables
+from tuner.report.predictions import KeptPredictions, document_of, read_predictions
+from tuner.report.record import TEST_SET_READ, num_images, read_record
 from tuner.report.render import finite
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NAME = "confirm"
 """Name of the confirming experiment, and of its folder in that of the search."""
@@ -37,6 +53,8 @@ _READING = (
     ("search", "configurations"),
     ("objective", "metric"),
 )
+
+_MOST_PIXELS = 96  # of a side of an image that is shown
 
 SEEDS_APART = 1_000_000
 """Added to the seed of the search: no replicate of it ever has one of these seeds."""
@@ -242,6 +260,80 @@ def _less_training(planned: PlannedConfirmation, images: int | None) -> str:
     if images and planned.num_images and images < planned.num_images:
         parts.append(f"on {images:,} of {planned.num_images:,} images")
     return ", ".join(parts)
+
+
+def keep_predictions(
+    planned: PlannedConfirmation, folder: RunFolder, data_dir: Path | None, *, is_over: bool
+) -> tuple[PredictionDocument | None, str]:
+    """Write the tables of what was predicted, and what the views show of it.
+
+    Gives that, and what went wrong, which must hide nothing. Nothing is evaluated for it; when the
+    run `is_over`, the few images that are shown are taken from the data, unless they are kept.
+    """
+    own = RunFolder(folder.path, planned.experiment.name)
+    try:
+        kept = read_predictions(own)
+        document, problem = document_of(kept), ""
+        if document is not None:
+            known = _known_pictures(own)
+            if is_over and any(one.index not in known for one in document.leaders[0].worst):
+                known, problem = _read_pictures(planned.experiment.data, data_dir, document, kept)
+            document = _with_pictures(document, known)
+        keep_document(document, own)
+        write_tables(kept, own)
+    except (OSError, TunerError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return None, f"the predictions on the test images could not be written: {reason}"
+    if document is None and read_record(own).ranking.ranked:
+        problem = "of these trials no predictions are kept: an older tuner has trained them"
+    return document, problem
+
+
+def _known_pictures(own: RunFolder) -> dict[int, dict[str, str]]:
+    """Those of an earlier confirmation, by their places in the test set, which never change."""
+    before = read_document(own)
+    worst = before.leaders[0].worst if before and before.leaders else []
+    return {one.index: {"picture": one.picture, "file": one.file} for one in worst if one.picture}
+
+
+def _read_pictures(
+    data: DataConfig, data_dir: Path | None, document: PredictionDocument, kept: KeptPredictions
+) -> tuple[dict[int, dict[str, str]], str]:
+    """The worst images by their places, with their files; and why there are none."""
+    assert isinstance(data, FinalDataConfig)
+    try:
+        test, files = load_test_images(data, data_dir)
+    except (OSError, TunerError) as error:
+        return {}, f"the worst test images cannot be shown: {error}"
+    if not np.array_equal(test.labels, kept.trials[0].images.labels):
+        return {}, "the worst test images cannot be shown: the data have changed"
+    indices = [one.index for one in document.leaders[0].worst]
+    return {
+        index: {"picture": _picture(test.images[index]), "file": files[index] if files else ""}
+        for index in indices
+    }, ""
+
+
+def _picture(pixels: NDArray[np.uint8]) -> str:
+    """A PNG in base64, small enough for a page; of other than one or three channels their mean."""
+    from PIL import Image
+
+    channels = pixels.shape[-1]
+    plane = pixels if channels == 3 else pixels.mean(axis=-1).round().astype(np.uint8)
+    image = Image.fromarray(plane)
+    image.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _with_pictures(
+    document: PredictionDocument, known: Mapping[int, Mapping[str, str]]
+) -> PredictionDocument:
+    first, *others = document.leaders
+    worst = [one.model_copy(update=known.get(one.index, {})) for one in first.worst]
+    shown = first.model_copy(update={"worst": worst})
+    return document.model_copy(update={"leaders": [shown, *others]})
 
 
 def keep_confirmation(document: dict[str, Any], folder: RunFolder) -> str:

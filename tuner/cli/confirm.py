@@ -35,11 +35,18 @@ def command(
     """Train the best configurations of NAME again, and read the test set.
 
     Each of the --top configurations is trained on all training images under --seeds fresh seeds.
-    Reports test figures with intervals, which differences hold, and how optimistic the search was.
-    Run again to continue. The trials are in NAME/confirm.
+    Reports test figures with intervals, which differences hold, and how optimistic the search was;
+    which classes are hard or confused, and whether probabilities can be relied on. Run again to
+    continue. The trials are in NAME/confirm, with what they predict of each test image as CSV.
     """
-    from tuner.actions.confirm import keep_confirmation, plan_confirmation, read_confirmation
+    from tuner.actions.confirm import (
+        keep_confirmation,
+        keep_predictions,
+        plan_confirmation,
+        read_confirmation,
+    )
     from tuner.actions.page import write_run_page
+    from tuner.report import prediction_document
     from tuner.report.confirmation import to_json, to_text
 
     folder = RunFolder.open(name, results_dir)
@@ -51,16 +58,24 @@ def command(
     with going_on_by(again):
         ended, stop = run_shown(planned.experiment, options)
         confirmation = read_confirmation(planned, folder)
-        document = {**to_json(confirmation), "ending": ended.ending}
+        is_over = ended.ending != "interrupted"
+        said, lost = keep_predictions(planned, folder, options.data_dir, is_over=is_over)
+        document = {
+            **to_json(confirmation),
+            "predictions": said.sentences if said else [],
+            "ending": ended.ending,
+        }
         unwritten = keep_confirmation(document, folder) or write_run_page(folder)
         if not stop.terminal_is_gone:
-            if unwritten:
-                click.echo(unwritten, err=True)
+            for problem in filter(None, (lost, unwritten)):
+                click.echo(problem, err=True)
             if options.as_json:
                 terminal.echo_json(document)
             else:
-                text = to_text(confirmation, terminal.width(), terminal.style_for())
-                click.echo(text, nl=False)
+                wide, style = terminal.width(), terminal.style_for()
+                click.echo(to_text(confirmation, wide, style), nl=False)
+                if said:
+                    click.echo("\n" + prediction_document.to_text(said, wide, style), nl=False)
             where = folder.path / planned.experiment.name
             say_how_it_ended(where, ended, again, quiet=options.quiet)
     return exit_status(ended)

@@ -103,8 +103,9 @@ def command(
     style = terminal.style_for() if output is None else render.plain
     with many_objects():
         records = [read_record(folder, all_versions=all_versions) for folder in folders]
-        records = [narrowed(record, bounds) for record in records]
-        text = _rendered(form, records, options, style)
+        text = _rendered(form, [narrowed(record, bounds) for record in records], options, style)
+        if form == "table":
+            text += "".join(map(_test_set_text, folders, records))
     terminal.emit(text, output)
 
 
@@ -118,6 +119,22 @@ def table_text(record: RunRecord, options: TableOptions, style: Style) -> str:
     if apart := trials_table.superseded_table(record):
         text += f"\n{render.to_text(apart, width=wide, style=style)}"
     return text
+
+
+def _test_set_text(folder: RunFolder, record: RunRecord) -> str:
+    """What `confirm` has found on the test set, where the search still stands as it was then."""
+    if not record.confirmed:
+        return ""
+    from tuner.report import prediction_document  # late: few experiments are confirmed
+    from tuner.report.page.source import confirmed_of, predicted_of
+
+    confirmed, wide = confirmed_of(folder, record), terminal.width()
+    if confirmed is None:
+        return ""
+    said = render.wrapped(confirmed.sentences[0], wide, "  ")
+    text = "\n" + "\n".join(said) + "\n"
+    found = predicted_of(folder, confirmed)
+    return text + ("\n" + prediction_document.to_text(found, wide) if found else "")
 
 
 def document(records: list[RunRecord], options: TableOptions) -> dict[str, object]:

@@ -109,6 +109,10 @@ class Dataset(ABC):
     def test(self, data_dir: Path | None, progress: Progress | None = None) -> LabelledImages:
         """The test images, which nothing but `tuner confirm` may ask for."""
 
+    def paths_of_test(self, data_dir: Path | None) -> tuple[str, ...]:
+        """The file of each test image, in their order, where each has one of its own."""
+        return ()
+
     def load(
         self, data_dir: Path | None, *, test: bool = False, progress: Progress | None = None
     ) -> LoadedData:

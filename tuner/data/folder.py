@@ -78,6 +78,11 @@ class FolderDataset(OwnDataset):
             arrays, fingerprint = known
         return arrays, arrays.info(fingerprint, str(listing.root), listing.notes)
 
+    def paths_of_test(self, data_dir: Path | None) -> tuple[str, ...]:
+        """Their paths below the folder."""
+        listing = list_images(find_path(self.name, data_dir, is_folder=True))
+        return tuple(file.path for file in listing.test)
+
 
 # ---------------------------------------------------------------------- which files there are
 

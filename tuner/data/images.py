@@ -140,6 +140,17 @@ def load_images(
     )
 
 
+def load_test_images(
+    config: FinalDataConfig, data_dir: Path | None
+) -> tuple[LabelledImages, tuple[str, ...]]:
+    """The test images alone, in the order in which they are predicted: some of them are shown.
+
+    With the file of each where they are files.
+    """
+    dataset = _dataset(config)
+    return dataset.test(data_dir), dataset.paths_of_test(data_dir)
+
+
 def _dataset(config: DataConfig) -> Dataset:
     size: Any = config.image_size  # an integer became a pair when it was validated
     return find_dataset(config.dataset, size)

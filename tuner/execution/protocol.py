@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tuner.code.files import CodeFile
     from tuner.data.config import DataConfig
     from tuner.ledger.checkpoint import SavedCheckpoint
+    from tuner.ledger.predictions import ImagePredictions
     from tuner.ledger.records import CheckpointRow
 
 # ---------------------------------------------------------------- scheduler → worker
@@ -164,6 +165,15 @@ class Watched:
 
 
 @dataclass(frozen=True)
+class Predicted:
+    """What the trained network says of each test image, sent before the last epoch's report."""
+
+    number: int
+    epoch: int
+    predictions: ImagePredictions
+
+
+@dataclass(frozen=True)
 class Finished:
     """The worker is done with the trial. `reason` is empty unless it raised.
 
@@ -185,7 +195,18 @@ class Lost:
     reason: str
 
 
-Report = SetupFailed | Ready | Compiled | Resumed | Progress | Watched | Epoch | Finished | Lost
+Report = (
+    SetupFailed
+    | Ready
+    | Compiled
+    | Resumed
+    | Progress
+    | Watched
+    | Predicted
+    | Epoch
+    | Finished
+    | Lost
+)
 
 
 def not_finite(metrics: Mapping[str, float]) -> str | None:

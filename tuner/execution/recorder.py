@@ -16,12 +16,13 @@ from tuner.execution.events import (
     TrialStarted,
     TrialWaits,
 )
-from tuner.execution.protocol import Epoch, Resumed, Watched, not_finite
+from tuner.execution.protocol import Epoch, Predicted, Resumed, Watched, not_finite
 from tuner.execution.queue import Assignment
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import Trial, TrialState
 from tuner.ledger import checkpoint
 from tuner.ledger.ledger import Ledger
+from tuner.ledger.predictions import PREDICTIONS
 from tuner.ledger.records import GRADIENTS, RANKED_STATES, NewTrial, Outcome
 from tuner.ledger.table import TrialsCsv
 from tuner.models import Cost
@@ -152,6 +153,10 @@ class Recorder:
         if report.layers:
             detail["layers"] = [list(layer) for layer in report.layers]
         self.ledger.event(GRADIENTS, detail)
+
+    def predict(self, report: Predicted) -> None:
+        """What the trial says of each test image; of an epoch trained again the last one counts."""
+        self.ledger.event(PREDICTIONS, report.predictions.to_detail(report.number, report.epoch))
 
     def epoch(self, worker: int, running: RunningTrial, report: Epoch) -> None:
         """One epoch more, with its checkpoint."""

@@ -17,6 +17,7 @@ from tuner.execution.protocol import (
     Epoch,
     Finished,
     Lost,
+    Predicted,
     Programs,
     Progress,
     Ready,
@@ -227,6 +228,8 @@ class Scheduler:
             self._progress(worker, running, report)
         elif isinstance(report, Watched):
             self._recorder.watch(report)
+        elif isinstance(report, Predicted):
+            self._recorder.predict(report)
         elif isinstance(report, Epoch):
             self._epoch(worker, slot, running, report)
         else:
@@ -382,5 +385,5 @@ class Scheduler:
         deadline = self._clock() + GRACE_SECONDS
         while self._pool.dismiss() and self._clock() < deadline:
             for worker, report in self._pool.receive(WAIT_SECONDS):
-                if isinstance(report, Resumed | Watched | Epoch | Finished):
+                if isinstance(report, Resumed | Watched | Predicted | Epoch | Finished):
                     self._handle(worker, report)

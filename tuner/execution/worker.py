@@ -27,6 +27,7 @@ from tuner.execution.protocol import (
     Compiled,
     Epoch,
     Finished,
+    Predicted,
     Programs,
     Progress,
     Ready,
@@ -43,6 +44,7 @@ from tuner.execution.protocol import (
     not_finite,
 )
 from tuner.ledger import checkpoint, logs
+from tuner.ledger.predictions import ImagePredictions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -246,7 +248,25 @@ class Worker:
             if watches:
                 norms = program.gradient_norms(state, values)
                 self._watch(task.number, epoch, norms, layers if epoch == done + 1 else ())
+            if self._held_out == "test" and epoch == task.training["epochs"]:
+                self._predict(task, program, state, values)
             self._saver.put(report, to_arrays(state), self._notes(task, epoch))
+
+    def _predict(
+        self, task: TrainTrial, program: Program, state: State, values: Hyperparameters
+    ) -> None:
+        """Of the very state that was just scored, so that the test set is read no second time."""
+        import numpy as np
+
+        from tuner.training.program import Interrupted
+
+        def on_progress(step: int, steps: int, loss: float) -> None:
+            if self._mailbox.gives_up(task):
+                raise Interrupted
+
+        labels = np.asarray(self._images.y_validation)
+        predictions = ImagePredictions(labels, *program.predict(state, values, on_progress))
+        self._send(Predicted(task.number, task.training["epochs"], predictions))
 
     def _watch(
         self, number: int, epoch: int, norms: list[float], layers: tuple[tuple[str, int], ...]

@@ -58,6 +58,12 @@ def value_text(value: Any) -> str:
     return str(value) if isinstance(value, int) else json.dumps(value)
 
 
+def percent_text(share: float) -> str:
+    """A share of one as people write it: `8 %`, and `0.4 %` below one."""
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 1 or not percent else f"{percent:.1g} %"
+
+
 def count_text(value: float | None) -> str:
     """A large count with three digits: 272k, 1.74M, 40.6M, 1.2G."""
     if value is None:

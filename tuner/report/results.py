@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import TunerError
+from tuner.errors import InputError, Problem, TunerError
 from tuner.ledger.checkpoint import best_checkpoints, model_section, read_checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
@@ -150,6 +150,28 @@ class Results:
             ]
         frame = pd.DataFrame(rows)
         return frame if rows else pd.DataFrame(columns=["trial", "epoch", "seconds"])
+
+    def test_predictions(self) -> pandas.DataFrame:
+        """What `tuner confirm` has kept: a row for each test image and confirming trial.
+
+        `configuration` is the leader's place (1: the search's best), `trial` and `seed` those of
+        the confirming trial (`tuner.open_results("results/NAME/confirm")` has its values), `index`
+        the image's place in the test set, from 0; then its class, the class that is predicted, and
+        the `probability` of that and the `true_probability` of its own class.
+
+        Raises:
+            InputError: nothing has been confirmed, or by an older version that kept none.
+        """
+        from tuner.report.prediction_tables import frame_of
+        from tuner.report.predictions import read_predictions
+
+        own = RunFolder(self.folder.path, "confirm")
+        kept = read_predictions(own) if own.ledger.is_file() else None
+        if kept is None or not kept.trials:
+            what = "no predictions on test images are kept"
+            mend = format.command_text("confirm", self.name).strip("`")
+            raise InputError(Problem(what, self.name, mend=mend))
+        return frame_of(kept)
 
     def _repr_html_(self) -> str:
         """What was found, and the best trials."""

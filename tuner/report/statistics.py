@@ -23,6 +23,7 @@ Key = TypeVar("Key")
 ALPHA = 0.05
 NORMAL_QUANTILE = NormalDist().inv_cdf(1 - ALPHA / 2)
 RESAMPLES = 9_999
+CALIBRATION_BINS = 15
 
 _HIGHER = Objective()
 _TIED = 1e-12  # numbers that differ by less, relative to the data, are equal
@@ -122,6 +123,59 @@ def wilson_interval(share: float, n: int) -> tuple[float, float]:
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * share * (1 - share) / n + (z2 / (2 * n)) ** 2) / (1 + z2 / n)
     return min(share, centre - half), max(share, centre + half)
+
+
+def share_interval(shares: Sequence[float], images: int) -> Interval:
+    """The 95 % interval of a mean share over seeds, each counted among the same images.
+
+    As `score_interval` has it of an accuracy; under one seed Wilson's of the images alone.
+
+    Raises:
+        ValueError: there is no share, or one is not finite.
+    """
+    interval = score_interval(shares, "accuracy", images)
+    if interval.is_bounded:
+        return interval
+    low, high = wilson_interval(interval.mean, images)
+    return replace(interval, low=low, high=high)
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Predictions whose probability lies in one of the equal parts of 0..1.
+
+    `confidence` is the mean of these probabilities, `accuracy` the share that is right.
+    """
+
+    n: int
+    confidence: float
+    accuracy: float
+
+
+def calibration_bins(probabilities: Array, correct: NDArray[np.bool_]) -> list[CalibrationBin]:
+    """The fifteen equal parts of 0..1 that hold any prediction, from the least sure one on.
+
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 2.
+    """
+    places = np.minimum((probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    counts, sure, right = (
+        np.bincount(places, weights, CALIBRATION_BINS) for weights in (None, probabilities, correct)
+    )
+    return [
+        CalibrationBin(int(n), float(p / n), float(r / n))
+        for n, p, r in zip(counts, sure, right, strict=True)
+        if n
+    ]
+
+
+def calibration_error(bins: Sequence[CalibrationBin]) -> float:
+    """Expected calibration error: Σ n_b/n · |accuracy_b − confidence_b| over the bins.
+
+    0 where of all predictions made with probability p the share p is right (Guo et al. 2017,
+    equation 3).
+    """
+    total = sum(part.n for part in bins)
+    return math.fsum(part.n / total * abs(part.accuracy - part.confidence) for part in bins)
 
 
 def _bounds(metric: str) -> tuple[float, float]:

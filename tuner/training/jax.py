@@ -93,6 +93,7 @@ class JaxProgram(Program):
     def _compile(self) -> None:
         self._traces = 0
         self._watch: Any = None
+        self._predictions: Any = None
         state, epoch, values = self._examples()
         totals, bounds = self._zero_totals(), (np.int32(0), np.int32(0))
         # Shapes are constants here: a last batch of another size is a function of its own.
@@ -136,6 +137,15 @@ class JaxProgram(Program):
         if self._watch is None:
             self._watch = jax.jit(self._steps.gradient_norms)
         return self._watch(state, values, batch, self._train_fixed)
+
+    def _predict(self, state: State, values: Any, first: int) -> tuple[Tensor, Tensor, Tensor]:
+        if self._predictions is None:
+            self._predictions = jax.jit(self._steps.predict, static_argnums=3)
+        fixed, size = self._validation_fixed, self.evaluation_batch
+        result: tuple[Tensor, Tensor, Tensor] = self._predictions(
+            state, values, np.int32(first), size, fixed
+        )
+        return result
 
     @staticmethod
     def _to_device(value: Any) -> Any:

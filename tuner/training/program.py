@@ -210,6 +210,10 @@ class Program(ABC):
     def _norms(self, state: State, values: Any, batch: tuple[Any, Any]) -> Any:
         """`Steps.gradient_norms`, compiled when it is first asked for."""
 
+    @abstractmethod
+    def _predict(self, state: State, values: Any, first: int) -> tuple[Any, Any, Any]:
+        """`Steps.predict` of an evaluation batch, compiled when it is first asked for."""
+
     @property
     @abstractmethod
     def num_traces(self) -> int:
@@ -279,6 +283,26 @@ class Program(ABC):
 
         self._in_calls("evaluate", self.evaluation_steps, advance, on_progress)
         return _means(totals)
+
+    def predict(
+        self,
+        state: State,
+        hyperparameters: Hyperparameters,
+        on_progress: OnProgress = _silent,
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Of each validation image: the class that is predicted, its log p, and the label's.
+
+        Apart from `evaluate`, so that a search, which needs no more than sums, pays nothing;
+        compiled when it is first called.
+        """
+        values, size = self._device_values(hyperparameters), self.evaluation_batch
+        batches = []
+        for step in range(self.evaluation_steps):
+            batches.append(_to_host(self._predict(state, values, step * size)))
+            on_progress(step + 1, self.evaluation_steps, math.nan)
+        count = self.images.num_validation
+        predicted, own, true = (np.concatenate(p)[:count] for p in zip(*batches, strict=True))
+        return predicted, own, true
 
     def gradient_norms(self, state: State, hyperparameters: Hyperparameters) -> list[float]:
         """Norm of the loss's mean gradient in each kernel of `network.kernel_names()`.

@@ -69,6 +69,7 @@ class TensorFlowProgram(Program):
         """Calls of no steps: everything is traced and optimized, nothing is trained."""
         self._traces = 0
         self._watch: Any = None
+        self._predictions: Any = None
         self._train = tf.function(self._train_graph, autograph=False)
         self._evaluate = tf.function(self._evaluate_graph, autograph=False)
         state, epoch, values = self._examples()
@@ -94,6 +95,15 @@ class TensorFlowProgram(Program):
         if self._watch is None:
             self._watch = tf.function(self._steps.gradient_norms, autograph=False)
         return self._watch(state, values, batch, self._train_fixed)
+
+    def _predict(self, state: State, values: Any, first: int) -> tuple[Tensor, Tensor, Tensor]:
+        if self._predictions is None:
+            self._predictions = tf.function(self._steps.predict, autograph=False)
+        fixed, size = self._validation_fixed, self.evaluation_batch
+        result: tuple[Tensor, Tensor, Tensor] = self._predictions(
+            state, values, tf.constant(first), size, fixed
+        )
+        return result
 
     @staticmethod
     def _to_device(value: Any) -> Any:

@@ -89,14 +89,41 @@ class Confirmed(BaseModel):
     @property
     def names(self) -> list[str]:
         """What tells the leaders apart: their places, and the values in which they differ."""
-        every = dict.fromkeys(name for leader in self.leaders for name in leader.values)
-        short = format.short_names(every)
-        differing = [n for n in every if len({leader.text_of(n) for leader in self.leaders}) > 1]
+        return self._named(self._differing)
+
+    @property
+    def short_names(self) -> list[str]:
+        """The same with as few values as tell all of them apart, for places with little room."""
+        return self._named(self._telling)
+
+    @property
+    def _every(self) -> dict[str, None]:
+        return dict.fromkeys(name for leader in self.leaders for name in leader.values)
+
+    @property
+    def _differing(self) -> list[str]:
+        return [n for n in self._every if len({leader.text_of(n) for leader in self.leaders}) > 1]
+
+    @property
+    def _telling(self) -> list[str]:
+        """One name after the other, always that with which most leaders differ from all others."""
+        chosen: list[str] = []
+        rest = self._differing
+        while rest and self._num_told_apart(chosen) < self._num_told_apart(self._differing):
+            chosen.append(max(rest, key=lambda name: self._num_told_apart([*chosen, name])))
+            rest = [name for name in rest if name not in chosen]
+        return [name for name in self._differing if name in chosen]
+
+    def _num_told_apart(self, names: Sequence[str]) -> int:
+        return len({tuple(map(leader.text_of, names)) for leader in self.leaders})
+
+    def _named(self, names: Sequence[str]) -> list[str]:
+        short = format.short_names(self._every)
         named = []
         for place, leader in enumerate(self.leaders, start=1):
             parts = [
                 f"{'' if short[n] == 'family' else short[n] + ' '}{leader.text_of(n)}"
-                for n in differing
+                for n in names
                 if n in leader.values
             ]
             named.append(clean(f"{place}: {', '.join(parts)}" if parts else str(place)))
@@ -187,14 +214,17 @@ def confirmed_figure(confirmed: Confirmed) -> Figure:
             (leader.searched_score for _, leader in rows),
             (place for place, _ in rows),
             {"color": draw.INK, "size": 10, "symbol": "circle-open", "line": {"width": 2}},
-            text=[f"search: {searched} {text(leader.searched_score)}" for _, leader in rows],
+            text=[
+                _with_values(leader, f"search: {searched} {text(leader.searched_score)}")
+                for _, leader in rows
+            ],
             name="score in the search",
         ),
     ]
     layout: Layout = {
         "xaxis": draw.titled(label(f"{searched}, {metric}"), range=_range(confirmed)),
         "yaxis": draw.names_axis([str(len(rows) - place) for place, _ in rows], air=0.8),
-        "annotations": [_name(place, name) for place, name in enumerate(confirmed.names[::-1])],
+        "annotations": [_name(i, name) for i, name in enumerate(confirmed.short_names[::-1])],
         "showlegend": True,
     }
     return Figure(traces, layout, _note(confirmed.leaders), 130 + 56 * len(rows))
@@ -215,7 +245,12 @@ def _range(confirmed: Confirmed) -> list[float | int | None]:
 
 def _mean_text(leader: ConfirmedLeader, metric: str) -> str:
     verdict = f"; {leader.difference.verdict}" if leader.difference else ""
-    return f"{metric} {leader.mean_text}, n = {len(leader.test)}{verdict}"
+    return _with_values(leader, f"{metric} {leader.mean_text}, n = {len(leader.test)}{verdict}")
+
+
+def _with_values(leader: ConfirmedLeader, text: str) -> str:
+    """What is written when one points at it: all its values, of which the figure shows a few."""
+    return clean(f"{text}; {format.values_text(leader.values)}" if leader.values else text)
 
 
 def _name(place: int, name: str) -> Layout:

@@ -11,17 +11,19 @@ from typing import Any
 from tuner.report import format
 from tuner.report.importance import Importance
 from tuner.report.page import drawing as draw
-from tuner.report.page import learning, networks, overview, search_space
+from tuner.report.page import learning, networks, overview, predicted, search_space
 from tuner.report.page.axes import ValueAxis, axes_of, by_importance, importance_of
 from tuner.report.page.confirmed import confirmed_figure, confirmed_heads, confirmed_rows
 from tuner.report.page.drawing import Figure, Layout, Trace
 from tuner.report.page.html import clean, embedded, label, render_file, tick
 from tuner.report.page.source import PageSource
 from tuner.report.page.trials import TrialColumn, trial_columns
+from tuner.report.prediction_document import heading
 from tuner.report.trials_table import superseded_table
 
 MAX_SLICES = 12
 REFRESH_SECONDS = 30  # as often as a page is written again while its run is on
+_MOST_NARROW = 6  # classes of a matrix that a telephone shows without scrolling
 _MOST_POINTS = 400  # of an experiment, beside others
 
 
@@ -86,10 +88,12 @@ def _view(source: PageSource, id: str) -> dict[str, Any]:
     axes = axes_of(source)
     importance = importance_of(source, axes)
     sections = sections_of(source, axes, importance)
-    confirmed = _confirmed_view(source)
+    confirmed, images = _confirmed_view(source), _predicted_view(source)
     panels = [panel for section in sections for panel in section.panels]
     if confirmed:
         panels.insert(0, confirmed["panel"])
+    if images:
+        panels += images["panels"]
     return {
         "id": id,
         "name": clean(record.name),
@@ -104,6 +108,7 @@ def _view(source: PageSource, id: str) -> dict[str, Any]:
         "best_curve": overview.sparkline_of(source),
         "findings": overview.findings(source, importance),
         "confirmed": confirmed,
+        "test_images": images,
         "sections": sections,
         "failures": overview.failures(source),
         "superseded": superseded_table(record),
@@ -139,6 +144,33 @@ def _confirmed_view(source: PageSource) -> dict[str, Any] | None:
         "panel": Panel("confirmed", "", lead, confirmed_figure(source.confirmed)),
         "heads": confirmed_heads(source.confirmed),
         "rows": confirmed_rows(source.confirmed),
+    }
+
+
+def _predicted_view(source: PageSource) -> dict[str, Any] | None:
+    """What the leaders say of single test images, where that is kept."""
+    found, confirmed = source.predicted, source.confirmed
+    if found is None or confirmed is None:
+        return None
+    names = [confirmed.short_names[one.place - 1] for one in found.leaders]
+    first, name = found.leaders[0], names[0]
+    chosen = "the search's best" if first.place == 1 else f"configuration {name}"
+    classes, matrix = predicted.class_figure(found, names), predicted.confusion_figure(found, names)
+    calibration = predicted.calibration_figure(found, names)
+    hard, sure = "The hardest is on top.", "Can its probabilities be relied on?"
+    taken = "What each class is taken for."
+    is_wide = len(first.matrix.names if first.matrix else ()) > _MOST_NARROW
+    return {
+        "sentences": [f"{heading(first)}:", *found.sentences],
+        "panels": [
+            *panel_of("classes", "Each class", hard, classes, span=6),
+            *panel_of("calibration", "Calibration", sure, calibration, span=6),
+            *panel_of("confusion", "Confusion matrix", taken, matrix, "matrix" if is_wide else ""),
+        ],
+        "heads": predicted.CONFUSION_HEADS,
+        "rows": predicted.confusion_rows(first),
+        "worst": predicted.worst_cards(first),
+        "worst_note": predicted.worst_note(first, chosen),
     }
 
 

@@ -20,6 +20,7 @@ from tuner.ledger.records import EpochRow, TrialRow
 from tuner.report.open_values import Spread, experiment_tree, spreads_of
 from tuner.report.page.confirmed import CONFIRMED, Confirmed, read_confirmed
 from tuner.report.page.networks import Inside, read_inside
+from tuner.report.prediction_document import PredictionDocument, read_document
 from tuner.report.record import RunRecord, read_record
 
 
@@ -39,6 +40,7 @@ class PageSource:
     origins: Mapping[int, str] = field(default_factory=dict)
     inside: Inside = field(default_factory=Inside)
     confirmed: Confirmed | None = None
+    predicted: PredictionDocument | None = None
 
     @cached_property
     def rows(self) -> tuple[TrialRow, ...]:
@@ -104,6 +106,7 @@ def read_source(folder: RunFolder, *, all_versions: bool = False) -> PageSource:
             epochs[epoch.number].append(epoch)
         text = ledger.experiment_yaml or _read_text(folder)
         document = experiment_tree(text)
+        confirmed = confirmed_of(folder, record)
         return PageSource(
             record,
             dict(epochs),
@@ -112,15 +115,29 @@ def read_source(folder: RunFolder, *, all_versions: bool = False) -> PageSource:
             spreads_of(document),
             _origins(ledger),
             read_inside(folder, ledger, record),
-            _confirmed(folder, ledger, record),
+            confirmed,
+            predicted_of(folder, confirmed),
         )
 
 
-def _confirmed(folder: RunFolder, ledger: Ledger, record: RunRecord) -> Confirmed | None:
+def confirmed_of(folder: RunFolder, record: RunRecord) -> Confirmed | None:
     """What confirmed the search as it stands; nothing of what confirmed an earlier version."""
-    confirmed = read_confirmed(folder.path / CONFIRMED, ledger.experiment_name)
+    if not (folder.path / CONFIRMED).is_file():
+        return None
+    with Ledger.open_read_only(folder.ledger) as ledger:
+        confirmed = read_confirmed(folder.path / CONFIRMED, ledger.experiment_name)
     current = {row.number for row in record.rows}
     return confirmed if confirmed and confirmed.still_holds(record.metric, current) else None
+
+
+def predicted_of(folder: RunFolder, confirmed: Confirmed | None) -> PredictionDocument | None:
+    """What these leaders have predicted of the test images, as far as it is kept."""
+    if confirmed is None:
+        return None
+    found = read_document(RunFolder(folder.path, CONFIRMED.parent.name))
+    places = {one.place for one in found.leaders} if found else set()
+    known = places and places <= set(range(1, len(confirmed.leaders) + 1))
+    return found if known else None
 
 
 def moment(text: str | None) -> float | None:
