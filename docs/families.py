@@ -25,8 +25,8 @@ _INTRODUCTION = """# Network families
 left open ([how](../experiment.md#open-values)). What is not written has its default.
 
 A *runtime* value is an argument of the compiled program: trials that differ in nothing else share
-one, but that 0 leaves the layers out and makes a program of its own. A value of the *structure*
-shapes the network and makes a new program.
+one program. (A rate that is fixed at 0 leaves its layers out. One that is searched keeps them, also
+in trials with 0.) A value of the *structure* shapes the network and makes a new program.
 
 Parameters are trainable ones. Multiply-adds are those of convolutions and dense layers for one
 image, forward.

@@ -1,4 +1,4 @@
-"""The page of the experiment file's closed sections and of `training:`."""
+"""The page of the experiment file's other sections and of `training:`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tuner.experiment.schema import (
     STRUCTURAL,
     Head,
     ObjectiveConfig,
+    Resources,
     SearchConfig,
     TrainingConfig,
 )
@@ -25,10 +26,11 @@ from tuner.experiment.yaml import to_text
 Kind = Callable[[str], str]
 
 _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
-    ("At the top", "Closed: one value for all trials.", Head),
-    ("data:", "Closed: all trials see the same images.", DataConfig),
-    ("objective:", "Closed.", ObjectiveConfig),
-    ("search:", "Closed.", SearchConfig),
+    ("At the top", "Never searched: one value for all trials.", Head),
+    ("data:", "Never searched: all trials see the same images.", DataConfig),
+    ("objective:", "Never searched.", ObjectiveConfig),
+    ("search:", "Never searched.", SearchConfig),
+    ("resources:", "Never searched; of one worker, and no part of a trial's key.", Resources),
 )
 
 

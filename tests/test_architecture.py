@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": {"experiment", "models", "data"},
     "search": {"experiment", "models", "data"},
     "training": {"experiment", "models", "layers", "data"},
-    "report": {"ledger", "experiment", "models", "data"},
+    "report": {"ledger", "search", "experiment", "models", "data"},
     "execution": {"ledger", "search", "training", "experiment", "models", "data"},
 }
 MAY_IMPORT["actions"] = set(MAY_IMPORT)

@@ -13,12 +13,14 @@ from rich.console import Console
 import tuner
 from tests.cli import recorded_run
 from tests.report import fixed_ledger
-from tuner.cli import view
+from tuner.actions.page import LivePage
+from tuner.cli import in_python, view
 from tuner.cli.progress import RunProgress
 from tuner.errors import InputError
 from tuner.execution.events import TrialEnded
 from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.objective import Objective
+from tuner.experiment.schema import Resources
 
 SPEC = {
     "name": "grid",
@@ -82,15 +84,18 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
         for event in recorded_run.events(recorded_run.Clock()):
             listener(event)
 
-    monkeypatch.setattr("tuner.execution.run.run_experiment", run_experiment)
-    monkeypatch.setattr("tuner.actions.page.write_run_page", lambda folder: "")
+    given["pages"] = []
+    monkeypatch.setattr(in_python, "run_experiment", run_experiment)
+    monkeypatch.setattr(in_python, "write_run_page", lambda folder: given["pages"].append(folder))
     monkeypatch.chdir(tmp_path)
     return given
 
 
 def test_a_run_tells_how_it_goes_in_lines_and_calls_back(asked, capsys):
     heard = []
-    results = tuner.run(SPEC, max_trials=3, budget="1h30m", on_event=heard.append)
+    workers = {"cpus_per_worker": np.int64(2), "gpus_per_worker": 0.5}
+    results = tuner.run(SPEC, max_trials=3, budget="1h30m", on_event=heard.append, **workers)
+    assert asked["experiment"].resources == Resources(cpu=2, gpu=0.5)
     assert results.best().number == 2
     assert asked["experiment"].search.max_trials == 3
     assert asked["budget_seconds"] == 5400
@@ -112,13 +117,79 @@ def test_a_run_can_be_silent_and_a_callback_ends_it(asked, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_run_keeps_its_page_while_it_is_on_and_also_if_it_is_ended(asked, monkeypatch):
+    """The page would otherwise say for ever that the run is on."""
+    pages: list[LivePage] = []
+    taken = []
+
+    class Page(LivePage):
+        def __enter__(self):
+            pages.append(self)
+            return super().__enter__()
+
+        def listen(self, event):
+            taken.append(event)
+
+    def interrupt(event):
+        if isinstance(event, TrialEnded):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(in_python, "LivePage", Page)
+    tuner.run(SPEC, progress=False)
+    assert any(isinstance(event, TrialEnded) for event in taken)
+    with pytest.raises(KeyboardInterrupt):
+        tuner.run(SPEC, results_dir="others", progress=False, on_event=interrupt)
+    assert len(pages) == 2
+    assert [folder.name for folder in asked["pages"]] == ["grid", "grid"]
+
+
+def test_what_is_refused_before_a_run_leaves_its_page_alone(asked, monkeypatch):
+    monkeypatch.setattr(in_python, "run_experiment", lambda experiment, **others: {}["data"])
+    with pytest.raises(KeyError):
+        tuner.run(SPEC, progress=False)
+    assert not asked["pages"]
+
+
 @pytest.mark.parametrize(
-    "options", [{"budget": "2 hours"}, {"budget": True}, {"budget": -1}, {"max_trials": 0}]
-)
+    "options",
+    [
+        {"budget": "2 hours"}, {"budget": True}, {"budget": -1}, {"max_trials": 0},
+        {"cpus_per_worker": 0}, {"cpus_per_worker": 1.5}, {"gpus_per_worker": 2},
+        {"gpus_per_worker": float("nan")}, {"workers": 0}, {"workers": -1}, {"workers": 1.5},
+        {"workers": 1, "gpus": (0, 1)},
+    ],
+)  # fmt: skip
 def test_wrong_limits_are_refused_before_anything_runs(asked, options):
     with pytest.raises(InputError):
         tuner.run(SPEC, **options)
-    assert asked == {}
+    assert asked == {"pages": []}
+
+
+@pytest.mark.parametrize("gpus", [(0, 1), ["0", "1"], "0, 1"])
+def test_each_gpu_that_is_named_has_a_worker(asked, gpus):
+    tuner.run(SPEC, gpus=gpus, progress=False)
+    assert (asked["workers"], asked["gpus"]) == (2, ("0", "1"))
+
+
+def test_a_plan_for_no_workers_is_refused():
+    with pytest.raises(InputError, match="workers: is no"):
+        tuner.plan(SPEC, workers=0)
+
+
+@pytest.mark.parametrize("options", [{"top": 0}, {"seeds": True}, {"epochs": 2.5}])
+def test_confirming_refuses_what_are_no_numbers_of_anything(tmp_path, options):
+    folder = fixed_ledger.make(tmp_path)
+    with pytest.raises(InputError, match=f"{next(iter(options))}: is no"):
+        tuner.confirm(folder.path, **options)
+
+
+def test_a_plan_prints_what_the_command_prints_and_a_notebook_shows_it(tmp_path, capsys):
+    plan = tuner.plan(SPEC, results_dir=tmp_path)
+    assert repr(plan).startswith("grid: 4 trials to run\n")
+    assert "2 structures to compile, once each" in str(plan)
+    html = plan._repr_html_()
+    assert "4 trials to run" in html and html.count("<tr>") == 3
+    assert "A structure is what shapes the compiled program" in html
 
 
 @pytest.mark.parametrize("has_widgets", [True, False])

@@ -2,8 +2,10 @@
 
     import tuner
     experiment = tuner.load_experiment("experiments/quickstart.yaml")   # or a mapping
-    results = tuner.run(experiment, results_dir="results")
+    print(tuner.plan(experiment))
+    results = tuner.run(experiment)
     results.trials()     # pandas DataFrame, one row for each trial
+    print(tuner.confirm(results, top=3))
 
 `tuner.layers` and `tuner.models` stand on their own in any Keras program. Importing `tuner` loads
 no framework.
@@ -21,19 +23,23 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from tuner.actions.plan import Plan
     from tuner.execution.events import Event
     from tuner.experiment.experiment import Experiment
     from tuner.report.comparison import Comparison
+    from tuner.report.confirmation import Confirmation
     from tuner.report.results import Results
 
 __all__ = [
     "__version__",
     "compare",
+    "confirm",
     "events",
     "layers",
     "load_experiment",
     "models",
     "open_results",
+    "plan",
     "run",
 ]
 
@@ -69,13 +75,58 @@ def load_experiment(
     return load_experiment(experiment, overrides)
 
 
-def run(
+def plan(
     experiment: Experiment | str | Path | Mapping[str, Any],
     *,
     results_dir: str | Path = "results",
     data_dir: str | Path | None = None,
     workers: int = 1,
-    gpus: Sequence[str] = (),
+    cpus_per_worker: int | None = None,
+    gpus_per_worker: float | None = None,
+) -> Plan:
+    """What `run` would do, as `tuner plan` says it: trials, networks, time; trains nothing.
+
+    Print it, or let a notebook show it.
+
+    Args:
+        experiment: what `load_experiment` gives, or what it takes.
+        results_dir: where its results are, if it has run before.
+        data_dir: the folder of data sets; by default $TUNER_DATA_DIR, else Keras' own cache.
+        workers: worker processes that the time is estimated for.
+        cpus_per_worker: these two are as those of `run`.
+        gpus_per_worker: see there.
+
+    Raises:
+        tuner.errors.InputError: the experiment or its data is wrong.
+    """
+    import os
+    from pathlib import Path
+
+    from tuner.actions.plan import make_plan
+    from tuner.cli.in_python import check_counts, data_folder
+    from tuner.execution.estimate import Here
+
+    check_counts(workers=workers)
+    loaded = _loaded(experiment).with_resources(cpus_per_worker, gpus_per_worker)
+    return make_plan(
+        loaded,
+        results_dir=Path(results_dir).expanduser(),
+        data_dir=data_folder(data_dir),
+        here=Here.of(loaded, workers, (), os.environ),
+    )
+
+
+def run(
+    experiment: Experiment | str | Path | Mapping[str, Any],
+    *,
+    results_dir: str | Path = "results",
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    gpus: Sequence[str | int] = (),
+    engine: str = "local",
+    ray_address: str | None = None,
+    cpus_per_worker: int | None = None,
+    gpus_per_worker: float | None = None,
     max_trials: int | None = None,
     budget: str | float | None = None,
     fail_fast: bool = False,
@@ -92,8 +143,15 @@ def run(
         experiment: what `load_experiment` gives, or what it takes.
         results_dir: the results are written to its folder NAME.
         data_dir: the folder of data sets; by default $TUNER_DATA_DIR, else Keras' own cache.
-        workers: processes that train.
+        workers: processes that train; by default one, or one for each of `gpus`; on a cluster as
+            many as it has room for.
         gpus: which GPUs they share, by index among the visible ones; by default all.
+        engine: "local", or "ray" for workers on a Ray cluster.
+        ray_address: of the cluster, HOST:PORT or "auto"; by default $RAY_ADDRESS, else a Ray that
+            is started here.
+        cpus_per_worker: threads of each; by default `resources.cpu`, else its part of the cores.
+        gpus_per_worker: the part of a GPU that each gets (0.5 puts two on one, 0 trains without);
+            by default `resources.gpu`, else they share out what there is.
         max_trials: try at most so many configurations (`search.max_trials`).
         budget: no new trial starts after it: "2h", "90m", or seconds.
         fail_fast: stop at the first failed trial.
@@ -108,45 +166,95 @@ def run(
         tuner.errors.InputError: the experiment, its data or its folder is wrong.
         KeyboardInterrupt: Ctrl-C; everything finished is kept, and another call goes on.
     """
-    import os
-    import warnings
     from pathlib import Path
 
-    from tuner.actions.page import write_run_page
-    from tuner.cli.progress import RunProgress
-    from tuner.cli.view import view_in_python
-    from tuner.execution.run import run_experiment
-    from tuner.experiment.duration import seconds_of
-    from tuner.experiment.experiment import Experiment
+    from tuner.cli.in_python import CalledRun
     from tuner.ledger.folder import RunFolder
 
-    loaded = experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
+    loaded, results = _loaded(experiment), Path(results_dir).expanduser()
     if max_trials is not None:
         loaded = loaded.with_values([f"search.max_trials={max_trials}"])
-    given = data_dir or os.environ.get("TUNER_DATA_DIR")
-    with view_in_python(RunProgress(loaded.objective), quiet=not progress) as view:
+    loaded = loaded.with_resources(cpus_per_worker, gpus_per_worker)
+    called = CalledRun(
+        data_dir, workers, gpus, budget, fail_fast, on_event, progress, engine, ray_address
+    )
+    called.run(loaded, results, [RunFolder.open(str(path), results) for path in reuse])
+    return open_results(RunFolder(results, loaded.name).path)
 
-        def listener(event: Event) -> None:
-            view(event)
-            if on_event is not None:
-                on_event(event)
 
-        run_experiment(
-            loaded,
-            results_dir=Path(results_dir),
-            data_dir=Path(given) if given else None,
-            workers=workers,
-            gpus=gpus,
-            budget_seconds=seconds_of(budget, "budget"),
-            fail_fast=fail_fast,
-            reuse=[RunFolder.open(str(path), Path(results_dir)) for path in reuse],
-            listener=listener,
-            data_progress=view.data_progress,
-        )
-    folder = RunFolder(Path(results_dir), loaded.name)
-    if unwritten := write_run_page(folder):
-        warnings.warn(unwritten, RuntimeWarning, stacklevel=2)
-    return open_results(folder.path)
+def confirm(
+    results: Results | str | Path,
+    *,
+    top: int = 5,
+    seeds: int = 5,
+    epochs: int | None = None,
+    train_images: int | None = None,
+    results_dir: str | Path = "results",
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    gpus: Sequence[str | int] = (),
+    engine: str = "local",
+    ray_address: str | None = None,
+    cpus_per_worker: int | None = None,
+    gpus_per_worker: float | None = None,
+    budget: str | float | None = None,
+    fail_fast: bool = False,
+    on_event: Callable[[Event], object] | None = None,
+    progress: bool = True,
+) -> Confirmation:
+    """Train the best configurations again and read the test set, as `tuner confirm` does.
+
+    Print what it gives, or let a notebook show it. Call it again to continue. Its trials are the
+    results in NAME/confirm.
+
+    Args:
+        results: of the search, or its name, or the path of its folder.
+        top: number of configurations, the best ones of the search.
+        seeds: number of new seeds under which each of them is trained.
+        epochs: epochs to train for; by default as in the search.
+        train_images: number of images to train on; by default all, with none held out.
+        results_dir: where a name is looked for.
+        data_dir: these and all others are as those of `run`.
+
+    Raises:
+        tuner.errors.InputError: there are no such results, no trial has a score, or there is no
+            test set.
+        KeyboardInterrupt: Ctrl-C; everything finished is kept, and another call goes on.
+    """
+    from pathlib import Path
+
+    from tuner.actions.confirm import (
+        keep_confirmation,
+        keep_predictions,
+        plan_confirmation,
+        read_confirmation,
+    )
+    from tuner.cli.in_python import CalledRun, check_counts, data_folder, write_page
+    from tuner.ledger.folder import RunFolder
+    from tuner.report.confirmation import to_json
+    from tuner.report.results import Results
+
+    check_counts(top=top, seeds=seeds, epochs=epochs, train_images=train_images)
+    name = results.folder.path if isinstance(results, Results) else results
+    folder = RunFolder.open(str(name), Path(results_dir).expanduser())
+    planned = plan_confirmation(
+        folder, top=top, seeds=seeds, epochs=epochs, train_images=train_images
+    )
+    called = CalledRun(
+        data_dir, workers, gpus, budget, fail_fast, on_event, progress, engine, ray_address
+    )
+    experiment = planned.experiment.with_resources(cpus_per_worker, gpus_per_worker)
+    ended = called.run(experiment, folder.path)
+    confirmation = read_confirmation(planned, folder)
+    is_over = ended.ending != "interrupted"
+    said, lost = keep_predictions(planned, folder, data_folder(data_dir), is_over=is_over)
+    document = {
+        **to_json(confirmation),
+        "predictions": said.sentences if said else [],
+        "ending": ended.ending,
+    }
+    write_page(folder, lost, keep_confirmation(document, folder))
+    return confirmation
 
 
 def compare(
@@ -187,6 +295,12 @@ def open_results(path: str | Path) -> Results:
     from tuner.report.results import open_results
 
     return open_results(path, build_model=_build_model)
+
+
+def _loaded(experiment: Experiment | str | Path | Mapping[str, Any]) -> Experiment:
+    from tuner.experiment.experiment import Experiment
+
+    return experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
 
 
 def _build_model(model: Any, arrays: Any, notes: Any, backend: str) -> Any:

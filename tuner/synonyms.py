@@ -67,6 +67,7 @@ COMING_FROM: dict[str, dict[str, str]] = {
         "time_budget_s": "search.budget",
         "grace_period": "min_epochs",
         "reduction_factor": "reduction",
+        "resources_per_trial": "resources: {cpu: 2, gpu: 0.5}",
         "tune.loguniform(a, b)": "{min: a, max: b, scale: log}",
     },
 }
@@ -103,6 +104,8 @@ _SHORT = {
     **dict.fromkeys(("options", "categorical", "choices", "grid_values"), "choice"),
     **dict.fromkeys(("prior", "log_scale"), "scale"),
     **dict.fromkeys(("num_workers", "jobs", "parallelism", "processes"), "workers"),
+    **dict.fromkeys(("cpus", "num_cpus", "threads", "num_threads", "cores"), "cpu"),
+    **dict.fromkeys(("gpus", "num_gpus"), "gpu"),
     **dict.fromkeys(("val_split", "validation_split", "val_size", "holdout"), "validation"),
     **dict.fromkeys(("augmentation", "transforms", "aug"), "augment"),
     **dict.fromkeys(("fp16", "amp", "dtype", "mixed_precision"), "precision"),

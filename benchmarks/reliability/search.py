@@ -109,7 +109,7 @@ class Search:
         """Processes of each worker by its number: the one that trains, and its stand-in."""
         assert self.process is not None
         found = {}
-        for child in _children(self.process.pid):
+        for child in children(self.process.pid):
             with contextlib.suppress(OSError, ValueError):
                 log = os.readlink(f"/proc/{child}/fd/1")
                 number = int(Path(log).stem.removeprefix("worker-"))
@@ -164,7 +164,7 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     try:
         return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:

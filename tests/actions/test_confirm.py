@@ -141,8 +141,12 @@ def test_confirm_reports_test_figures_and_continues_where_it_stood(
     environment = json.loads(folder.environment.read_text())
     assert environment["data"]["train_images"].startswith("120")
     assert environment["data"]["test_images"].startswith("40")
+    with Ledger.create_or_open(folder.ledger, "confirm") as ledger:
+        ledger._update(1, threads=64)
     assert run_command(["confirm", "x", "--top", "2", "--seeds", "2", "-q"]) == 0
-    assert "the search's best on the test set" in capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
+    assert "the search's best on the test set" in text
+    assert "trained with different numbers of threads" in text
     assert (first["test_readings"], both["test_readings"]) == (1, 1)  # more seeds go on
     assert (both["less_training"], both["sentences"][-1][:12]) == ("", "Of the other")
     less = ["--top", "1", "--seeds", "1", "--epochs", "1", "--train-images", "80"]

@@ -53,7 +53,7 @@ def tuner(project, capsys):
 
 def test_the_plan_says_what_was_read(project, tuner):
     said = tuner("plan", "../tiny.yaml").out
-    assert "36 images of 4x6x3 in 0..255, 3 classes (9 lives, north" in said
+    assert "36 images of 4x6x3, pixels 0..255, 3 classes (9 lives, north" in said
     assert f"étang), 9 test images; from {project}/pets\n" in said
     data = json.loads(tuner("plan", "../tiny.yaml", "--json").out)["data"]
     assert data["class_names"] == ["9 lives", "north\nwest", "étang"]

@@ -11,6 +11,7 @@ import pytest
 from tests.execution.conftest import GRID, diverging, good
 from tuner.actions.plan import make_plan, planned_trials
 from tuner.errors import InputError
+from tuner.execution import devices, estimate
 from tuner.execution.current import count_current
 from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.trial import TrialState
@@ -111,3 +112,56 @@ def test_memory_counts_slots(optimizer, tmp_path):
     text = GRID + f"  optimizer: {optimizer}\n"
     memory = plan_of(text, tmp_path).structures[0].memory_bytes
     assert memory > plan_of(text + "  batch_size: 8\n", tmp_path).structures[0].memory_bytes
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    for module in (devices, estimate):
+        monkeypatch.setattr(module, "available_cores", lambda: 2)
+        monkeypatch.setattr(module, "installed_gpus", list)
+
+
+def notes_of(tmp_path, workers, resources="{}", memory=None, monkeypatch=None):
+    if memory is not None:
+        monkeypatch.setattr(estimate, "memory_bytes", lambda: memory)
+    experiment = parse_experiment(f"{GRID}\nresources: {resources}", "x.yaml")
+    here = estimate.Here.of(experiment, workers, (), {})
+    plan = make_plan(experiment, results_dir=tmp_path, data_dir=None, here=here)
+    return plan.notes
+
+
+def test_workers_that_a_run_would_refuse_are_a_note_of_a_plan(two_cores, tmp_path):
+    assert notes_of(tmp_path, 2) == ()
+    (note,) = notes_of(tmp_path, 2, "{gpu: 0.5}")
+    assert note.startswith("a run here is refused: 2 workers with 0.5 of a GPU each, and 0 GPUs")
+    assert notes_of(tmp_path, 3) == ("3 workers with 1 thread each share 2 cores: "
+                                     "fewer would hardly be slower",)  # fmt: skip
+
+
+def test_memory_of_all_workers_together_is_held_against_the_machines(
+    two_cores, tmp_path, monkeypatch
+):
+    enough = {"memory": 3 * 2**30, "monkeypatch": monkeypatch}
+    assert notes_of(tmp_path, 2, **enough) == ()
+    (note,) = notes_of(tmp_path, 2, memory=2**30, monkeypatch=monkeypatch)
+    assert "and each of 2 workers has 537 MB: fewer workers (-j), a smaller batch_size" in note
+    (note,) = notes_of(tmp_path, 1, memory=2**29, monkeypatch=monkeypatch)
+    assert "and a worker has 537 MB: a smaller batch_size" in note
+
+
+def test_threads_other_than_those_of_finished_trials_are_a_note(two_cores, bench, tmp_path):
+    bench.folder = tmp_path / "grid"
+    bench.folder.mkdir()
+    bench.run(text=GRID.replace("[0.1, 0.01, 0.001]", "[0.1]"))
+    with Ledger.create_or_open(bench.folder / "ledger.sqlite", "grid") as ledger:
+        ledger.keep_data_record({})
+        for row in ledger.rows():
+            ledger._update(row.number, threads=2)
+    assert notes_of(tmp_path, 1) == ()
+    (note,) = notes_of(tmp_path, 2)
+    assert note.startswith(
+        "the trials so far were trained with 2 threads, and these workers have 1"
+    )
+    assert notes_of(tmp_path, 2, "{cpu: 2}")[0].startswith(
+        "a run here is refused: 2 workers with 2"
+    )

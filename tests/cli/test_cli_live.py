@@ -14,12 +14,15 @@ from tuner.cli.view import LiveView, PlainLines, panel
 from tuner.execution.events import (
     EpochEnded,
     Notice,
+    RunEnded,
     RunStarted,
     TrialCompiled,
     TrialEnded,
     TrialProgress,
     TrialStarted,
     TrialWaits,
+    WorkerLost,
+    WorkerReady,
 )
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
@@ -159,7 +162,7 @@ def test_trials_that_are_stopped_shorten_the_time_left() -> None:
         progress.take(stopped(number, 0.1, 1, worker=1))
     # Four epochs of 1 s, a mean of one epoch a trial, six trials left.
     assert progress.seconds_left == pytest.approx(6)
-    assert len(progress.stopped) == 4
+    assert progress.num_stopped == 4
 
 
 def test_time_left_of_hyperband_is_that_of_its_planned_epochs() -> None:
@@ -249,6 +252,15 @@ def test_the_live_view_keeps_notices_above_the_panel() -> None:
     assert "· it takes about 5m" in text
 
 
+def test_the_live_view_says_notes_to_their_end() -> None:
+    progress, _ = started()
+    console = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None)
+    note = "the data set has classes of very different sizes, so that class_weight: balanced helps"
+    with LiveView(progress, console) as view:
+        view(recorded_run.run_started("grid", 4, 2, notes=(note,)))
+    assert note in " ".join(console.file.getvalue().replace("\r", "").split())
+
+
 @pytest.mark.parametrize("height", [16, 20, 24, 40])
 def test_free_rows_show_the_best_trials(height: int) -> None:
     progress, _ = started()
@@ -280,3 +292,54 @@ def test_a_frame_fits_24_lines_with_room_for_history(workers: int) -> None:
     lines = drawn(progress).splitlines()
     assert len(lines) <= 21
     assert sum("trial" in line and "rate" in line for line in lines) >= min(workers, 4)
+
+
+def several(progress: RunProgress, clock: recorded_run.Clock, nodes: list[str]) -> None:
+    """A worker on each of the nodes, all but the last with a trial."""
+    begun = recorded_run.run_started("cluster", 40, 3, workers=len(nodes))
+    progress.take(begun)
+    for worker, node in enumerate(nodes, start=1):
+        progress.take(WorkerReady(worker, "GPU", 2.0, node))
+    for worker in range(1, len(nodes)):
+        progress.take(TrialStarted(worker, worker, recorded_run.values(20, 0.1), 0, 3, "s", False))
+    clock.now += 10
+    for worker in range(1, len(nodes)):
+        metrics = recorded_run.metrics(worker / 100)
+        progress.take(EpochEnded(worker, worker, 1, 3, metrics, 9.0))
+
+
+def test_several_workers_of_this_machine_are_told_apart() -> None:
+    progress, clock = started()
+    several(progress, clock, ["", "", ""])
+    check("workers.txt", drawn(progress))
+
+
+def test_nodes_are_summed_up_and_the_panel_fits_its_terminal() -> None:
+    progress, clock = started()
+    several(progress, clock, [f"node-{n % 6}" for n in range(64)])
+    progress.take(WorkerLost(7, 7, "killed"))
+    frame = drawn(progress)
+    check("nodes.txt", frame)
+    assert len(frame.splitlines()) <= 24
+    assert max(map(len, frame.splitlines())) <= 78
+
+
+def test_lines_say_where_a_worker_is_and_at_the_end_how_busy_all_were() -> None:
+    progress, clock = started()
+    lines: list[str] = []
+    view = PlainLines(progress, lines.append)
+    view(recorded_run.run_started("cluster", 2, 1, workers=2))
+    view(WorkerReady(1, "GPU", 2.0, "node-a"))
+    view(WorkerReady(2, "GPU", 2.0, "node-b"))
+    view(TrialStarted(1, 2, recorded_run.values(20, 0.1), 0, 1, "s", False))
+    clock.now += 8
+    view(EpochEnded(1, 2, 1, 1, recorded_run.metrics(0.5), 8.0))
+    view(TrialEnded(1, 2, TrialState.COMPLETED, 0.5, "", recorded_run.values(20, 0.1), 1))
+    clock.now += 2
+    view(RunEnded("done", {}, None, 10.0, 2))
+    assert lines[1:3] == [
+        "worker 1 ready in 2.00s (GPU on node-a)",
+        "worker 2 ready in 2.00s (GPU on node-b)",
+    ]
+    assert "  8.00s on worker 2" in lines[3]
+    assert lines[4:] == ["2 workers: 40% busy, idle for 12.0s in all"]

@@ -28,10 +28,14 @@ training: {epochs: 2, batch_size: 50, learning_rate: {choice: [0.1, 0.01]}}
 UNKNOWN = """\
 tiny: 4 trials to run
   8 epochs to train in all
-  time unknown: nothing like it was measured on this machine (--measure does)
+  time unknown: nothing like it has run on this machine (`tuner plan --measure`
+    tries it)
   about 12.9 MB on disk, 12.8 MB of it checkpoints
 
 2 structures to compile, once each
+  A structure is what shapes the compiled program: depth, width, batch size,
+  optimizer and the like. Trials that differ only in the rest, as learning rate
+  or dropout, share one.
   depth  configurations  params   MACs   memory
       8               2   81.1k  12.2M  30.8 MB
      14               2    178k  26.4M  55.3 MB
@@ -55,7 +59,7 @@ def test_the_table_of_structures_fits_and_keeps_what_tells_them_apart(record, tm
         "bottleneck: false}\ntraining: {epochs: 1, optimizer: {choice: [sgd, adam]}}\n"
     )
     print_plan(load_experiment(path), 1, tmp_path, None, as_json=False)
-    table = capsys.readouterr().out.partition("structures to compile")[2].splitlines()
+    table = capsys.readouterr().out.partition("share one.")[2].splitlines()
     assert max(map(len, table)) <= 80 and "…" not in "".join(table)
     head = " ".join(table[1].split() + table[2].split())
     assert all(name in head for name in ("family", "optimizer", "hidden_", "params"))
@@ -94,7 +98,7 @@ def test_a_known_time_has_a_basis(tuner, tiny, record, tmp_path):
     keep_speeds(record, tiny, 2)
     # 2 x 10 compile + 4 trials x 2 epochs x 21 = 188 seconds
     lines = tuner("plan", tiny, "--results", tmp_path).out.splitlines()
-    assert lines[2:4] == ["  about 3m 10s", "    measured: all 2 structures"]
+    assert lines[2] == "  about 3m 10s (these structures ran here before)"
     found = json.loads(tuner("plan", tiny, "--results", tmp_path, "--json").out)["time"]
     assert found["seconds"] == pytest.approx(188)
     assert (found["measured"], found["scaled"], found["workers"]) == (2, 0, 1)
@@ -103,7 +107,7 @@ def test_a_known_time_has_a_basis(tuner, tiny, record, tmp_path):
 def test_what_was_scaled_is_said(tuner, tiny, record, tmp_path):
     keep_speeds(record, tiny, 1)
     lines = tuner("plan", tiny, "--results", tmp_path).out.splitlines()
-    assert lines[3] == "    measured: 1 of 2 structures; 1 scaled by multiply-adds"
+    assert lines[2].endswith(" (1 of 2 structures ran here before; others by their size)")
 
 
 def test_with_other_workers_on_a_device_the_time_is_unknown(tuner, tiny, record, tmp_path):
@@ -114,7 +118,7 @@ def test_with_other_workers_on_a_device_the_time_is_unknown(tuner, tiny, record,
 def test_a_rule_makes_it_the_most(tuner, tiny, record, tmp_path):
     keep_speeds(record, tiny, 2)
     tiny.write_text(TEXT + "search: {stop: {rule: asha}}")
-    assert "  at most about 3m 10s\n" in tuner("plan", tiny, "--results", tmp_path).out
+    assert "  at most about 3m 10s (" in tuner("plan", tiny, "--results", tmp_path).out
 
 
 def test_a_stopping_rule_keeps_checkpoints_of_what_it_stops(tuner, tiny, record, tmp_path):
@@ -167,14 +171,13 @@ def test_measuring_is_one_line_a_structure(tiny, measured, text):
         (
             720.0,
             False,
-            "done in 14m 10s (the estimate was 12m 00s; it took 1.2 times as long); results in r/x",
+            "done in 14m 10s, 1.2 times the estimate (12m 00s)\nresults in r/x",
         ),
-        (850.0, False, "done in 14m 10s (the estimate was 14m 10s); results in r/x"),
+        (850.0, False, "done in 14m 10s, as estimated\nresults in r/x"),
         (
             1700.0,
             True,
-            "done in 14m 10s (the estimate was at most 28m 20s; it took 0.5 times as long); "
-            "results in r/x",
+            "done in 14m 10s, 0.5 times the estimate (at most 28m 20s)\nresults in r/x",
         ),
     ],
 )
@@ -187,4 +190,4 @@ def test_a_run_says_how_far_off_its_estimate_was(seconds, is_most, text, capsys)
 
 def test_without_an_estimate_nothing_is_compared(capsys):
     say_how_it_ended(Path("r/x"), RunEnded("done", {}, None, 12.0, 4), "tuner run", quiet=False)
-    assert capsys.readouterr().err.strip() == "done in 12.0s; results in r/x"
+    assert capsys.readouterr().err.strip() == "done in 12.0s\nresults in r/x"

@@ -26,6 +26,7 @@ from tuner.cli.view import LiveView, PlainLines, SafeView
 from tuner.execution.events import RunEnded
 from tuner.experiment.experiment import load_experiment
 from tuner.experiment.objective import Objective
+from tuner.experiment.schema import Resources
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 
@@ -83,7 +84,7 @@ def test_progress_goes_to_stderr_and_the_table_to_stdout(run_grid, results) -> N
     assert said.out.startswith("grid: 6 ranked trials, best first\n")
     assert "Mean val_accuracy at each value" in said.out
     assert "[2/5] trial 2: val_accuracy 0.3000" in said.err
-    assert f"done in 12.0s; results in {results / 'grid'}" in said.err
+    assert f"done in 12.0s\nresults in {results / 'grid'}" in said.err
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
@@ -101,8 +102,11 @@ def test_options_reach_the_scheduler(run_grid, results, scheduler, tmp_path, mon
     run_grid(
         *("-S", "training.epochs=7", "-m", "2", "--budget", "1h30m", "-j", "2", "--gpus", "0,1"),
         *("--fail-fast", "--data-dir", tmp_path),
+        *("--cpus-per-worker", "3", "--gpus-per-worker", "0.5"),
     )
     seen = scheduler.seen
+    assert seen["experiment"].resources == Resources(cpu=3, gpu=0.5)
+    assert seen["experiment"].where("resources.cpu") == "--cpus-per-worker"
     assert seen["experiment"].document["training"]["epochs"] == 7
     assert seen["experiment"].search.max_trials == 2
     assert (seen["budget_seconds"], seen["workers"], seen["gpus"]) == (5400.0, 2, ("0", "1"))
@@ -124,6 +128,8 @@ def test_exit_statuses(run_grid, scheduler, ending: str, failed: int, status: in
 
 RUNNING = [
     *("-j", "2", "--gpus", "0,1", "--budget", "12d", "--results", "other place"),
+    *("--cpus-per-worker", "3", "--gpus-per-worker", "0.5"),
+    *("--engine", "ray", "--ray-address", "auto", "--shared-from", "2GB"),
     *("--data-dir", "data", "--fail-fast", "--hang-timeout", "1h30m", "-q", "--json"),
 ]
 SEARCH = [
@@ -146,7 +152,7 @@ def test_the_line_to_continue_gives_the_same_options_back(
         monkeypatch.setenv("TUNER_DATA_DIR", folder_of_the_environment)
     values, defaults = parsed(command, typed), parsed(command, typed[:1])
     same = {name for name, value in values.items() if value == defaults[name]}
-    assert same <= {"experiment", "name", "engine", "data_dir"}  # every option is tried
+    assert same <= {"experiment", "name", "data_dir"}  # every option is tried
     for expected in (values, defaults):
         start, name, *arguments = shlex.split(command_line(command, expected))
         assert (start, name) == ("tuner", command.name)
@@ -223,7 +229,11 @@ def test_a_page_that_cannot_be_drawn_hides_no_results(
     experiment, results, scheduler, monkeypatch, traces
 ) -> None:
     monkeypatch.setattr("tuner.report.page.write_page", broken)
-    monkeypatch.setattr("tuner.execution.run.run_experiment", lambda experiment, **options: None)
+
+    def run_experiment(experiment, *, listener, **options):
+        listener(recorded_run.run_started("grid", 0, 1))
+
+    monkeypatch.setattr("tuner.cli.in_python.run_experiment", run_experiment)
     with pytest.warns(RuntimeWarning, match=r"report.html could not be written: ZeroDivision"):
         found = package.run(load_experiment(experiment), results_dir=results)
     assert found.best().number == 2
@@ -264,7 +274,10 @@ def test_files_for_tensorboard_that_cannot_be_written_end_no_run(run_grid, resul
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--engine", "ray"], "--engine: not available in this version"),
+        (["--ray-address", "auto"], "workers of this machine have no address"),
+        (["--shared-from", "2GB"], "workers of this machine have the folder anyway"),
+        (["--shared-from", "2"], "is not a size"),
+        (["--engine", "ray", "--gpus", "0"], "on a cluster Ray chooses the GPUs"),
         (["--engine", "cloud"], "there is no such engine"),
         (["--reuse", "other"], "other"),
         (["--gpus", "a,b"], "not a list of GPUs"),
@@ -272,6 +285,9 @@ def test_files_for_tensorboard_that_cannot_be_written_end_no_run(run_grid, resul
         (["--gpus", "0,1", "-j", "1"], "more GPUs than workers"),
         (["--budget", "2"], "is not a time"),
         (["--budget", "h"], "is not a time"),
+        (["--cpus-per-worker", "0"], "0 is not in the range"),
+        (["--gpus-per-worker", "1.5"], "1.5 is not in the range"),
+        (["--gpus-per-worker", "nan"], "--gpus-per-worker"),
         (["-m", "0"], "0 is not in the range"),
         (["-j", "0"], "0 is not in the range"),
         (["-S", "training.epochs=0"], "training.epochs"),
@@ -297,19 +313,24 @@ def wait(experiment, *, stop, **others):
     while not stop.wait(0.05):
         pass
     print("stopping", flush=True)
-    import time
-    time.sleep(60)
+    sys.stdin.readline()
+    return module.RunEnded("interrupted", {}, None, 12.0, 4)
 
 module.run_experiment = wait
 main(sys.argv[1:])
 """
 
 
-def test_the_second_ctrl_c_ends_at_once(experiment, results) -> None:
+def start_waiting(experiment, results) -> subprocess.Popen[str]:
+    """A run that ends once it was told to, and has read a line after that."""
     command = [sys.executable, "-c", _WAITING, "run", str(experiment), "--results", str(results)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=environment, **pipes) as process:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, env=environment, text=True, **pipes)
+
+
+def test_the_second_ctrl_c_ends_at_once(experiment, results) -> None:
+    with start_waiting(experiment, results) as process:
         for expected in ("running\n", "stopping\n"):
             assert process.stdout.readline() == expected
             process.send_signal(signal.SIGINT)
@@ -319,6 +340,20 @@ def test_the_second_ctrl_c_ends_at_once(experiment, results) -> None:
     assert process.returncode == 130
     assert "stopped at once; to continue: tuner run" in said
     assert "Traceback" not in said
+
+
+def test_what_a_batch_system_sends_ends_cleanly_however_often_it_comes(experiment, results) -> None:
+    """Slurm: --signal=B:USR1@120, then SIGTERM to all, which a shell may pass on once more."""
+    with start_waiting(experiment, results) as process:
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(signal.SIGUSR1)
+        assert process.stdout.readline() == "stopping\n"
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGUSR2, signal.SIGUSR1):
+            process.send_signal(number)
+            time.sleep(0.05)
+        _, said = process.communicate("\n", timeout=30)
+    assert process.returncode == 130
+    assert "interrupted; to continue: tuner run" in said
 
 
 def test_a_results_folder_in_use_is_refused(tuner_of_grid, experiment, results) -> None:

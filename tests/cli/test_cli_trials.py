@@ -14,7 +14,7 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger import logs
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import NewTrial, Outcome
+from tuner.ledger.records import SEVERAL, NewTrial, Outcome
 from tuner.report.status import Status
 
 LOG = f"""\
@@ -125,7 +125,7 @@ def test_retry_with_nothing_to_do_says_so_and_starts_nothing(tuner, tmp_path, mo
     said = tuner("retry", "grid", "--results", tmp_path)
     assert (said.status, said.out) == (0, "")
     assert said.err == (
-        "grid: nothing to do: none of 9 trials failed or diverged; --stopped goes on with "
+        "grid: nothing to do: none of 9 trials failed or diverged; --stopped continues "
         "the 1 that a rule has stopped\n"
     )
 
@@ -166,3 +166,13 @@ def test_a_listed_plan_has_the_numbers_of_trials_and_no_others(tuner, tmp_path):
         ledger.add([NewTrial(second.key, {}, {}, 0, 0, "s")])
     lines = tuner("plan", path, "--list", "--results", tmp_path).out.splitlines()[-2:]
     assert lines == ["              to run     depth 8", "     trial 1  waiting    depth 14"]
+
+
+def test_a_trial_is_shown_with_the_threads_that_trained_it(tuner_of_grid, results):
+    path = results / "grid" / "ledger.sqlite"
+    shown = {1: "1, attempt 1, 1 thread", 4: "1, attempt 1, 4 threads"}
+    shown[SEVERAL] = "1, attempt 1, several threads"
+    for threads, text in shown.items():
+        with Ledger.create_or_open(path, "grid") as ledger:
+            ledger._update(2, threads=threads)
+        assert f"worker         {text}" in tuner_of_grid("show", "grid", "2").out

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tuner.cli.show import curve_lines
 from tuner.ledger.folder import RunFolder
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.records import EpochRow
+from tuner.ledger.workers import WorkerRecord
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "texts"
 
@@ -101,6 +106,43 @@ def test_status_of_a_running_experiment(tuner_of_grid, results) -> None:
     assert document["experiments"][0]["state"] == "running"
 
 
+def test_status_shows_who_does_what_where_there_are_several(tuner_of_grid, results) -> None:
+    folder = RunFolder(results, "grid")
+    workers = [
+        WorkerRecord(1, "node-a", "CPU", True, 9, 2, 3, 100.0, 97.0, 5, 0),
+        WorkerRecord(2, "node-b", "CPU", True, None, 0, 0, 100.0, 80.0, 4, 1),
+        WorkerRecord(3, "node-b", "CPU", is_ready=False, losses=2),
+    ]
+    with folder.lock():
+        with Ledger.create_or_open(folder.ledger, "grid") as ledger:
+            ledger.keep_workers(workers[:1])
+        alone = tuner_of_grid("status", "grid").out
+        with Ledger.create_or_open(folder.ledger, "grid") as ledger:
+            ledger.keep_workers(workers)
+        said = tuner_of_grid("status", "grid").out.splitlines()
+        everywhere = tuner_of_grid("status").out.splitlines()
+        document = json.loads(tuner_of_grid("status", "--json").out)["experiments"][0]
+        with Ledger.create_or_open(folder.ledger, "grid") as ledger:
+            many = [replace(workers[n % 2], worker=n) for n in range(1, 41)]
+            ledger.keep_workers(many)
+        by_node = tuner_of_grid("status", "grid").out.splitlines()
+    assert "node-a" in alone
+    assert len(everywhere) == 1
+    assert [" ".join(line.split()) for line in said[4:]] == [
+        "1 node-a CPU trial 9, epoch 2/3 97% 3.00s 5 –",
+        "2 node-b CPU idle 80% 20.0s 4 1",
+        "3 node-b CPU starting – 0.00s 0 2",
+    ]
+    assert [" ".join(line.split()) for line in by_node[4:]] == [
+        "node-a 20 20 0 0 97% 1m 00s 100 –",
+        "node-b 20 0 20 0 80% 6m 40s 80 20",
+    ]
+    first = document["workers"][0]
+    assert (first["does"], first["trial"], first["idle_seconds"]) == ("training", 9, 3.0)
+    assert [worker["utilization"] for worker in document["workers"]] == [0.97, 0.8, None]
+    assert len(tuner_of_grid("status", "grid").out.splitlines()) == 1  # it has ended
+
+
 def test_status_shows_a_damaged_ledger_and_goes_on(tuner_of_grid, results) -> None:
     bad = RunFolder(results, "bad")
     bad.prepare()
@@ -136,3 +178,15 @@ def test_show_of_a_failed_and_of_a_diverged_trial(tuner_of_grid) -> None:
     document = json.loads(tuner_of_grid("show", "grid", "7", "--json").out)
     assert document["number"] == 7
     assert [epoch["metrics"]["val_accuracy"] for epoch in document["curves"]] == [0.01, None]
+
+
+def test_five_best_of_five_classes_are_no_curve():
+    """They are 1 for every network."""
+    same = {"top5_accuracy": 1.0, "val_top5_accuracy": 1.0}
+    rows = [
+        EpochRow(1, epoch, {"accuracy": epoch / 4, "val_accuracy": epoch / 5, **same}, 1.0)
+        for epoch in (1, 2)
+    ]
+    assert not any("top5" in line for line in curve_lines(rows, 80))
+    known = [replace(rows[0], metrics={**rows[0].metrics, "top5_accuracy": 0.9}), rows[1]]
+    assert any("top5_accuracy 0.9000 → 1.0000" in line for line in curve_lines(known, 80))

@@ -12,7 +12,9 @@ from PIL import Image
 
 from tuner.data import folder as folder_module
 from tuner.data import with_whole_path
+from tuner.data.config import FinalDataConfig
 from tuner.data.folder import FolderDataset, list_images, resized
+from tuner.data.images import check
 from tuner.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -40,6 +42,16 @@ def pets(tmp_path):
             picture(root / name / f"{n}.png")
     picture(root / "cat" / "deep" / "a.PNG")
     return root
+
+
+def test_a_folder_without_test_images_is_told_where_they_go(pets):
+    config = FinalDataConfig.model_validate(
+        {"dataset": str(pets), "image_size": (6, 5), "validation": "test"}
+    )
+    with pytest.raises(InputError, match="no test images") as caught:
+        check(config, None, backend="tensorflow")
+    assert "folders train/ and test/" in str(caught.value)
+    assert "x_test" not in str(caught.value)
 
 
 def test_a_reading_that_takes_long_is_told_and_one_from_the_cache_is_not(pets, monkeypatch):
@@ -84,7 +96,7 @@ def test_classes_and_files_come_in_keras_order_and_hidden_ones_not(pets):
     (pets / "cat" / "notes.txt").write_text("")
     (pets / "1.png").write_bytes(b"")
     assert list_images(pets).notes == (
-        "2 files beside the images of the classes are not read (.png, .txt)",
+        "2 files that are no images of a class are not read (.png, .txt)",
     )
 
 

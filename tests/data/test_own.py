@@ -134,8 +134,9 @@ def test_a_missing_file_says_where_it_was_looked_for(tmp_path, monkeypatch):
 
 
 def test_a_file_without_test_images_has_none_to_give(save):
-    with pytest.raises(InputError, match="no test images"):
+    with pytest.raises(InputError, match="no test images") as caught:
         save(x_train=IMAGES, y_train=LABELS).test(None)
+    assert "fix:      x_test and y_test beside x_train" in str(caught.value)
 
 
 @pytest.fixture

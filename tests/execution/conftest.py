@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,21 +118,39 @@ class ScriptedPool(Pool):
         self.closed = True
 
 
+class ShuffledPool(ScriptedPool):
+    """Workers of very different speed: which one reports next is drawn."""
+
+    def __init__(self, script: Callable[[TrainTrial], list[Report]], seed: int) -> None:
+        super().__init__(script)
+        self._rng = random.Random(seed)
+
+    def receive(self, timeout_seconds: float) -> list[tuple[int, Report]]:
+        if not self._reports:
+            return super().receive(timeout_seconds)
+        worker = self._rng.choice(sorted({worker for worker, _ in self._reports}))
+        place = next(i for i, (other, _) in enumerate(self._reports) if other == worker)
+        return [self._reports.pop(place)]
+
+
 @dataclass
 class Bench:
     """One experiment on scripted workers; `run` may be called again and again."""
 
     folder: Path
     text: str = GRID
+    make_pool: Callable[..., ScriptedPool] = ScriptedPool
     events: list[object] = field(default_factory=list)
     stop: Event = field(default_factory=Event)
     now: float = 0.0
     pool: ScriptedPool | None = None
     ending: str = ""
 
-    def run(self, script=good, text=None, workers=1, listener=None, retry=(), **options):
+    def run(
+        self, script=good, text=None, workers=1, listener=None, retry=(), settles=None, **options
+    ):
         experiment = parse_experiment(text or self.text, "grid.yaml")
-        self.pool, self.events = ScriptedPool(script), []
+        self.pool, self.events = self.make_pool(script), []
         options = {"budget_seconds": None, "fail_fast": False, **options}
         with Ledger.create_or_open(self.folder / "ledger.sqlite", "grid") as ledger:
             ledger.interrupted()
@@ -149,6 +168,7 @@ class Bench:
                 on_ready=lambda ready: None,
                 silence_seconds=60.0,
                 clock=lambda: self.now,
+                settles=settles,
             )
             self.ending = scheduler.run(workers, self.stop, **options)
         return self.rows()

@@ -220,3 +220,9 @@ def test_another_experiment_or_other_data_have_another_plan(change: tuple[str, s
     one, other = (parse_experiment(text, "x.yaml") for text in (GRID, GRID.replace(*change)))
     keys = {current.plan_key(Search(*pair)) for pair in ((one, "f"), (other, "f"), (one, "g"))}
     assert len(keys) == 3
+
+
+def test_other_workers_supersede_no_trial() -> None:
+    texts = (GRID, f"{GRID}\nresources: {{cpu: 1, gpu: 0.5}}")
+    keys = {current.plan_key(Search(parse_experiment(text, "x.yaml"), "f")) for text in texts}
+    assert len(keys) == 1

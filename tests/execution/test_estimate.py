@@ -33,6 +33,7 @@ from tuner.execution.protocol import Compiled, Finished, Lost, Rehearse, SetupFa
 from tuner.execution.rehearsal import Rehearsals, choose, measure
 from tuner.execution.run import run_experiment
 from tuner.experiment.experiment import load_experiment, parse_experiment
+from tuner.experiment.schema import Resources
 from tuner.experiment.trial import TrialState
 from tuner.ledger.environment import Gpu
 from tuner.ledger.estimate import EVENT, Estimate, StructureTime, Trained, last_estimate
@@ -160,7 +161,7 @@ def test_an_estimate_is_shared_out_to_workers_but_one_trial_is_not():
     assert Estimate(2, {"f": fast}).seconds == (16 + 2 * 3) / 2  # both workers compile it
     assert Estimate(4, {"s": slow}).seconds == 50
     both = Estimate(1, {"f": fast, "s": slow})
-    assert both.basis == "measured: 1 of 2 structures; 1 scaled by multiply-adds"
+    assert both.basis == "1 of 2 structures ran here before; others by their size"
     assert both.summary()["seconds"] == 16 + 50 + 2 * 3
 
 
@@ -265,6 +266,26 @@ def test_gpus_and_who_shares_them_make_another_machine(monkeypatch):
     alone, shared, apart, without = [h.machine for h in here]
     assert alone == apart
     assert len({alone, shared, without}) == 3
+    assert Here(1, "", {}, Resources(gpu=0)).machine == without
+
+
+def test_threads_make_another_machine_where_they_are_not_a_part_of_the_cores(monkeypatch):
+    for module in ("estimate", "devices"):
+        monkeypatch.setattr(f"tuner.execution.{module}.available_cores", lambda: 8)
+    part, same, fewer = (Here(4, "", {}, Resources(cpu=cpu)).machine for cpu in (None, 2, 1))
+    assert part == same
+    assert fewer == f"{part}, 1 threads a worker"
+
+
+def test_what_a_worker_of_a_cluster_takes_does_not_depend_on_who_asks(monkeypatch):
+    for module in ("estimate", "devices"):
+        monkeypatch.setattr(f"tuner.execution.{module}.available_cores", lambda: 8)
+    one, two = (Here(n, (), {}, Resources(gpu=1.0), is_cluster=True) for n in (1, 2))
+    assert one.machine == two.machine == "Ray, 1 GPU a worker"
+    here = Here(32, (), {}, Resources(cpu=1, gpu=0.0), is_cluster=True)
+    assert here.machine == "Ray, 1 threads a worker"
+    (note,) = here.notes(parse_experiment(GRID, "x.yaml"), {4: 10})
+    assert note.endswith("which alone moves scores a little: --cpus-per-worker 4 goes on alike")
 
 
 # ---------------------------------------------------------------------- plan --measure
@@ -336,13 +357,13 @@ def test_measured_planned_run_and_planned_again(tmp_path, monkeypatch, forked_wo
     assert not (tmp_path / "results").exists()
 
     estimate = make_plan(experiment, **where, here=here).time
-    assert estimate.basis == "measured: all 2 structures"
+    assert estimate.basis == "these structures ran here before"
     assert estimate.seconds > sum(m.compile_seconds for m in measured)
 
     events = []
     ended = run_experiment(experiment, results_dir=where["results_dir"], listener=events.append)
     begun = next(event for event in events if isinstance(event, RunStarted))
-    assert begun.notes[-1] == f"it takes {estimate_text(estimate)}; {estimate.basis}"
+    assert begun.notes[-1] == f"it takes {estimate_text(estimate)} ({estimate.basis})"
     with Ledger.open_read_only(tmp_path / "results" / "tiny" / "ledger.sqlite") as ledger:
         assert len(ledger.events_of(EVENT)) == 1
         assert last_estimate(ledger) == ended.estimate

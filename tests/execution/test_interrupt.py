@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reliability.search import environment
+from benchmarks.reliability.preload import forked
+from benchmarks.reliability.search import children, environment, send
 from tests.execution.tiny import EXPERIMENT, write_experiment
 from tuner.experiment.trial import TrialState
 from tuner.ledger.ledger import Ledger
@@ -31,6 +32,10 @@ def run(folder: Path, environ: Mapping[str, str], *options: str) -> subprocess.P
     )
 
 
+def workers(process: subprocess.Popen[str], environ: Mapping[str, str]) -> list[int]:
+    return [forked(environ, child) for child in children(process.pid)]
+
+
 def counts(folder: Path) -> dict[TrialState, int]:
     with Ledger.open_read_only(folder / "results" / "tiny" / "ledger.sqlite") as ledger:
         return ledger.counts()
@@ -48,7 +53,7 @@ def wait_for_an_epoch(folder: Path) -> None:
     raise AssertionError("no epoch within a minute")
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGUSR1])
 def test_the_first_signal_ends_cleanly_within_seconds_and_says_how_to_go_on(
     tmp_path, sent, environ
 ):
@@ -56,6 +61,10 @@ def test_the_first_signal_ends_cleanly_within_seconds_and_says_how_to_go_on(
     # Ctrl-C once without anything preloaded, as people use it.
     process = run(tmp_path, environment() if sent is signal.SIGINT else environ)
     wait_for_an_epoch(tmp_path)
+    if sent is signal.SIGUSR1:  # a batch system sends it to every process of the run
+        for worker in workers(process, environ):
+            send(worker, signal.SIGTERM)
+            send(worker, sent)
     process.send_signal(sent)
     begun = time.monotonic()
     _, said = process.communicate(timeout=30)
@@ -65,7 +74,9 @@ def test_the_first_signal_ends_cleanly_within_seconds_and_says_how_to_go_on(
     assert "to continue: tuner run tiny.yaml" in said
     assert "Traceback" not in said
     assert counts(tmp_path)[TrialState.RUNNING] == 0
-    if sent is signal.SIGTERM:
+    if sent is signal.SIGUSR1:
+        with Ledger.open_read_only(tmp_path / "results" / "tiny" / "ledger.sqlite") as ledger:
+            assert ledger.events_of("worker lost") == []
         return
     # Edited to be short (and to hold diverging trials), the experiment runs to its end.
     write_experiment(tmp_path)

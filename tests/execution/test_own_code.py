@@ -84,3 +84,10 @@ def test_surroundings_change_nothing_and_an_edit_is_noticed(tmp_path, monkeypatc
     (tmp_path / "surrounded_blocks.py").write_text(BLOCKS)
     ended = run_experiment(experiment, results_dir=where)
     assert ended.counts[TrialState.COMPLETED] == 1
+
+
+def test_code_that_cannot_be_imported_where_a_worker_is_keeps_it_from_training():
+    from tuner.models.own_build import import_as_known
+
+    with pytest.raises(InputError, match="no such module: not_on_this_node"):
+        import_as_known({"not_on_this_node:build": ()})

@@ -20,7 +20,7 @@ def test_a_function_is_called_where_no_framework_is_being_imported(
 ):
     called = []
 
-    def load_images(config, data_dir):
+    def load_images(config, data_dir, loaded=None):
         called.append((threading.current_thread() is threading.main_thread(), len(called)))
         return SimpleNamespace(hashes={"dataset": "a"})
 

@@ -111,3 +111,13 @@ def test_a_refused_experiment_to_reuse_leaves_a_folder_that_belongs_together(oth
         run_experiment(edited, results_dir=tmp_path, reuse=[broken])
     with Ledger.open_read_only(other.folder / "ledger.sqlite") as ledger:
         assert (ledger.rows(), ledger.num_superseded()) == ([], 6)
+
+
+def test_threads_are_taken_over_with_a_trial(other, wider):
+    other.run()
+    with Ledger.create_or_open(other.folder / "ledger.sqlite", "grid") as ledger:
+        for row in ledger.rows():
+            ledger._update(row.number, threads=2)
+    reuse(wider, other)
+    with Ledger.open_read_only(wider.folder / "ledger.sqlite") as ledger:
+        assert ledger.threads() == {2: 6}

@@ -171,3 +171,30 @@ def test_retry_leaves_alone_what_an_edit_has_left_behind(finished, tmp_path):
     assert not any(row.is_current for row in diverged)
     assert ended.counts[TrialState.DIVERGED] == 0
     assert ended.best is not None
+
+
+SAME = """
+name: same
+data: {{dataset: {data}, validation: 24, augment: [crop, flip]}}
+model: {{family: lenet, kernel_size: 3, dropout: 0.2}}
+training: {{epochs: 2, batch_size: 48, learning_rate: {{choice: [0.01, 0.003, 0.001]}}}}
+resources: {{cpu: 1}}
+"""
+
+
+def test_with_threads_of_their_own_two_workers_find_what_one_does_bit_for_bit(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tuner.execution.devices.available_cores", lambda: 2)
+    experiment = load_experiment(write_experiment(tmp_path, SAME))
+    found = []
+    for workers in (1, 2):
+        results = tmp_path / str(workers)
+        run_experiment(experiment, results_dir=results, workers=workers)
+        with Ledger.open_read_only(results / "same" / "ledger.sqlite") as ledger:
+            keys = {row.number: row.key for row in ledger.rows()}
+            assert {row.threads for row in ledger.rows()} == {1}
+            assert {row.worker for row in ledger.rows()} == set(range(1, workers + 1))
+            found.append({(keys[e.number], e.epoch): e.metrics for e in ledger.epochs()})
+    assert len(found[0]) == 6
+    assert found[0] == found[1]

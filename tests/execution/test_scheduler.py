@@ -6,16 +6,32 @@ import itertools
 
 import pytest
 
-from tests.execution.conftest import GRID, diverging, dying, good, raising, silent
+from tests.execution.conftest import (
+    GRID,
+    ScriptedPool,
+    diverging,
+    dying,
+    good,
+    raising,
+    silent,
+)
 from tuner.errors import InputError, Problem, TunerError
-from tuner.execution.events import EpochEnded, TrialEnded, TrialStarted, WorkerLost
-from tuner.execution.protocol import MAX_PROGRAMS, Lost, Programs, SetupFailed
+from tuner.execution.events import EpochEnded, TrialEnded, TrialStarted, WorkerLost, WorkerReady
+from tuner.execution.protocol import MAX_PROGRAMS, Lost, Programs, Ready, SetupFailed
+from tuner.execution.queue import TrialQueue
+from tuner.execution.recorder import Recorder
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import UNRANKED_STATES
 
 
 def states(rows):
     return [row.state for row in rows]
+
+
+def all_at_once(pool, timeout_seconds):
+    """What a pool receives where many workers report at the same time."""
+    reports, pool._reports = pool._reports, []
+    return reports
 
 
 def test_a_grid_runs_every_combination_once_and_knows_the_best(bench):
@@ -206,3 +222,45 @@ def test_a_report_behind_others_is_not_lost_when_the_run_ends(bench):
 
     rows = bench.run(listener=listener)
     assert states(rows) == [TrialState.COMPLETED]
+
+
+def test_the_threads_of_its_worker_are_recorded_with_a_trial(bench, monkeypatch):
+    def start(pool, worker):
+        ready = Ready("CPU", 0.1, {"dataset": "x"}, threads=worker)
+        pool._reports.append((worker, ready))
+
+    monkeypatch.setattr(ScriptedPool, "start", start)
+    rows = bench.run(workers=2)
+    assert {row.threads for row in rows} == {1, 2}
+    assert all(row.threads == row.worker for row in rows)
+    assert {e.threads for e in bench.events if isinstance(e, WorkerReady)} == {1, 2}
+
+
+def test_a_thousand_idle_workers_cost_nothing(bench, monkeypatch):
+    asked = []
+    ask = TrialQueue.next
+    monkeypatch.setattr(TrialQueue, "next", lambda queue, held: asked.append(1) or ask(queue, held))
+    rows = bench.run(workers=200)
+    assert states(rows) == [TrialState.COMPLETED] * 6
+    reports = 200 + 6 * 3
+    assert len(asked) <= reports + 6
+
+
+def test_what_a_failed_commit_took_back_is_run_the_next_time(bench, monkeypatch):
+    start = Recorder.start
+
+    def fill_disk(recorder, worker, running, **others):
+        if running.number == 5:
+            recorder.ledger._connection.execute("ROLLBACK")  # as SQLite does by itself
+            raise TunerError("the disk is full")
+        start(recorder, worker, running, **others)
+
+    # The lost ones are in a block of the plan that no later run would look at again.
+    monkeypatch.setattr("tuner.search.search.LOOK_AHEAD", 4)
+    monkeypatch.setattr(ScriptedPool, "receive", all_at_once)
+    monkeypatch.setattr(Recorder, "start", fill_disk)
+    with pytest.raises(TunerError, match="full"):
+        bench.run(workers=6)
+    assert bench.rows() == []
+    monkeypatch.setattr(Recorder, "start", start)
+    assert states(bench.run()) == [TrialState.COMPLETED] * 6

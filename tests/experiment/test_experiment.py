@@ -10,7 +10,7 @@ import pytest
 
 from tuner.errors import InputError
 from tuner.experiment import load_experiment, parse_experiment
-from tuner.experiment.schema import SearchConfig
+from tuner.experiment.schema import Resources, SearchConfig
 
 SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 TEXTS = [
@@ -30,6 +30,7 @@ TEXTS = [
       schedule: {choice: [constant, {step: {at: [0.5, 0.75], factor: {choice: [0.1, 0.2]}}}]}
     objective: {metric: val_loss}
     search: {seed: 3, replicates: 2, constraints: ["depth < 50"], budget: 90m}
+    resources: {cpu: 2, gpu: 0.5}
     """,
 ]
 
@@ -44,12 +45,25 @@ def test_the_resolved_document_loads_back_as_the_same_experiment(parse, text) ->
     assert keys[0] == keys[1]
 
 
+def test_resources_take_the_place_of_those_in_the_file_one_by_one(parse) -> None:
+    experiment = parse("model: {family: resnet}\nresources: {cpu: 2, gpu: 0.5}")
+    changed = experiment.with_resources(1, None)
+    assert changed.resources == Resources(cpu=1, gpu=0.5)
+    assert parse(changed.to_yaml()) == changed
+    assert experiment.with_resources(None, None) == experiment
+    assert changed.where("resources.cpu") == "cpus_per_worker"
+    assert changed.where("resources.gpu") == "x.yaml:2:21"
+    with pytest.raises(InputError, match=r"gpus_per_worker: 2\.5 is too large"):
+        experiment.with_resources(None, 2.5)
+
+
 def test_defaults_are_those_of_the_contract(parse) -> None:
     experiment = parse("model: {family: resnet}")
     assert experiment.name == "x"
     assert (experiment.backend, experiment.precision) == ("tensorflow", "float32")
     assert (experiment.objective.metric, experiment.objective.direction) == ("val_accuracy", "max")
     assert experiment.search == SearchConfig()
+    assert experiment.resources == Resources() == Resources(cpu=None, gpu=None)
     assert (experiment.search.method, experiment.search.replicates) == ("grid", 1)
     assert len(experiment.space) == 1
     assert experiment.space[0].values == {}

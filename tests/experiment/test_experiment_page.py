@@ -20,7 +20,7 @@ BLOCKS = [
 ROWS = re.findall(r"\| `(\{min.*?\})`(?: for an integer)? \| ([-0-9.e, …]+)", PAGE)
 
 
-SIZES = (72, 36, 1, 32, 8, 2, 12, 2)
+SIZES = (72, 36, 1, 32, 8, 2, 2, 12, 2, 1)
 
 
 @pytest.mark.usefixtures("forked_workers")  # for that with a network of one's own

@@ -35,6 +35,8 @@ GOOD = [
     "model: {family: plain}\ntraining: {beta_2: {min: 0, max: 0.9, scale: reverse_log, count: 3}}",
     "model: {family: resnet}\ndata: {dataset: cifar10, validation: 0.1, augment: [crop]}\n"
     "search: {method: random, max_trials: 3, budget: 1h30m, constraints: [depth > 3]}",
+    "model: {family: resnet}\nresources: {cpu: 2, gpu: 0.5}",
+    "model: {family: resnet}\nresources: {cpu: null, gpu: 0}",
 ]
 BAD = [
     "training: {epochs: 3}",
@@ -54,6 +56,9 @@ BAD = [
     "model: {family: resnet}\nsearch: {method: radom}",
     "model: {family: resnet}\nsearch: {budget: 4}",
     "model: {family: resnet}\nsearch: {budget: 4 hours}",
+    "model: {family: resnet}\nresources: {cpu: 0.5}",
+    "model: {family: resnet}\nresources: {gpu: 2}",
+    "model: {family: resnet}\nresources: {gpus: 1}",
     "model: {family: resnet}\nname: ../x",
     "model: {family: resnet}\nmodl: 3",
 ]

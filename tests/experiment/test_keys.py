@@ -53,7 +53,7 @@ def test_a_known_key_stays_what_it_is(parse) -> None:
         "search={method: random, max_trials: 1}", "search.replicates=3",
         "model.dropout={choice: [0.2, 0]}",
         "model={choice: [{depth: 20, dropout: 0.2, family: resnet}, {family: plain}]}",
-        "name=other",
+        "name=other", "resources={cpu: 2, gpu: 0.5}",
     ],
 )  # fmt: skip
 def test_what_does_not_decide_the_outcome_does_not_change_the_key(parse, override) -> None:

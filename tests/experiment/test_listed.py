@@ -169,7 +169,7 @@ def test_everything_wrong_in_a_csv_is_named_with_its_line(wrong) -> None:
         ("[]", "", "", "x.yaml:2:24", "is empty"),
         ("3", "", "", "x.yaml:2:24", "is no list"),
         ("[3]", "", "", "x.yaml:2:41", "is no mapping"),
-        ("{depth: [20, 32], l2: [0]}", "", "", "x.yaml:2:24", "the lists differ in length"),
+        ("{depth: [20, 32], l2: [0]}", "", "", "x.yaml:2:24", "the lists must be equally long"),
         ("{depth: [20, 32], l2: 0}", "", "", "x.yaml:2:58", "l2 is no list"),
         ("[{depth: 20, l2: 0}, {depth: 32, l2: x}]", "", "", "x.yaml:2:73", "l2: x has the wrong"),
         ("[{depth: 20, momentum: 0}]", "", "", "x.yaml:2:53", "no effect: the optimizer is adam"),

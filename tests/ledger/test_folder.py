@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,7 +10,12 @@ import pytest
 
 from benchmarks.reliability import fuzz
 from tuner.errors import InputError, TunerError
-from tuner.ledger.folder import RunFolder, run_folders, write_atomically
+from tuner.ledger.folder import (
+    RunFolder,
+    network_file_system,
+    run_folders,
+    write_atomically,
+)
 from tuner.ledger.ledger import Ledger
 
 
@@ -158,3 +164,39 @@ def test_results_never_replace_the_experiment_that_they_are_of(tmp_path):
     folder.ledger.touch()  # then it is a run's own, which continues
     folder.prepare(str(folder.experiment))
     assert folder.experiment.read_text() == "# mine"
+
+
+MOUNTS = """\
+/dev/sda1 / ext4 rw 0 0
+server:/export/home /home nfs4 rw,vers=4.2 0 0
+/dev/sdb1 /home/local\\040disk xfs rw 0 0
+me@host: /mnt/far fuse.sshfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/srv/results", ""),
+        ("/home/me/results", "nfs4"),
+        ("/home/local disk/results", ""),
+        ("/homeless", ""),
+        ("/mnt/far", "sshfs"),
+    ],
+)
+def test_the_file_system_of_a_folder_is_that_of_the_nearest_place(path: str, kind: str) -> None:
+    assert network_file_system(Path(path), MOUNTS) == kind
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    folder = RunFolder(tmp_path, "run")
+    folder.prepare()
+    with pytest.raises(InputError, match="no locks"), folder.lock():
+        pass

@@ -10,8 +10,9 @@ import pytest
 from tuner.errors import TunerError
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
+from tuner.ledger.checkpoint import SavedCheckpoint
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import EpochRow, NewTrial, Outcome
+from tuner.ledger.records import SEVERAL, EpochRow, NewTrial, Outcome
 
 
 def new(key: str, **changes: object) -> NewTrial:
@@ -215,3 +216,76 @@ def test_what_a_run_sets_out_to_do_is_noted(ledger: Ledger) -> None:
 def test_a_reader_cannot_write(ledger: Ledger, path: Path) -> None:
     with Ledger.open_read_only(path) as reader, pytest.raises(TunerError, match="readonly"):
         reader.event("x")
+
+
+def test_a_trial_knows_its_threads_and_whether_they_changed_on_the_way(ledger: Ledger) -> None:
+    one, other = ledger.add([new("a"), new("b")])
+    ledger.start(one, worker=1, threads=2)
+    ledger.start(one, worker=1, threads=1)  # from its beginning
+    ledger.record_epoch(one, 1, {"val_accuracy": 0.5}, 1.0)
+    assert ledger.threads() == {1: 1}
+    ledger.start(one, worker=2, threads=1)
+    ledger.start(other, worker=1, threads=None)  # on a GPU
+    ledger.record_epoch(other, 1, {"val_accuracy": 0.5}, 1.0)
+    assert [row.threads for row in ledger.rows()] == [1, None]
+    ledger.start(one, worker=1, threads=4)
+    assert [row.threads for row in ledger.rows()] == [SEVERAL, None]
+    assert ledger.threads() == {SEVERAL: 1}
+
+
+def test_changes_together_are_one_commit_each_whole_or_not_at_all(
+    ledger: Ledger, path: Path
+) -> None:
+    def seen() -> list[tuple[int, int]]:
+        with Ledger.open_read_only(path) as other:
+            return [(row.number, row.epochs) for row in other.rows()]
+
+    with ledger.together():
+        ledger.add([new("a"), new("b")])
+        ledger.record_epoch(1, 1, {"loss": 1.0}, 1.0)
+        with pytest.raises(TunerError):
+            ledger.add([new("c"), new("b")])  # the second is there already
+        assert ledger.rows()[0].epochs == 1
+        assert seen() == []
+    assert seen() == [(1, 1), (2, 0)]
+    with pytest.raises(ZeroDivisionError), ledger.together():
+        ledger.record_epoch(2, 1, {"loss": 1.0}, 1.0)
+        raise ZeroDivisionError
+    assert seen() == [(1, 1), (2, 1)]
+    with ledger.together():
+        pass
+
+
+def steps_of_a_trial(path: Path, trials: int) -> int:
+    """What SQLite does for one trial more, among so many that were stopped and can go on."""
+    with Ledger.create_or_open(path, "grid") as ledger:
+        with ledger.together():
+            numbers = ledger.add([new(f"key {n}") for n in range(trials)])
+            for number in numbers:
+                saved = SavedCheckpoint(f"{number}.npz", "0" * 64, 10)
+                ledger.record_epoch(number, 1, {"val_accuracy": 0.1}, 1.0, saved)
+                ledger.finish(number, Outcome(TrialState.STOPPED, 0.1, 1, {"val_accuracy": 0.1}))
+        ledger.finish(*last_of(ledger, "warm"), 5)  # which reads once what earlier runs have left
+        steps = [0]
+
+        def step() -> int:
+            steps[0] += 1
+            return 0
+
+        ledger._connection.set_progress_handler(step, 1)
+        ledger.finish(*last_of(ledger, "one"), 5)
+        return steps[0]
+
+
+def last_of(ledger: Ledger, key: str) -> tuple[int, Outcome]:
+    (number,) = ledger.add([new(key)])
+    ledger.start(number, worker=1)
+    saved = SavedCheckpoint(f"{number}.npz", "0" * 64, 10)
+    ledger.record_epoch(number, 1, {"val_accuracy": 0.5}, 1.0, saved)
+    return number, completed(0.5)
+
+
+def test_a_trial_more_costs_the_same_among_many(tmp_path: Path) -> None:
+    few = steps_of_a_trial(tmp_path / "few.sqlite", 10)
+    many = steps_of_a_trial(tmp_path / "many.sqlite", 500)
+    assert many < 1.2 * few

@@ -137,6 +137,23 @@ def test_a_repair_saves_all_other_rows_of_version_2(version_2: Path) -> None:
         assert [row.number for row in ledger.rows(all_versions=True)] == [1]
 
 
+def test_of_version_3_nobody_knows_the_threads(version_2: Path) -> None:
+    connection = sqlite3.connect(version_2, isolation_level=None)
+    schema.teach(connection)
+    migration.STEPS[2](connection)
+    connection.execute("UPDATE meta SET value = '3' WHERE name = 'schema'")
+    schema.seal(connection, "meta", "TRUE", version=3)
+    connection.execute("UPDATE trials SET score = 0.9 WHERE number = 2")  # harmed
+    connection.close()
+    with Ledger.open_read_only(version_2) as ledger:
+        assert ledger.row(1).threads is None  # type: ignore[union-attr]
+    with Ledger.create_or_open(version_2, "grid") as ledger:
+        ledger.start(1, worker=1, threads=2)
+        assert ledger.row(1).threads is None  # type: ignore[union-attr] # it has an epoch of before
+        with pytest.raises(InputError, match="row 2 of trials is not what was written"):
+            ledger.row(2)
+
+
 def everything(ledger: Ledger) -> list[object]:
     rows = [(row.number, row.score, dict(row.values), row.value("name")) for row in ledger.rows()]
     return [rows, ledger.epochs(), ledger.events(), ledger.objective, ledger.counts()]

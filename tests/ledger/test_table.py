@@ -9,7 +9,7 @@ import pytest
 from tuner.experiment.trial import TrialState
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import NewTrial, Outcome
-from tuner.ledger.table import TrialsCsv, csv_cell, csv_columns, to_csv
+from tuner.ledger.table import TrialsCsv, csv_cell, csv_columns, csv_text, to_csv
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+a", "-a", "@x", "\tx", "=cmd|' /C calc'!A0"])
@@ -60,6 +60,35 @@ def test_refreshing_costs_a_bounded_share_of_the_time(ledger: Ledger, tmp_path: 
     now[0] += 1.0
     table.refresh()
     assert path.exists()
+
+
+def test_a_long_table_is_written_piece_by_piece(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.add([NewTrial(f"k{i}", {}, {}, i, i, "s") for i in range(10)])
+    monkeypatch.setattr("tuner.ledger.table._PIECE", 3)
+    now = [100.0]
+
+    def clock() -> float:
+        now[0] += 0.03  # so long takes a piece
+        return now[0]
+
+    path = tmp_path / "trials.csv"
+    table = TrialsCsv(path, ledger, clock=clock)
+    pieces = 0
+    while not path.exists():
+        pieces += 1
+        table.refresh()
+        before = now[0]
+        table.refresh()  # too early
+        assert now[0] - before < 0.04
+        now[0] += 10.0
+    assert pieces == 2
+    assert path.read_text() == csv_text(ledger)
+    table.refresh()
+    table.write()  # what was begun is dropped
+    assert not list(tmp_path.glob(".trials.csv*"))
+    assert path.read_text() == csv_text(ledger)
 
 
 def test_an_empty_ledger_has_a_head(ledger: Ledger) -> None:

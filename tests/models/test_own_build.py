@@ -212,6 +212,22 @@ def test_its_cost_is_counted_along_all_layers():
     assert cost.activations == 2 * 4 * 64 + 4 + 4 + CLASSES
 
 
+def test_layers_with_matrices_of_their_own_are_named_since_nobody_knows_their_multiply_adds():
+    class Mixer(keras.Layer):
+        def build(self, shape):
+            self.table = self.add_weight(shape=(shape[-1], 5))
+
+        def call(self, x):
+            return x @ self.table
+
+    image = keras.Input(IMAGE)
+    x = keras.layers.PReLU()(keras.layers.SeparableConv2D(6, 3, use_bias=False)(image))
+    x = keras.layers.BatchNormalization()(Mixer(name="mixer")(x))
+    cost = cost_of_model(keras.Model(image, x), IMAGE)
+    assert cost.macs == (3 * 3 * 3 + 3 * 6) * (IMAGE[0] - 2) * (IMAGE[1] - 2)
+    assert cost.uncounted == ("mixer (Mixer)",)
+
+
 def test_layers_within_layers_are_counted():
     from tuner.models import FAMILIES
 

@@ -101,7 +101,7 @@ def reading(head, from_logits):
         ("operation", False, True, "probabilities", ""),
         ("operation", True, False, "probabilities", "trained as written"),
         ("sigmoid", None, False, "logits", "taken for logits"),
-        ("sigmoid", False, True, "scores", "takes their shares"),
+        ("sigmoid", False, True, "scores", "divides them by their sum"),
         ("sigmoid", True, False, "logits", "trained as written"),
         ("relu", None, False, "logits", ""),
     ],

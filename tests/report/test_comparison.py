@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -334,7 +335,9 @@ def test_stopped_trials_are_compared_after_equal_training():
     assert only(found).difference.mean == pytest.approx(0)
     assert only(found).difference.told() == "within noise"
     assert "in the first 1 epoch, which every trial has" in only(found).how
-    assert comparison.verdicts(found)[0].startswith("No difference from resnet is shown: densenet")
+    assert comparison.verdicts(found)[0].startswith(
+        "No difference from resnet is shown for densenet"
+    )
     assert text(found).startswith("No difference from resnet is shown")
 
 
@@ -391,6 +394,17 @@ def test_unequal_conditions_are_noted():
 def on_data(name: str, family: str, shift: float = 0.0, **data: Any) -> ComparedExperiment:
     rows = seeds(family, [0.5 + shift + i / 100 for i in range(6)], parameters=10)
     return source(name, [in_context(row, **data) for row in rows])
+
+
+def test_long_paths_of_other_data_are_told_apart_by_their_ends():
+    home = "/home/somebody/projects"
+    sources = [
+        on_data(name, name, dataset=f"{home}/{name}.npz", fingerprint=f"sha256:{name * 9}")
+        for name in ("shapes", "digits")
+    ]
+    first = comparison.sections(compare(sources, PLAIN))[0].title
+    assert "ojects/digits.npz and …" in first and "ojects/shapes.npz" in first
+    assert "fingerprint sha256:digit… and sha256:shape…" in first
 
 
 @pytest.mark.parametrize(
@@ -471,3 +485,16 @@ def test_no_line_is_wider_than_the_terminal(width):
     sources = [source(n, grid("a", i / 100, (20,), (0.1, 0.2))) for i, n in enumerate(names)]
     for found in (hostile(), compare(sources, PLAIN)):
         assert max(map(len, text(found, width).splitlines())) <= width
+
+
+def test_sides_that_were_trained_with_other_threads_are_told_so():
+    def with_threads(*counts: int) -> list[ComparedExperiment]:
+        rows = [
+            [dataclasses.replace(row, threads=n) for row in grid(f"n{n}", 0, (20,), RATES)]
+            for n in counts
+        ]
+        return pair(*rows, *NAMES)
+
+    assert "threads" not in text(compare(with_threads(2, 2), PLAIN))
+    told = " ".join(text(compare(with_threads(2, 1), PLAIN)).split())
+    assert "trained with different numbers of threads (1 and 2), which alone moves" in told

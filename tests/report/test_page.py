@@ -14,6 +14,8 @@ from tests.report.page_ledgers import HOSTILE, Plan
 from tuner.errors import InputError
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
+from tuner.ledger.ledger import Ledger
+from tuner.ledger.workers import WorkerRecord
 from tuner.report.page import write_page
 from tuner.report.page.page import render_page
 from tuner.report.page.source import read_source
@@ -62,6 +64,19 @@ def test_odd_experiments_have_a_page(tmp_path, name):
     page = page_of(page_ledgers.write(tmp_path, name, ODD[name]))
     data = json.loads(Elements(page).data[0])
     assert len(data["columns"][0]["texts"]) == len(ODD[name])
+
+
+def test_several_workers_have_a_table_and_one_has_none(tmp_path):
+    folder = page_ledgers.write(tmp_path, "mixed", page_ledgers.mixed())
+    with Ledger.create_or_open(folder.ledger, "mixed") as ledger:
+        ledger.keep_workers([WorkerRecord(1, trials=3)])
+    assert "e0-workers" not in page_of(folder)
+    with Ledger.create_or_open(folder.ledger, "mixed") as ledger:
+        ledger.keep_workers([WorkerRecord(n, "<b>", ready_seconds=4) for n in (1, 2)])
+    page = page_of(folder)
+    assert page.count("e0-workers") == 2
+    assert page.count("<td><bdi>&lt;b&gt;</bdi></td>") == 2
+    check_has_no_foreign_elements(Elements(page))
 
 
 def test_where_lower_is_better_the_first_row_has_the_lowest_score(tmp_path):

@@ -22,7 +22,13 @@ from tuner.report.page.learning import (
     timeline_of,
 )
 from tuner.report.page.overview import histogram_of, sparkline_of
-from tuner.report.page.search_space import bins_of, pair_of, slice_figure, slice_of
+from tuner.report.page.search_space import (
+    bins_of,
+    pair_of,
+    parallel_of,
+    slice_figure,
+    slice_of,
+)
 from tuner.report.page.source import PageSource, read_source
 
 
@@ -38,6 +44,16 @@ def mixed(tmp_path: Path) -> PageSource:
 @pytest.fixture
 def fixed(folder) -> PageSource:
     return read_source(folder)
+
+
+def test_an_axis_has_only_trials_whose_branch_searched_it(mixed):
+    """The default of a field in the branch of another family was nobody's choice."""
+    axes = axes_of(mixed)
+    figure = parallel_of(mixed, axes)
+    for axis, dimension in zip(axes, figure.dimensions, strict=False):
+        without = [axis.name not in row.values for row in figure.rows]
+        absent = [place for place, text in dimension.ticks if text == "(none)"]
+        assert [place in absent for place in dimension.positions] == without
 
 
 # ---------------------------------------------------------------------- text

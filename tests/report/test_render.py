@@ -45,7 +45,7 @@ def test_the_best_is_bold_and_what_cannot_be_told_from_it_has_a_dagger(seeds: Ru
         r"\bfseries 0.5100 +- 0.0131", "0.5075 +- 0.0183", "0.3086 +- 0.0135",
     ]  # fmt: skip
     assert [row[2] for row in rows] == ["", r"$^{\dagger}$", ""]
-    assert "cannot be told from the best" in found
+    assert "too close to the best to tell" in found
 
 
 def test_numbers_get_the_room_they_need(record: RunRecord) -> None:
@@ -121,6 +121,13 @@ def test_titles_are_broken_before_a_column_goes_and_what_tells_rows_apart_stays(
     assert max(map(len, broken)) <= 34
     # What no other row shares stays, and a title is whole again where that leaves room.
     assert grid_lines(table, width=20)[0].split() == ["trial", "learning_rate"]
+
+
+def test_columns_that_tell_rows_apart_together_stay() -> None:
+    """Each of the three tells two of the rows from the third; the first and the last tell all."""
+    columns = tuple(Column(name, name, str, rank=1) for name in ("family", "depth", "rate"))
+    table = Table("t", columns, (("lenet", "-", 0.1), ("lenet", "-", 0.2), ("resnet", 8, 0.1)))
+    assert grid_lines(table, width=14)[0].split() == ["family", "rate"]
 
 
 def test_no_number_is_cut_where_columns_have_no_rank() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 
 from tests.report.rows import trial
 from tuner.experiment.objective import Objective
+from tuner.experiment.trial import TrialState
 from tuner.report.record import RunRecord, rank
 from tuner.report.summary import marginals, summarize, to_text
 
@@ -101,12 +103,40 @@ def test_with_several_seeds_means_and_their_intervals_are_compared(record: RunRe
     close = said(replicated(record, first, [score - 0.001 for score in first[::-1]]))
     assert "Not shown: a lead of 0.0010 is within noise (6 seeds" in close
     few = said(replicated(record, [0.5, 0.3], [0.45, 0.33]))
-    assert "2 seeds cannot decide a lead of 0.0100; `tuner confirm grid` would" in few
+    assert "2 seeds cannot decide a lead of 0.0100; `tuner confirm grid` can decide it" in few
+
+
+def test_an_interval_that_holds_every_accuracy_is_none_and_a_tie_no_lead(
+    record: RunRecord,
+) -> None:
+    few = said(replicated(record, [0.5, 0.3], [0.45, 0.35]))
+    assert "over 2 seeds (too few for an interval of the mean)" in few
+    assert "2 seeds cannot tell the two apart; `tuner confirm grid` can decide it" in few
+    assert "0.0000 to 1.0000" not in few and "lead of 0.0000" not in few
+
+
+def test_trials_that_a_rule_stopped_are_said_to_be_of_fewer_epochs(record: RunRecord) -> None:
+    assert "A rule stopped 1 of 6 ranked trials early: its score is of fewer epochs." in said(
+        record
+    )
+    completed = [row for row in record.rows if row.state is TrialState.COMPLETED]
+    assert "A rule stopped" not in said(dataclasses.replace(record, rows=tuple(completed)))
+
+
+def test_the_winner_is_described_by_what_was_searched_in_its_branch(record: RunRecord) -> None:
+    """The default of a field that another branch searches is no finding."""
+    rows = [
+        trial(i, i / 10, {"family": "lenet", "activation": "tanh"}, i % 2, fixed={"dropout": 0})
+        for i in (3, 4)
+    ] + [trial(i, i / 10, {"family": "resnet", "dropout": 0.2}, i % 2) for i in (1, 2)]
+    names = ("family", "activation", "dropout")
+    mixed = dataclasses.replace(record, rows=tuple(rows), value_names=names, missing=0)
+    assert "Best: family lenet, activation tanh with" in said(mixed)
 
 
 def test_one_seed_says_that_it_cannot_tell(record: RunRecord) -> None:
     assert "One seed each cannot tell" in said(record)
-    assert "`tuner confirm grid` would tell" in said(record)
+    assert "`tuner confirm grid` can decide it" in said(record)
     stopped = dataclasses.replace(record, rows=(record.rows[5],))
     assert "in epoch 1 of 2, where a rule stopped it" in said(stopped)
 
@@ -142,13 +172,13 @@ def test_one_lucky_trial_at_an_end_is_no_direction(record: RunRecord) -> None:
 def test_advice_is_of_what_has_not_been_done(record: RunRecord) -> None:
     confirmed = dataclasses.replace(record, confirmed=frozenset({2}))
     assert "shows what holds" in said(confirmed)
-    assert "retrains the leaders" not in summarize(confirmed).advice
+    assert "trains the best ones" not in summarize(confirmed).advice
     running = dataclasses.replace(record, is_running=True)
     assert "run it again" not in summarize(running).advice
     assert "retry" not in summarize(running).advice
     without = dataclasses.replace(record, environment={"data": {"num_test": 0}})
     assert "confirm" not in said(without) + summarize(without).advice
-    assert "more search.replicates would tell" in said(without)
+    assert "more search.replicates can decide it" in said(without)
 
 
 def test_a_test_set_that_was_read_twice_is_told_of(record: RunRecord) -> None:
@@ -176,3 +206,15 @@ def test_a_loss_is_better_when_it_is_lower(record: RunRecord) -> None:
     assert "Best: trial 4 with val_loss" in said(
         dataclasses.replace(record, objective=Objective("val_loss", "min"))
     )
+
+
+def test_different_threads_are_told_of_ranked_trials_alone(record: RunRecord) -> None:
+    def on(*threads: int | None) -> RunRecord:
+        numbers = itertools.cycle(threads)
+        rows = [dataclasses.replace(row, threads=next(numbers)) for row in record.ranking.ranked]
+        return dataclasses.replace(record, rows=rows)
+
+    assert "threads" not in said(on(2, None))
+    assert "with different numbers of threads (1 and 2), which" in said(on(2, 1))
+    unranked = [dataclasses.replace(row, threads=9) for row in record.ranking.unranked]
+    assert "threads" not in said(dataclasses.replace(record, rows=[*on(2).rows, *unranked]))

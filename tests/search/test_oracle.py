@@ -425,3 +425,11 @@ def test_it_gives_out_what_a_person_picked_first() -> None:
     )
     first = oracle.populate_space("0")["values"]
     assert first == {"hidden_units": 8, "learning_rate": 0.01}
+
+
+def test_sizes_are_of_the_networks_that_the_experiment_describes() -> None:
+    """16, 32 and 64 units on CIFAR-100's images have 50.9k, 101.6k and 203.1k parameters."""
+    source = text("random").replace("seed: 3", 'seed: 3, constraints: ["parameters < 0.15e6"]')
+    oracle = make_oracle(source)
+    units = [oracle.populate_space(f"t{n}")["values"].get("hidden_units") for n in range(14)]
+    assert set(units) == {16, 32}

@@ -249,7 +249,7 @@ def test_what_is_never_admitted_is_said_and_not_looked_for_for_ever() -> None:
     assert max(point.training["l2"] for point in SobolPlan(space, 20, 0)) < 0.01
     never = parse_constraint("l2 < 0", ["training.l2"])
     space = SearchSpace((replace(branch, constraints=(never,)),))
-    with pytest.raises(InputError, match="nothing was admitted"):
+    with pytest.raises(InputError, match="nothing was allowed"):
         SobolPlan(space, 5, 0)[0]
 
 

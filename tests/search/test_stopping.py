@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import statistics
@@ -16,7 +17,7 @@ from tests.search.surface import Simulation, Surface, experiment_of
 from tuner.experiment import parse_experiment
 from tuner.experiment.schema import SearchConfig
 from tuner.search import RULES, make_rule
-from tuner.search.stopping import StoppingRule
+from tuner.search.stopping import SortedValues, StoppingRule
 
 VALUES = st.integers(0, 6).map(lambda number: number / 8)
 
@@ -42,8 +43,10 @@ def course(
 
 
 def test_there_is_a_rule_for_every_name_of_the_schema() -> None:
-    definitions = SearchConfig.model_json_schema()["$defs"].values()
-    assert {d["properties"]["rule"]["const"] for d in definitions} == set(RULES)
+    schema = SearchConfig.model_json_schema()
+    names = set(re.findall(r"#/\$defs/(\w+)", json.dumps(schema["properties"]["stop"])))
+    rules = {schema["$defs"][name]["properties"]["rule"]["const"] for name in names}
+    assert rules == set(RULES)
     assert make_rule(parse_experiment("model: {family: resnet}", "x.yaml")) is None
 
 
@@ -338,3 +341,30 @@ def test_a_list_of_rules_says_what_the_first_of_them_says_by_itself(courses, sto
                 break
         for rule in (together, *alone):
             rule.end(trial)
+
+
+@given(st.lists(st.integers(-3, 30), max_size=80), st.integers(2, 6))
+def test_sorted_values_are_what_a_sorted_list_is(numbers: list[int], block_size: int) -> None:
+    values, listed = SortedValues(block_size), sorted(map(float, numbers))
+    for number in numbers:
+        values.add(float(number))
+    assert len(values) == len(listed)
+    assert [values[place] for place in range(len(values))] == listed
+    for number in range(-4, 32):
+        assert values.num_below(number) == sum(value < number for value in listed)
+
+
+def test_one_value_more_costs_the_same_among_many() -> None:
+    few, many = SortedValues(), SortedValues()
+    rng = random.Random(0)
+    for number in range(400_000):
+        many.add(number / 7)
+
+    def seconds(values: SortedValues) -> float:
+        begun = time.process_time()
+        for _ in range(3_000):
+            values.num_below(rng.random() * 50_000)
+            values.add(rng.random() * 50_000)
+        return time.process_time() - begun
+
+    assert seconds(many) < 8 * seconds(few) + 0.1

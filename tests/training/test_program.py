@@ -227,6 +227,34 @@ def test_progress_is_told_and_can_interrupt(program):
     assert told == [(1, 4), (2, 4)]
 
 
+def test_how_often_progress_is_told_changes_nothing(program):
+    values, weights_after = hyperparameters(NETWORK, TRAINING, 0), []
+    for seconds in (1e-9, 1.0):  # a step a call, and all steps in one
+        program._seconds_per_step["train"] = 1e-3
+        state, _ = program.train_epoch(program.initial(0), values, 0, call_seconds=seconds)
+        weights_after.append(weights(state))
+    assert np.array_equal(*weights_after)
+
+
+def test_calls_that_begin_short_double_up_to_a_second(program, monkeypatch):
+    sizes = []
+
+    def advance(first, last):
+        sizes.append(last - first)
+        clock.append(clock[-1] + 0.01 * (last - first))
+        return program._zero_totals()._replace(images=1.0)
+
+    clock = [0.0]
+    monkeypatch.setattr("tuner.training.program.time.perf_counter", lambda: clock[-1])
+    program._in_calls("paced", 1, advance, lambda *_: None)
+    sizes.clear()
+    program._in_calls("paced", 400, advance, lambda *_: None, 0.04)
+    assert sizes == [4, 8, 16, 32, 64, 100, 100, 76]
+    sizes.clear()
+    program._in_calls("paced", 400, advance, lambda *_: None)
+    assert sizes == [100, 100, 100, 100]
+
+
 def test_a_diverging_trial_ends_its_epoch_with_nan_and_leaves_the_next_one_alone(program):
     usual = train(program, epochs=1)[1]
     _, history = train(program, epochs=1, learning_rate=3e38)

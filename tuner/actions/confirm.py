@@ -29,6 +29,7 @@ from tuner.experiment.trial import Configuration
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import RANKED_STATES
+from tuner.ledger.threads import mixed_threads
 from tuner.report.confirmation import Confirmation, SearchedLeader, confirmation
 from tuner.report.page.confirmed import CONFIRMED
 from tuner.report.prediction_document import (
@@ -218,6 +219,7 @@ def read_confirmation(planned: PlannedConfirmation, folder: RunFolder) -> Confir
     searched, experiment = planned.searched, planned.experiment
     with Ledger.open_read_only(RunFolder(folder.path, experiment.name).ledger) as ledger:
         test, environment = test_scores(experiment, ledger), ledger.environment
+        mixed = mixed_threads(row.threads for row in ledger.rows(RANKED_STATES))
     readings = _record_reading(planned, folder) if any(test) else 0
     return confirmation(
         searched.name,
@@ -233,6 +235,7 @@ def read_confirmation(planned: PlannedConfirmation, folder: RunFolder) -> Confir
         images=num_images(environment, "test_images"),
         less_training=_less_training(planned, num_images(environment, "train_images")),
         readings=readings,
+        mixed_threads=mixed,
     )
 
 

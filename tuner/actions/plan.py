@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tuner.actions import plan_text
 from tuner.data.dataset import DatasetInfo, Progress
 from tuner.errors import InputError, Problem
 from tuner.execution.checks import check_same_data, notes
+from tuner.execution.devices import check_shares
 from tuner.execution.estimate import (
     MAX_COSTED,
     MAX_OWN_COSTED,
@@ -21,23 +24,36 @@ from tuner.execution.estimate import (
     make_estimate,
     network_of,
     networks_of,
+    rough_text,
     work_in,
 )
-from tuner.execution.networks import LeftOut, check_experiment
+from tuner.execution.networks import LeftOut, SizeLimit, check_experiment
+from tuner.execution.queue import why_enough
 from tuner.execution.recorder import KEPT_BEST
 from tuner.experiment.experiment import Experiment
-from tuner.experiment.schema import COMPILED, STRUCTURAL
-from tuner.experiment.trial import Configuration, Trial
+from tuner.experiment.schema import OPTIMIZER_SLOTS, STRUCTURAL
+from tuner.experiment.sizes import memory_of, optimizer_of
+from tuner.experiment.trial import Trial
 from tuner.ledger.estimate import Estimate
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
-from tuner.models import family_of, is_own, runtime_fields
-from tuner.models.own import own_family
+from tuner.models import Cost, family_of, is_own, runtime_fields
+from tuner.report import format
+from tuner.report.power import (
+    SAME_DATA,
+    SeedSpread,
+    data_of,
+    difference_text,
+    spread_elsewhere,
+    spread_of,
+    usual_difference,
+)
+from tuner.report.settled import settles
 from tuner.search import Search
-from tuner.training.optimizers import OPTIMIZERS
 
 BYTES_PER_TRIAL = 2_000  # a row of the ledger and of trials.csv, and its share of indices
 BYTES_PER_EPOCH = 300
+FRAMEWORK_BYTES = 800 * 2**20  # of a worker that has imported it and compiled a program
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,38 @@ class PlannedStructure:
     activations: int
     memory_bytes: int
     checkpoint_bytes: int
+
+
+@dataclass(frozen=True)
+class PlannedPower:
+    """How many seeds decide a usual difference between two configurations, and how long that takes.
+
+    `seeds` is None for more than can be hoped for. `least` is the difference that the planned
+    replicates decide; None for fewer than six, which decide nothing.
+    """
+
+    metric: str
+    spread: SeedSpread
+    difference: float
+    seeds: int | None
+    seconds: float | None
+    replicates: int
+    least: float | None
+
+    @property
+    def text(self) -> str:
+        """In a line."""
+        difference = difference_text(self.metric, self.difference)
+        if self.seeds is None:
+            text = f"{difference} between two configurations take too many seeds to decide"
+        else:
+            time = "" if self.seconds is None else f" and about {rough_text(self.seconds)}"
+            between = f"{difference} between two configurations"
+            text = f"{between} take {self.seeds} seeds{time} to decide"
+        if self.replicates > 1:
+            least = "nothing" if self.least is None else difference_text(self.metric, self.least)
+            text += f", and {self.replicates} decide {least}"
+        return f"{text} ({self.spread.text})"
 
 
 @dataclass(frozen=True)
@@ -81,6 +129,14 @@ class Plan:
     data: DatasetInfo
     notes: tuple[str, ...] = ()
     left_out: LeftOut = field(default_factory=LeftOut)
+    limits: tuple[SizeLimit, ...] = ()
+    power: PlannedPower | None = None
+
+    def __repr__(self) -> str:
+        return plan_text.to_text(self, width=80)
+
+    def _repr_html_(self) -> str:
+        return plan_text.to_html(self)
 
 
 def make_plan(
@@ -99,13 +155,15 @@ def make_plan(
     """
     here = here or Here(1, (), os.environ)
     checked = check_experiment(experiment, data_dir, progress)
-    excluded = experiment.space.excluded
     experiment, info, search = checked.experiment, checked.info, checked.search()
     _check_kept_data(experiment, info, results_dir)
     left_out = checked.looked_ahead(search)
     work, done = work_in(results_dir, search)
     total = search.total_trials
     to_run = None if total is None else total - done
+    enough = _why_enough(search, results_dir)
+    if enough:
+        work, to_run = Work({}, is_listed=True), 0
     networks = networks_of(search, work, info)
     structures = tuple(_structures(search, info, work, networks))
     epochs = _epochs_to_run(search, work, to_run)
@@ -114,22 +172,75 @@ def make_plan(
         checkpoints = _checkpoint_bytes(search, structures, to_run, here.workers)
         if epochs is not None:
             disk = to_run * BYTES_PER_TRIAL + epochs * BYTES_PER_EPOCH + checkpoints
+    time = make_estimate(search, work, networks, here)
     return Plan(
         name=experiment.name,
         total=total,
         done=done,
         to_run=to_run,
-        excluded=excluded,
+        excluded=checked.excluded,
         replicates=experiment.search.replicates,
         epochs=epochs,
         structures=structures,
         num_structures=len(work.structures) if work.is_whole else None,
         disk_bytes=disk,
         checkpoint_bytes=checkpoints,
-        time=make_estimate(search, work, networks, here),
+        time=time,
         data=info,
-        notes=(*notes(experiment, total, info), *left_out.notes()),
+        notes=(
+            *notes(experiment, total, info),
+            *left_out.notes(),
+            *checked.notes(),
+            *enough,
+            *(_notes_here(experiment, here, structures, info, results_dir) if to_run != 0 else ()),
+        ),
         left_out=left_out,
+        limits=checked.limits(),
+        power=_power(search, results_dir, time, to_run),
+    )
+
+
+def _why_enough(search: Search, results_dir: Path) -> list[str]:
+    """That the search has seen enough, if it has; then nothing is to run."""
+    path = RunFolder(results_dir, search.experiment.name).ledger
+    if search.experiment.search.enough is None or not path.is_file():
+        return []
+    with Ledger.open_read_only(path) as ledger:
+        reason = why_enough(search, ledger, settles)
+    return [f"search.enough has ended the search: {reason}"] if reason else []
+
+
+def _power(
+    search: Search, results_dir: Path, time: Estimate, to_run: int | None
+) -> PlannedPower | None:
+    """From the spread between seeds in its own ledger, or of others on the same data."""
+    experiment, folder = search.experiment, RunFolder(results_dir, search.experiment.name)
+    configuration = next(search.planned(), None)
+    if configuration is None:
+        return None
+    context = search.trial(configuration, 0).context
+    data = {name: context.get(name) for name in SAME_DATA}
+    spread = None
+    if folder.ledger.is_file():
+        with Ledger.open_read_only(folder.ledger) as ledger:
+            spread = spread_of(row for row in ledger.rows() if data_of(row) == data)
+    metric = experiment.objective.metric
+    spread = spread or spread_elsewhere(folder, metric, data)
+    if spread is None or not spread.spread:
+        return None
+    from tuner.report import statistics  # late: needs numpy
+
+    difference, replicates = usual_difference(metric, spread.spread), experiment.search.replicates
+    seeds = statistics.seeds_to_decide(difference, spread.spread)
+    each = time.seconds / to_run if time.seconds and to_run else None
+    return PlannedPower(
+        metric=metric,
+        spread=spread,
+        difference=difference,
+        seeds=seeds,
+        seconds=None if each is None or seeds is None else 2 * seeds * each,
+        replicates=replicates,
+        least=statistics.least_difference(spread.spread, replicates),
     )
 
 
@@ -140,6 +251,47 @@ def _check_kept_data(experiment: Experiment, info: DatasetInfo, results_dir: Pat
         with Ledger.open_read_only(path) as ledger:
             where = experiment.where("data.dataset")
             check_same_data(ledger.data_record, experiment.data, info, where)
+
+
+def _notes_here(
+    experiment: Experiment,
+    here: Here,
+    structures: Sequence[PlannedStructure],
+    info: DatasetInfo,
+    results_dir: Path,
+) -> Iterator[str]:
+    """What stands against a run on this very machine. A plan may be for another one."""
+    try:
+        check_shares(experiment, here.workers, here.gpus, here.environment)
+    except InputError as error:
+        for problem in error.problems:
+            yield f"a run here is refused: {problem.what} ({problem.mend})"
+    path = RunFolder(results_dir, experiment.name).ledger
+    trained = {}
+    if path.is_file():
+        with Ledger.open_read_only(path) as ledger:
+            trained = ledger.threads()
+    yield from here.notes(experiment, trained)
+    yield from _memory_notes(here, structures, info)
+
+
+def _memory_notes(
+    here: Here, structures: Sequence[PlannedStructure], info: DatasetInfo
+) -> Iterator[str]:
+    """That networks may not fit into what there is for each worker, which has its own data."""
+    images = math.prod(info.image_shape) * info.num_train
+    needed = max((s.memory_bytes for s in structures), default=0) + images + FRAMEWORK_BYTES
+    memory = here.worker_memory_bytes
+    if memory is None or needed <= memory:
+        return
+    each, fewer = "a worker", ""
+    if here.workers > 1:
+        each, fewer = f"each of {here.workers} workers", "fewer workers (-j), "
+    yield (
+        f"the largest network needs about {format.bytes_text(needed)} with its data and its "
+        f"framework, and {each} has {format.bytes_text(memory)}: {fewer}a smaller batch_size or a "
+        "smaller network may be needed"
+    )
 
 
 def planned_trials(experiment: Experiment, *, data_dir: Path | None) -> Iterator[Trial]:
@@ -176,23 +328,23 @@ def _structures(
     names = _structural_names(experiment)
     for key, remaining in itertools.islice(work.structures.items(), most):
         configuration = remaining.configuration
+        if not search.admits(configuration):
+            continue
         try:
             network = known.get(key) or network_of(search, configuration, key, info)
         except InputError:
             continue  # it is left out
         flat = configuration.flat()
-        slots = OPTIMIZERS[_optimizer(configuration)].num_slots
-        weights = network.parameters * 4
-        bytes_each = 4 if experiment.precision == "float32" else 2
-        activations = network.activations * network.batch_size * bytes_each
+        slots = OPTIMIZER_SLOTS[optimizer_of(configuration)]
+        cost = Cost(network.parameters, network.macs, network.activations)
         yield PlannedStructure(
             values={name: flat[name] for name in names if name in flat},
             configurations=remaining.configurations,
             parameters=network.parameters,
             macs=network.macs,
             activations=network.activations,
-            memory_bytes=weights * (2 + slots) + activations,
-            checkpoint_bytes=weights * (1 + slots),
+            memory_bytes=memory_of(cost, configuration, network.batch_size, experiment.precision),
+            checkpoint_bytes=network.parameters * 4 * (1 + slots),
         )
 
 
@@ -212,7 +364,7 @@ def _structural_names(experiment: Experiment) -> list[str]:
 def _checkpoint_bytes(
     search: Search, structures: Sequence[PlannedStructure], to_run: int, workers: int
 ) -> int:
-    """The most that checkpoints take at a time: see `Ledger.forget_spare_checkpoints`.
+    """The most that checkpoints take at a time: see `Ledger.finish`.
 
     A running trial has its newest and its best, as one that a rule has stopped; of those that
     came to their end a few have their best.
@@ -223,10 +375,3 @@ def _checkpoint_bytes(
     most = (2 * min(workers, to_run) + min(KEPT_BEST, to_run)) * max(sizes)
     stops = search.experiment.search.stop is not None or search.planned_epochs is not None
     return most + (2 * max(0, to_run - KEPT_BEST) * sum(sizes) // len(sizes) if stops else 0)
-
-
-def _optimizer(configuration: Configuration) -> str:
-    optimizer = str(configuration.training["optimizer"])
-    if optimizer != COMPILED:
-        return optimizer
-    return own_family(configuration.model["family"]).declaration.optimizer or "adam"

@@ -15,12 +15,12 @@ from tuner.ledger.folder import RunFolder
 
 @click.command("confirm")
 @click.argument("name")
-@count_option("--top", default=5, text="Number of leaders.")
-@count_option("--seeds", default=5, text="Number of fresh seeds that each is trained under.")
+@count_option("--top", default=5, text="How many configurations, the best ones.")
+@count_option("--seeds", default=5, text="How many new seeds each is trained under.")
 @count_option("--epochs", text="Epochs to train for. Default: as in the search.")
 @count_option(
     "--train-images",
-    text="Number of images to train on. Default: all training images, none held out.",
+    text="How many images to train on. Default: all training images, none held out.",
 )
 @running_options
 def command(
@@ -34,10 +34,11 @@ def command(
 ) -> int:
     """Train the best configurations of NAME again, and read the test set.
 
-    Each of the --top configurations is trained on all training images under --seeds fresh seeds.
-    Reports test figures with intervals, which differences hold, and how optimistic the search was;
-    which classes are hard or confused, and whether probabilities can be relied on. Run again to
-    continue. The trials are in NAME/confirm, with what they predict of each test image as CSV.
+    Each of the --top configurations is trained on all training images under --seeds new seeds.
+    Says the test figures with intervals, which differences are real, how far the search's score was
+    off, which classes are hard or confused, and whether its probabilities can be relied on. Run
+    again to continue. The trials are in NAME/confirm, with what they predict of each test image as
+    CSV.
     """
     from tuner.actions.confirm import (
         keep_confirmation,
@@ -56,7 +57,7 @@ def command(
     options = RunOptions(experiment=folder.experiment, results_dir=folder.path, **others)
     again = command_line(command, click.get_current_context().params)
     with going_on_by(again):
-        ended, stop = run_shown(planned.experiment, options)
+        ended, stop = run_shown(options.on_workers(planned.experiment), options)
         confirmation = read_confirmation(planned, folder)
         is_over = ended.ending != "interrupted"
         said, lost = keep_predictions(planned, folder, options.data_dir, is_over=is_over)

@@ -18,7 +18,8 @@ from tuner.ledger.folder import RunFolder
     type=click.IntRange(min=2),
     default=5,
     show_default=True,
-    help="Most networks to average, of those whose checkpoint is kept.",
+    metavar="N",
+    help="How many networks to average at most, of those whose checkpoint is kept.",
 )
 @quiet_option
 @json_option

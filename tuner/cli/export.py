@@ -49,15 +49,15 @@ def command(
     as_json: bool,
     results_dir: Path,
 ) -> None:
-    """The trained network of a trial as a file that plain Keras loads.
+    """Write the trained network of a trial to a file that plain Keras loads.
 
-    It is that of the trial's best epoch; without TRIAL, the best one's. It takes pixels as the data
-    have them, and normalizes them itself unless data.normalize is false. FILE.yaml
-    beside it is the experiment that made it, every value fixed. Only what export wrote is ever
-    replaced.
+    It is the network of the trial's best epoch; without TRIAL, of the best trial. It takes pixels
+    as the data have them, and normalizes them itself unless data.normalize is false. FILE.yaml
+    beside it is the experiment that made it, with every value fixed. Only files that export wrote
+    are ever replaced.
 
-    Wherever that is exact, and it is compared before anything is written, layers of tuner become
-    layers of Keras, and the file loads where tuner is not installed.
+    Layers of tuner are replaced by layers of Keras where both give exactly the same, which is
+    checked first; then the file loads where tuner is not installed.
     """
     from tuner.actions.export import ENDING, check_target, export
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from tuner.cli import terminal
 from tuner.errors import InputError, Problem
 from tuner.experiment.duration import duration_text, parse_duration
 from tuner.ledger.folder import run_of
+
+if TYPE_CHECKING:
+    from tuner.experiment.experiment import Experiment
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -83,17 +86,47 @@ def command_line(command: click.Command, values: Mapping[str, Any]) -> str:
         else:
             several = (value or ()) if parameter.multiple else [value]
             left_out = (None, parameter.get_default(context), _of_environment(parameter))
-            text = duration_text if isinstance(parameter.type, Duration) else str
+            text = _typed(parameter)
             for item in several:
                 if item not in left_out:
                     typed += [parameter.opts[0], text(item)]
     return shlex.join(typed)
 
 
+def _typed(parameter: click.Parameter) -> Callable[[Any], str]:
+    """How a value of an option is written."""
+    if isinstance(parameter.type, Duration):
+        return duration_text
+    return _size_text if isinstance(parameter.type, Size) else str
+
+
 def _of_environment(parameter: click.Parameter) -> Path | None:
     """A folder that a variable of the environment names."""
     named = os.environ.get(str(parameter.envvar)) if parameter.envvar else None
     return Path(named).expanduser() if named else None
+
+
+_UNITS = {"k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes such as 500MB or 2GB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes; a number without a unit is refused."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+)\s*([kMG])B", str(value).strip())
+        if not found:
+            self.fail(f"{str(value)!r} is not a size: write it as 500MB or 2GB", param, ctx)
+        return int(found[1]) * _UNITS[found[2]]
+
+
+def _size_text(num_bytes: int) -> str:
+    unit = next(name for name, size in reversed(_UNITS.items()) if num_bytes % size == 0)
+    return f"{num_bytes // _UNITS[unit]}{unit}B"
 
 
 # ---------------------------------------------------------------------- shared options
@@ -108,7 +141,7 @@ set_option = click.option(
     multiple=True,
     metavar="NAME=VALUE",
     help="Change a value, as -S training.epochs=3, or open it: "
-    "-S 'model.depth={choice: [20, 32]}'. May be given often.",
+    "-S 'model.depth={choice: [20, 32]}'. May be repeated.",
 )
 results_option = click.option(
     "--results",
@@ -211,15 +244,74 @@ def _time_option(*names: str, text: str) -> Decorator:
     return click.option(*names, type=Duration(), metavar="TIME", help=text)
 
 
+engine_option = click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    metavar="local|ray",
+    help="Where workers run: on this machine, or on a Ray cluster.",
+)
+ray_address_option = click.option(
+    "--ray-address",
+    metavar="auto|HOST:PORT",
+    help="The cluster of --engine ray. Default: $RAY_ADDRESS, else a Ray that is started here.",
+)
+
+
+def engine_problems(engine: str, ray_address: str | None) -> Iterator[Problem]:
+    """What is wrong with the two."""
+    if engine not in ("local", "ray"):
+        yield Problem("there is no such engine", "--engine", engine, "local, ray")
+    elif engine == "local" and ray_address is not None:
+        what, mend = "workers of this machine have no address", "--engine ray"
+        yield Problem(what, "--ray-address", ray_address, "", mend)
+
+
+def gpu_problems(workers: int, gpus: Sequence[str]) -> Iterator[Problem]:
+    """What is wrong where workers of this machine share these GPUs."""
+    if workers < len(gpus):
+        expected = f"at least {len(gpus)} workers, so that no GPU is idle"
+        mend = "leave -j out, or name fewer GPUs"
+        received = f"-j {workers} --gpus {','.join(gpus)}"
+        yield Problem("more GPUs than workers", "--gpus", received, expected, mend)
+
+
+cpus_option = count_option(
+    "--cpus-per-worker",
+    text="Threads of each worker. Default: resources.cpu, else its part of the cores.",
+)
+gpus_option = click.option(
+    "--gpus-per-worker",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Part of a GPU that each worker gets: 0.5 puts two on one, 0 trains without. "
+    "Default: resources.gpu, else they share out what there is.",
+)
+
 _RUNNING_OPTIONS: Sequence[Decorator] = (
     count_option(
-        "-j", "--workers", text="Worker processes. Default: one, or one for each of --gpus."
+        "-j",
+        "--workers",
+        text="Worker processes. Default: one, or one for each of --gpus; "
+        "with --engine ray as many as the cluster has room for.",
+    ),
+    engine_option,
+    ray_address_option,
+    click.option(
+        "--shared-from",
+        "shared_from_bytes",
+        type=Size(),
+        metavar="SIZE",
+        help="On Ray: checkpoints of SIZE (500MB) and more go through the results folder, which "
+        "all nodes must share. Default: all travel with the messages.",
     ),
     click.option(
         "--gpus",
         metavar="0,1",
         help="GPUs to use, by index among those that are visible. Default: all of them.",
     ),
+    cpus_option,
+    gpus_option,
     _time_option("--budget", "budget_seconds", text="No new trial starts after it: 2h, 90m, 30s."),
     results_option,
     data_option,
@@ -232,6 +324,13 @@ _RUNNING_OPTIONS: Sequence[Decorator] = (
     quiet_option,
     json_option,
 )
+
+
+def with_typed_resources(
+    experiment: Experiment, cpus: int | None, gpus: float | None
+) -> Experiment:
+    """The experiment with what was typed of a worker's resources in place of the file's."""
+    return experiment.with_resources(cpus, gpus, ("--cpus-per-worker", "--gpus-per-worker"))
 
 
 def running_options(function: Callable[..., Any]) -> Callable[..., Any]:

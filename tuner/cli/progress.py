@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,7 @@ from tuner.execution.events import (
     WorkerLost,
     WorkerReady,
 )
+from tuner.execution.workforce import Workforce
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.estimate import Estimate, Trained
@@ -28,6 +30,7 @@ from tuner.ledger.records import RANKED_STATES, UNRANKED_STATES
 from tuner.report import format
 
 MAX_LEADERS = 10  # of the live view's table
+MAX_FAILURES = 2  # that it tells; a search may have many
 
 
 @dataclass
@@ -89,10 +92,12 @@ class RunProgress:
         self.done = 0
         self.ended = 0
         self.device = ""
+        self.workforce = Workforce(clock)
         self.running: dict[int, ShownTrial] = {}
         self.waiting: dict[int, ShownTrial] = {}  # by number: at a rung, for others
-        self.failures: list[TrialEnded] = []  # diverged ones, too
-        self.stopped: list[TrialEnded] = []
+        self.num_failures = self.num_stopped = 0  # diverged ones are failures, too
+        self.failures: deque[TrialEnded] = deque(maxlen=MAX_FAILURES)  # the last ones
+        self.last_stopped: TrialEnded | None = None
         self._best_ended: Best | None = None
         self._leaders: list[Best] = []  # of this run
         self._estimate = Estimate()
@@ -106,6 +111,7 @@ class RunProgress:
 
     def take(self, event: Event) -> None:
         """Takes one event into account."""
+        self.workforce.take(event)
         match event:
             case RunStarted():
                 self._start_run(event)
@@ -251,8 +257,10 @@ class RunProgress:
             mine.epochs_of_ended += event.epochs
         if event.state in UNRANKED_STATES:
             self.failures.append(event)
+            self.num_failures += 1
         if event.state is TrialState.STOPPED:
-            self.stopped.append(event)
+            self.last_stopped = event
+            self.num_stopped += 1
         self.ended += 1
         if event.state in RANKED_STATES and event.score is not None:
             self._compare(Best(event.number, event.score, event.values))

@@ -46,22 +46,22 @@ FORMATS = ("table", "csv", "json", "markdown", "latex", "html", "optuna")
     "group_by",
     multiple=True,
     metavar="NAME",
-    help="A line for each value of NAME: mean, spread and number of its trials. May be given "
-    "often. Default: a line for each configuration if there are replicates; trial undoes it.",
+    help="A line for each value of NAME: mean, spread and number of its trials. May be repeated. "
+    "Default: a line for each configuration if there are replicates; trial: a line for each trial.",
 )
 @click.option(
     "--min",
     "lower",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Only trials with at least this value, as --min score=0.4. May be given often.",
+    help="Only trials with at least this value, as --min score=0.4. May be repeated.",
 )
 @click.option(
     "--max",
     "upper",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Only trials with at most this value, as --max parameters=1e6. May be given often.",
+    help="Only trials with at most this value, as --max parameters=1e6. May be repeated.",
 )
 @all_versions_option
 @json_option

@@ -19,14 +19,14 @@ from tuner.report.status import Status, status_of
 
 @click.command("retry")
 @click.argument("name")
-@click.option("--stopped", is_flag=True, help="Also go on with trials that a rule has stopped.")
+@click.option("--stopped", is_flag=True, help="Also continue trials that a rule has stopped.")
 @running_options
 def command(name: str, results_dir: Path, stopped: bool, **others: Any) -> int:
     """Run the failed and diverged trials of NAME again, and whatever else is missing.
 
-    A failed trial goes on from its last epoch, a diverged one starts again; a stopped one goes on
-    from its last epoch to its end, and no rule stops it again. The experiment is that in the
-    folder of results, overrides included.
+    A failed trial continues after its last epoch, a diverged one starts again. With --stopped a
+    stopped one continues to its end, and no rule stops it again. The experiment is the one that is
+    kept in the folder of results, with all that -S has changed.
     """
     folder = RunFolder.open(name, results_dir)
     status = status_of(folder)
@@ -46,5 +46,5 @@ def _nothing_to_do(status: Status, *, stopped: bool) -> str:
     text = f"{status.name}: nothing to do: none of {status.done} trials failed or diverged"
     if stopped:
         return f"{text}, and no rule stopped one"
-    more = f"; --stopped goes on with the {status.stopped} that a rule has stopped"
+    more = f"; --stopped continues the {status.stopped} that a rule has stopped"
     return text + (more if status.stopped else "")

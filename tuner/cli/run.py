@@ -23,9 +23,12 @@ from tuner.cli import terminal
 from tuner.cli.options import (
     command_line,
     count_option,
+    engine_problems,
     experiment_argument,
+    gpu_problems,
     running_options,
     set_option,
+    with_typed_resources,
 )
 from tuner.errors import InputError, Problem
 from tuner.execution.events import Event, Listener, RunEnded, RunStarted, TrialEnded
@@ -38,7 +41,8 @@ if TYPE_CHECKING:
     from tuner.experiment.experiment import Experiment
     from tuner.experiment.trial import TrialState
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# SIGUSR1 and SIGUSR2 are how batch systems say that the time is up soon.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _SOME_FAILED = 3
 _INTERRUPTED = 130
 
@@ -46,40 +50,32 @@ _INTERRUPTED = 130
 @click.command("run")
 @experiment_argument
 @set_option
-@click.option(
-    "--engine", default="local", show_default=True, metavar="local|ray", help="Where workers run."
-)
 @count_option("-m", "--max-trials", text="Try at most N configurations (search.max_trials).")
 @click.option(
     "--reuse",
     multiple=True,
     metavar="NAME",
-    help="Take over equal finished trials of another experiment. May be given often.",
+    help="Take over equal finished trials of another experiment. May be repeated.",
 )
 @click.option(
     "--tensorboard",
     is_flag=True,
     help="Keep event files for TensorBoard in results/NAME/tensorboard.",
 )
-@click.option("--dry-run", is_flag=True, help="As tuner plan.")
+@click.option("--dry-run", is_flag=True, help="Only say what would run, as tuner plan.")
 @running_options
 def command(
     experiment: Path,
     overrides: tuple[str, ...],
-    engine: str,
     dry_run: bool,
     **others: Any,
 ) -> int:
     """Run what is missing of an experiment.
 
     Run again to continue; after an edit only what is new runs. Ctrl-C ends cleanly, and everything
-    finished is kept. Exit status: 0 done, 2 the experiment is wrong, 3 some trials failed or
-    diverged, 130 interrupted.
+    finished is kept; so do SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2. Exit status: 0 done, 2 the
+    experiment is wrong, 3 some trials failed or diverged, 130 interrupted.
     """
-    if engine == "ray":  # what a later version will do is never silently ignored
-        raise InputError(Problem("not available in this version", "--engine", engine, "local"))
-    if engine != "local":
-        raise InputError(Problem("there is no such engine", "--engine", engine, "local, ray"))
     options = RunOptions(experiment=experiment, overrides=overrides, **others)
     if not dry_run:
         return run_with(options, command_line(command, click.get_current_context().params))
@@ -108,6 +104,9 @@ class RunOptions:
     gpus: str | None
     budget_seconds: float | None
     data_dir: Path | None
+    engine: str
+    ray_address: str | None
+    shared_from_bytes: int | None
     fail_fast: bool
     silence_seconds: float | None
     quiet: bool
@@ -116,33 +115,57 @@ class RunOptions:
     max_trials: int | None = None
     reuse: tuple[str, ...] = ()
     tensorboard: bool = False
+    cpus_per_worker: int | None = None
+    gpus_per_worker: float | None = None
 
     def __post_init__(self) -> None:
-        """GPUs are checked before anything takes time.
+        """Engine and GPUs are checked before anything takes time.
 
         Raises:
             InputError: they are none, or more than workers.
         """
         from tuner.execution.devices import chosen_gpus
 
-        problems: list[Problem] = []
+        problems = list(self._engine_problems())
         if self.gpus is not None and not self.gpu_names:
             problems.append(Problem("not a list of GPUs", "--gpus", self.gpus, "indices as 0,1"))
         chosen_gpus(self.gpu_names, os.environ)
-        if self.num_workers < len(self.gpu_names):
-            expected = f"at least {len(self.gpu_names)} workers, so that no GPU is idle"
-            mend = "leave -j out, or name fewer GPUs"
-            received = f"-j {self.workers} --gpus {self.gpus}"
-            problems.append(Problem("more GPUs than workers", "--gpus", received, expected, mend))
+        problems += gpu_problems(self.num_workers, self.gpu_names)
         if problems:
             raise InputError(problems)
+        if self.engine == "ray":
+            from tuner.execution.ray_cluster import check_installed, check_reachable
+
+            check_installed()
+            if self.address is not None:
+                check_reachable(self.address)
+
+    @property
+    def address(self) -> str | None:
+        """Of the Ray cluster, if there is one already."""
+        return self.ray_address or os.environ.get("RAY_ADDRESS") or None
+
+    def _engine_problems(self) -> Iterator[Problem]:
+        yield from engine_problems(self.engine, self.ray_address)
+        if self.engine == "local" and self.shared_from_bytes is not None:
+            what = "workers of this machine have the folder anyway"
+            size = f"{self.shared_from_bytes:,} bytes"
+            yield Problem(what, "--shared-from", size, "", "--engine ray")
+        elif self.engine == "ray" and self.gpus is not None:
+            mend = "--gpus-per-worker N, or hide some with CUDA_VISIBLE_DEVICES where Ray starts"
+            what = "on a cluster Ray chooses the GPUs"
+            yield Problem(what, "--gpus", self.gpus, "", mend)
 
     def load(self) -> Experiment:
         """The experiment with -S and those options that change it."""
         from tuner.experiment.experiment import load_experiment
 
         limit = [] if self.max_trials is None else [f"search.max_trials={self.max_trials}"]
-        return load_experiment(self.experiment, (*self.overrides, *limit))
+        return self.on_workers(load_experiment(self.experiment, (*self.overrides, *limit)))
+
+    def on_workers(self, experiment: Experiment) -> Experiment:
+        """The experiment with the resources of a worker that were typed."""
+        return with_typed_resources(experiment, self.cpus_per_worker, self.gpus_per_worker)
 
     @property
     def num_workers(self) -> int:
@@ -195,6 +218,7 @@ def run_shown(
     from tuner.cli.view import view_of
     from tuner.execution.run import run_experiment
     from tuner.execution.scheduler import SILENCE_SECONDS
+    from tuner.report.settled import settles
 
     stop = StopRequest()
     folder = RunFolder(options.results_dir, experiment.name)
@@ -217,14 +241,18 @@ def run_shown(
             results_dir=options.results_dir,
             data_dir=options.data_dir,
             reuse=[RunFolder.open(name, options.results_dir) for name in options.reuse],
-            workers=options.num_workers,
+            workers=options.workers if options.engine == "ray" else options.num_workers,
             gpus=options.gpu_names,
+            engine=options.engine,
+            ray_address=options.address,
+            shared_from_bytes=options.shared_from_bytes,
             budget_seconds=options.budget_seconds,
             fail_fast=options.fail_fast,
             retry=retry,
             listener=listener,
             data_progress=view.data_progress,
             silence_seconds=options.silence_seconds or SILENCE_SECONDS,
+            settles=settles,
             stop=stop,
         )
     return ended, stop
@@ -257,13 +285,13 @@ class StopRequest(threading.Event):
 
 @contextmanager
 def _stopping(stop: StopRequest, progress: RunProgress, *, quiet: bool) -> Iterator[None]:
-    """The first Ctrl-C, SIGTERM or SIGHUP asks the scheduler to end, the second ends at once."""
+    """The first signal asks the scheduler to end; Ctrl-C after it ends at once."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.terminal_is_gone |= number == signal.SIGHUP
         if stop.is_set():
-            if number == signal.SIGHUP:
-                return  # a closing terminal sends it to all, perhaps after a Ctrl-C
+            if number != signal.SIGINT:
+                return  # batch systems, shells that pass them on and terminals send several
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             raise KeyboardInterrupt
         stop.set()
@@ -296,6 +324,7 @@ def _print_results(folder: RunFolder, ended: RunEnded, options: RunOptions) -> N
             "status": exit_status(ended),
             "estimated_seconds": ended.estimate.seconds if ended.estimate else None,
             "left_out": ended.left_out.to_json() if ended.left_out else None,
+            "enough": ended.enough or None,
         }
         terminal.echo_json({**document([record], TableOptions()), **outcome})
     elif record.rows:
@@ -315,7 +344,9 @@ def say_how_it_ended(results: Path, ended: RunEnded, again: str, *, quiet: bool)
         click.echo(says[ended.ending], err=True)
     elif not quiet:
         took = f"{format.seconds_text(ended.seconds)}{_against_estimate(ended)}"
-        click.echo(f"\ndone in {took}; results in {results}", err=True)
+        click.echo(f"\ndone in {took}\nresults in {results}", err=True)
+        if ended.enough:
+            click.echo(f"search.enough has ended the search: {ended.enough}", err=True)
 
 
 def _against_estimate(ended: RunEnded) -> str:
@@ -325,5 +356,6 @@ def _against_estimate(ended: RunEnded) -> str:
         return ""
     most = "at most " if estimate.is_most else ""
     ratio = ended.seconds / estimate.seconds
-    off = "" if 0.995 < ratio < 1.005 else f"; it took {ratio:.2g} times as long"
-    return f" (the estimate was {most}{format.seconds_text(estimate.seconds)}{off})"
+    if 0.995 < ratio < 1.005:
+        return ", as estimated"
+    return f", {ratio:.2g} times the estimate ({most}{format.seconds_text(estimate.seconds)})"

@@ -141,13 +141,20 @@ def _facts(row: TrialRow, files: str, style: Style) -> list[str]:
         f"{format.seconds_text(per_epoch)} per epoch",
         "compiling": format.seconds_text(row.compile_seconds),
         "structure": row.structure,
-        "worker": format.NOTHING if row.worker is None else f"{row.worker}, attempt {row.attempt}",
+        "worker": _worker_text(row),
         "started": row.started_at or format.NOTHING,
         "finished": row.finished_at or format.NOTHING,
         "files": format.printable(files),
     }
     table = text_table("Facts", ("", ""), facts.items(), num_numeric=0)
     return [style("Facts", "head"), *grid_lines(table, indent="   ")]
+
+
+def _worker_text(row: TrialRow) -> str:
+    parts = [] if row.worker is None else [f"{row.worker}, attempt {row.attempt}"]
+    if row.threads is not None:
+        parts.append(f"{format.threads_text(row.threads)} thread{'s' * (row.threads != 1)}")
+    return ", ".join(parts) or format.NOTHING
 
 
 def curve_lines(
@@ -157,6 +164,8 @@ def curve_lines(
     lines = []
     for pair in _pairs(list(epochs[-1].metrics))[:most_pairs]:
         series = [[row.metrics.get(name, float("nan")) for row in epochs] for name in pair]
+        if "top5" in pair[0] and all(value == 1 for values in series for value in values):
+            continue  # as of every network where there are five classes or fewer
         bounds = curves.bounds_of(*series)
         panels = [
             curves.panel(

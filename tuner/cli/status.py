@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,10 +16,12 @@ from tuner.cli import terminal
 from tuner.cli.options import all_versions_option, json_option, results_option
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder, run_folders
+from tuner.ledger.workers import NodeRecord, is_told
 from tuner.report import format
 from tuner.report.render import grid_lines
 from tuner.report.status import Status, status_of
 from tuner.report.table import Column, Table
+from tuner.report.workers import busy_text, workers_table
 
 _UNCUT = 10_000  # columns: whoever reads from a pipe has no edge
 _WATCH_SECONDS = 2.0
@@ -44,17 +47,21 @@ def command(
         what = "one document cannot grow"
         raise InputError(Problem(what, "--watch --json", mend="leave one of them out"))
 
+    def text_of(statuses: Sequence[Status]) -> str:
+        text = _text(statuses, all_versions=all_versions)
+        return "\n".join([text, *_workers_lines(statuses)]) if names else text
+
     def look() -> list[Status]:
         folders = [RunFolder.open(name, results_dir) for name in names] or run_folders(results_dir)
         return [status_of(folder) for folder in folders]
 
     if watches:
-        return _watch(look, all_versions=all_versions)
+        return _watch(look, text_of)
     statuses = look()
     if as_json:
-        terminal.echo_json({"experiments": [asdict(status) for status in statuses]})
+        terminal.echo_json({"experiments": [_document(status) for status in statuses]})
     elif statuses:
-        click.echo(_text(statuses, all_versions=all_versions))
+        click.echo(text_of(statuses))
     else:
         click.echo(f"No results in {results_dir} yet: tuner run EXPERIMENT", err=True)
     return 0
@@ -66,9 +73,33 @@ def _text(statuses: Sequence[Status], *, all_versions: bool) -> str:
     return "\n".join(grid_lines(table, width=wide, style=terminal.style_for()))
 
 
-def _watch(look: Callable[[], list[Status]], *, all_versions: bool) -> int:
+def _workers_lines(statuses: Sequence[Status]) -> Iterator[str]:
+    """Who does what, of experiments that run on several workers."""
+    wide = terminal.width() if sys.stdout.isatty() else _UNCUT
+    for status in statuses:
+        table = workers_table(status.workers, is_running=True)
+        if status.state == "running" and table is not None:
+            head = [status.name] if len(statuses) > 1 else []
+            yield from ["", *head, *grid_lines(table, width=wide, style=terminal.style_for())]
+
+
+def _document(status: Status) -> dict[str, Any]:
+    """What `--json` prints of an experiment."""
+    workers = [
+        {
+            **asdict(worker),
+            "does": worker.does,
+            "idle_seconds": worker.idle_seconds,
+            "utilization": NodeRecord(worker.node, [worker]).utilization,
+        }
+        for worker in status.workers
+    ]
+    return asdict(status) | {"workers": workers}
+
+
+def _watch(look: Callable[[], list[Status]], text_of: Callable[[list[Status]], str]) -> int:
     """Drawn over on a terminal; on a pipe, what has changed."""
-    texts = (_text(statuses, all_versions=all_versions) for statuses in _looks(look))
+    texts = map(text_of, _looks(look))
     try:
         if terminal.can_redraw(sys.stdout):
             terminal.redraw(texts)
@@ -123,6 +154,10 @@ def _details(status: Status, all_versions: bool) -> str:
         parts.append(f"{status.running} running")
     if status.waiting:
         parts.append(f"{status.waiting} waiting")
+    if status.running and is_told(status.workers):
+        everyone = NodeRecord("", status.workers)
+        count = format.counted(len(status.workers), "worker")
+        parts.append(f"{count} {busy_text(everyone.utilization)} busy")
     if all_versions and status.superseded:
         parts.append(f"{status.superseded} of earlier versions")
     return ", ".join(parts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, Self
@@ -27,6 +27,7 @@ from tuner.execution.events import (
     EpochEnded,
     Event,
     Notice,
+    RunEnded,
     RunStarted,
     TrialCompiled,
     TrialEnded,
@@ -37,18 +38,21 @@ from tuner.execution.events import (
 )
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import RANKED_STATES
+from tuner.ledger.workers import NodeRecord, WorkerRecord, is_told, nodes_of
 from tuner.report import format
 from tuner.report.curves import sparkline
 from tuner.report.render import grid_lines
 from tuner.report.table import Column, Table
+from tuner.report.workers import busy_text
 
 # Between two lines about epochs of one trial; a trial of a thousand short epochs stays readable.
 _EPOCH_REST_SECONDS = 10.0
 _FRAMES_PER_SECOND = 4
-_MAX_FAILURES = 2
 _HISTORY = 3  # lines above the panel that stay in sight
 _FULL, _SHORT = 4, 2  # lines of a running trial, with room and without
 _MAX_WIDTH = 100
+_MAX_NODES = 4
+_HERE = "this machine"
 _HEAD = 2  # lines of the leaderboard's head at most: names of hyperparameters in two
 
 
@@ -151,12 +155,15 @@ class PlainLines:
 
     def __call__(self, event: Event) -> None:
         """Takes an event and writes its line, if it has one."""
-        started = self._progress.running.copy()
+        trial = None
+        if isinstance(event, TrialEnded) and event.worker is not None:
+            trial = self._progress.running.get(event.worker)
         self._progress.take(event)
         line = self._line(event)
-        if isinstance(event, TrialEnded) and event.worker in started:
-            seconds = self._progress.clock() - started[event.worker].started_at
-            line = f"{line}  {format.seconds_text(seconds)}{self._left()}"
+        if trial:
+            seconds = self._progress.clock() - trial.started_at
+            who = f" on worker {trial.worker}" if self._progress.workforce.is_many() else ""
+            line = f"{line}  {format.seconds_text(seconds)}{who}{self._left()}"
         if line:
             self._write(line)
 
@@ -171,7 +178,10 @@ class PlainLines:
                 return _run_line(event)
             case WorkerReady():
                 seconds = format.seconds_text(event.seconds)
-                return f"worker {event.worker} ready in {seconds} ({event.device})"
+                threads = format.counted(event.threads, "thread") if event.threads else ""
+                device = f"{event.device}, {threads}" if threads else event.device
+                where = f"{device} on {event.node}" if event.node else device
+                return f"worker {event.worker} ready in {seconds} ({format.printable(where)})"
             case TrialStarted():
                 return _start_line(event)
             case TrialCompiled():
@@ -189,6 +199,8 @@ class PlainLines:
                 return lost_text(event)
             case Notice():
                 return event.text
+            case RunEnded():
+                return workers_text(self._progress.workforce.records())
             case _:
                 return ""
 
@@ -237,6 +249,17 @@ def _start_line(event: TrialStarted) -> str:
     if event.first_of_structure:
         said.append(f"compiling a new structure ({format.values_text(event.values)})")
     return f"trial {event.number}: {', '.join(said)}" if said else ""
+
+
+def workers_text(workers: Sequence[WorkerRecord]) -> str:
+    """How well all workers together were used; nothing of a single one of this machine."""
+    if not is_told(workers):
+        return ""
+    everyone = NodeRecord("", workers)
+    return (
+        f"{format.counted(len(workers), 'worker')}: {busy_text(everyone.utilization)} busy, "
+        f"idle for {format.seconds_text(everyone.idle_seconds)} in all"
+    )
 
 
 def lost_text(event: WorkerLost) -> str:
@@ -295,8 +318,10 @@ class LiveView:
         with self._lock:
             self._progress.take(event)
             lines = lasting_lines(event, self._progress)
+        # Trials stay on one line each; what is said once is read to its end.
+        cut = isinstance(event, TrialEnded | TrialCompiled)
         for line in lines:
-            self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+            self._console.print(line, no_wrap=cut, overflow="ellipsis" if cut else None, crop=True)
 
     def data_progress(self, what: str, num_bytes: int, total_bytes: int) -> None:
         """How far a data set is."""
@@ -334,6 +359,9 @@ def lasting_lines(event: Event, progress: RunProgress) -> list[Text]:
             return [Text(f"! {format.printable(event.text)}", "yellow")]
         case RunStarted():
             return [Text(f"· {format.printable(note)}", "dim") for note in event.notes]
+        case RunEnded():
+            told = workers_text(progress.workforce.records())
+            return [Text(f"· {told}", "dim")] if told else []
         case _:
             return []
 
@@ -378,7 +406,7 @@ def _running_lines(progress: RunProgress, width: int, room: int) -> list[Text]:
     shown = trials[: max(1, (room - 2) // _SHORT)]
     lines = [Text("")]
     for trial in shown:
-        lines += [_head(trial, width), _short_line(trial, progress, width)]
+        lines += [_head(trial, progress, width), _short_line(trial, progress, width)]
     if hidden := len(trials) - len(shown):
         lines.append(Text(f"… and {hidden} more running", "dim"))
     return lines
@@ -396,17 +424,21 @@ def _progress_line(progress: RunProgress, width: int) -> Text:
     return Text.assemble(_bar(progress.share or 0.0, bar_width, "blue"), "  ", count)
 
 
-def _head(trial: ShownTrial, width: int) -> Text:
+def _head(trial: ShownTrial, progress: RunProgress, width: int) -> Text:
     seed = f" · replicate {trial.replicate}" if trial.replicate else ""
+    node = format.printable(progress.workforce.node(trial.worker))
+    where = f" · worker {trial.worker}" if node or progress.workforce.is_many() else ""
+    who = f"{seed}{where}{f' on {node}' if node else ''}"
     head = Text.assemble(
-        (f"trial {trial.number}", "bold"), (seed, "dim"), "  ", format.values_text(trial.values)
+        (f"trial {trial.number}", "bold"), (who, "dim"), "  ", format.values_text(trial.values)
     )
     head.truncate(width, overflow="ellipsis")
     return head
 
 
 def _trial_lines(trial: ShownTrial, progress: RunProgress, width: int) -> list[Text]:
-    return [_head(trial, width), _epoch_line(trial, progress), _curve_line(trial, progress, width)]
+    curve = _curve_line(trial, progress, width)
+    return [_head(trial, progress, width), _epoch_line(trial, progress), curve]
 
 
 def _epoch_line(trial: ShownTrial, progress: RunProgress) -> Text:
@@ -459,18 +491,47 @@ def _result_lines(progress: RunProgress, width: int) -> list[Text]:
         )
     else:
         lines.append(Text("best      no trial has ended yet", "dim"))
+    lines += _worker_lines(progress)
     if progress.waiting:
         count = format.counted(len(progress.waiting), "trial")
         lines.append(Text.assemble(("waiting   ", "cyan"), f"{count} for others to compare with"))
-    if progress.stopped:
-        last = progress.stopped[-1]
-        told = f"{format.counted(len(progress.stopped), 'trial')}; trial {last.number}: "
+    if progress.last_stopped is not None:
+        last = progress.last_stopped
+        told = f"{format.counted(progress.num_stopped, 'trial')}; trial {last.number}: "
         reason = format.first_line(last.reason)
         lines.append(Text.assemble(("stopped   ", "cyan"), told, (reason, "dim")))
     lines += _failure_lines(progress)
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines
+
+
+def _worker_lines(progress: RunProgress) -> list[Text]:
+    """All workers in one line, and where they are on several nodes, those of each in another."""
+    workers = progress.workforce.records()
+    if not is_told(workers):
+        return []
+    nodes = nodes_of(workers)
+    on = f" on {format.counted(len(nodes), 'node')}" if nodes[-1].node else ""
+    head = f"{len(workers):,}{on}: {_node_text(NodeRecord('', workers))}"
+    lines = [Text.assemble(("workers   ", "cyan"), head)]
+    if len(nodes) == 1:
+        return lines
+    widest = max(format.width(node.node or _HERE) for node in nodes[:_MAX_NODES])
+    for node in nodes[:_MAX_NODES]:
+        name = format.printable(node.node or _HERE)
+        pad = " " * (widest - format.width(name))
+        lines.append(Text(f"          {name}{pad}  {_node_text(node)}", "dim"))
+    if hidden := len(nodes) - _MAX_NODES:
+        lines += [Text(f"          and {hidden:,} more", "dim")] if hidden > 0 else []
+    return lines
+
+
+def _node_text(node: NodeRecord) -> str:
+    parts = [f"{node.training:,} training"]
+    parts += [f"{node.idle:,} idle"] if node.idle else []
+    parts += [f"{node.starting:,} starting"] if node.starting else []
+    return f"{', '.join(parts)} · {busy_text(node.utilization)} busy"
 
 
 def _leader_lines(progress: RunProgress, width: int, room: int) -> list[Text]:
@@ -495,15 +556,14 @@ def _leader_lines(progress: RunProgress, width: int, room: int) -> list[Text]:
 
 
 def _failure_lines(progress: RunProgress) -> list[Text]:
-    shown = progress.failures[-_MAX_FAILURES:]
     lines = [
         Text.assemble(
             (f"{format.state_word(event.state):<10}", "red"),
             f"trial {event.number}: {format.first_line(event.reason)}",
         )
-        for event in shown
+        for event in progress.failures
     ]
-    hidden = len(progress.failures) - len(shown)
+    hidden = progress.num_failures - len(lines)
     return [*lines, Text(f"          and {hidden} more", "dim")] if hidden else lines
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
@@ -29,7 +29,7 @@ _DROPPED = (
 )
 # May change the last digits, or on which device they are computed: kept, and recorded.
 # By name, as others begin with TF_, too, and hold what is nobody's business.
-_RECORDED = (
+RECORDED = (
     "CUBLAS_WORKSPACE_CONFIG",
     "JAX_PLATFORMS",
     "JAX_PLATFORM_NAME",
@@ -53,12 +53,15 @@ _FIXED = {
 }
 
 
-def python_command(module: str, *arguments: str) -> list[str]:
-    """What starts the `main()` of a module of ours; see `start`."""
+def python_command(module: str, *arguments: str, folders: Sequence[str] = ()) -> list[str]:
+    """What starts the `main()` of a module of ours; see `start`.
+
+    A person's modules are looked for in `folders` before all other places of theirs.
+    """
     import json  # late, as `tuner --help` starts no process
 
-    folders = json.dumps(searched_folders())
-    return [sys.executable, "-P", str(_START), folders, module, *arguments]
+    searched = json.dumps([*folders, *searched_folders()])
+    return [sys.executable, "-P", str(_START), searched, module, *arguments]
 
 
 def searched_folders() -> list[str]:
@@ -78,7 +81,7 @@ def plain_environment(environment: Mapping[str, str], backend: str) -> dict[str,
 
 def recorded_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """What a person has set of the variables that may change the last digits."""
-    return {name: environment[name] for name in _RECORDED if name in environment}
+    return {name: environment[name] for name in RECORDED if name in environment}
 
 
 def make_plain(environment: MutableMapping[str, str], backend: str) -> None:

@@ -27,18 +27,18 @@ class DataConfig(BaseModel):
     )
     image_size: _Side | tuple[_Side, _Side] | None = Field(
         None,
-        description="Of a folder of images: the size that they are brought to, as 64 or [64, 96] "
+        description="Of a folder of images: the size to which they are resized, as 64 or [64, 96] "
         "(height, width); null: they are of one size.",
         json_schema_extra={"words": "64, or [64, 96] (height, width), or null"},
     )
     validation: int | float = Field(
         5000,
-        description="Images held out of training, stratified by class: a whole number is a count, "
-        "a number between 0 and 1 a fraction.",
+        description="Images held out of training, of every class its share: a whole number is a "
+        "count, a number between 0 and 1 a fraction.",
         json_schema_extra={"exclusiveMinimum": 0},
     )
     train_images: int | None = Field(
-        None, ge=1, description="Train on a stratified subset of this many images; null: on all."
+        None, ge=1, description="Train on this many images, of every class its share; null: on all."
     )
     augment: tuple[Augment, ...] = Field(
         (),

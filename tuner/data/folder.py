@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from tuner.data.arrays import NAMES, Arrays
 from tuner.data.dataset import DatasetInfo, LabelledImages, Progress
@@ -57,6 +57,8 @@ class FolderDataset(OwnDataset):
     hidden files to none. All images are of one size, or brought to `image_size` (bilinear, as Keras
     does it by default). They have one channel if all are grey, and else three.
     """
+
+    adding_test: ClassVar[str] = "put folders train/ and test/ there, with a folder for each class"
 
     image_size: ImageSize | None = None
 
@@ -210,7 +212,7 @@ def _notes(others: Sequence[str], folders: Sequence[str]) -> Iterator[str]:
     if others:
         kinds = sorted({os.path.splitext(name)[1].lower() or "without ending" for name in others})
         some = ", ".join(kinds[:5])
-        yield f"{len(others):,} files beside the images of the classes are not read ({some})"
+        yield f"{len(others):,} files that are no images of a class are not read ({some})"
     for name in folders:
         why = ": images are held out of train/ (data.validation)" if name in _HELD_OUT else ""
         yield f"the folder {name}/ is not read{why}"
@@ -401,7 +403,7 @@ def _common_size(files: Sequence[ImageFile], headers: Sequence[_Header]) -> Imag
             "the images are of different sizes",
             where="data.image_size",
             received=f"{path} of {_by(one)}; {other_path} of {_by(other)} (height x width)",
-            expected="images of one size, or the size that they are brought to",
+            expected="images of one size, or the size to which they are resized",
             mend=f"image_size: {smallest}, or [height, width]",
         )
     )

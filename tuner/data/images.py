@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.data import find_dataset
 from tuner.data.config import DataConfig, FinalDataConfig
-from tuner.data.dataset import BYTES, Dataset, DatasetInfo, LabelledImages, Pixels, Progress
-from tuner.data.own import FunctionDataset
+from tuner.data.dataset import (
+    BYTES,
+    Dataset,
+    DatasetInfo,
+    LabelledImages,
+    LoadedData,
+    Pixels,
+    Progress,
+)
+from tuner.data.own import FunctionDataset, OwnDataset
 from tuner.data.probe import probed_info
 from tuner.errors import InputError, Problem
 
@@ -76,8 +84,8 @@ def check(
     if problems:
         raise InputError(problems)
     if isinstance(config, FinalDataConfig) and not info.num_test:
-        what = "there are no test images, so that nothing can be confirmed on them"
-        mend = "x_test and y_test beside x_train and y_train"
+        what = "there are no test images to confirm anything on"
+        mend = dataset.adding_test if isinstance(dataset, OwnDataset) else ""
         raise InputError(Problem(what, "data.dataset", config.dataset, mend=mend))
     return info
 
@@ -96,18 +104,24 @@ def fetch(config: DataConfig, data_dir: Path | None, progress: Progress | None =
 
 
 def load_images(
-    config: DataConfig, data_dir: Path | None, progress: Progress | None = None
+    config: DataConfig,
+    data_dir: Path | None,
+    progress: Progress | None = None,
+    *,
+    loaded: LoadedData | None = None,
 ) -> ImageData:
     """Training and validation images; the test images stay on disk.
 
-    Of `FinalDataConfig` the test images stand in the place of the validation images.
+    Of `FinalDataConfig` the test images stand in the place of the validation images. What was
+    `loaded` already is not read again.
     """
     import numpy as np
 
     from tuner.data.splits import split
 
     is_final = isinstance(config, FinalDataConfig)
-    loaded = _dataset(config).load(data_dir, test=is_final, progress=progress)
+    if loaded is None:
+        loaded = _dataset(config).load(data_dir, test=is_final, progress=progress)
     data, info = loaded.train, loaded.info
     parts = split(data.labels, config.validation, config.train_images, config.seed)
     x_train, y_train = data.images[parts.train], data.labels[parts.train]

@@ -17,7 +17,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from tuner.code.loading import check_found, load_function, raised
 from tuner.code.process import prints_aside
@@ -34,6 +34,8 @@ class OwnDataset(Dataset):
     """Training images, and test images if there are any, that come all at once."""
 
     name: str
+    adding_test: ClassVar[str]
+    """How a person gives test images."""
 
     @abstractmethod
     def read(
@@ -62,8 +64,8 @@ class OwnDataset(Dataset):
 
     def _require_test(self, arrays: Arrays) -> LabelledImages:
         if arrays.test is None:
-            what, expected = "the data set has no test images", "x_test and y_test"
-            raise InputError(Problem(what, "data.dataset", self.name, expected))
+            what = "the data set has no test images"
+            raise InputError(Problem(what, "data.dataset", self.name, mend=self.adding_test))
         return arrays.test
 
 
@@ -97,6 +99,8 @@ def find_path(name: str, data_dir: Path | None, *, is_folder: bool = False) -> P
 class NpzDataset(OwnDataset):
     """Arrays in an .npz; its path is relative to the working folder, or else to `data_dir`."""
 
+    adding_test: ClassVar[str] = "x_test and y_test beside x_train and y_train in the file"
+
     def fetch(self, data_dir: Path | None, progress: Progress | None = None) -> None:
         """Nothing can be downloaded; raises InputError when the file is not there."""
         find_path(self.name, data_dir)
@@ -123,6 +127,8 @@ class FunctionDataset(OwnDataset):
     It is called once in each process that wants the images, and must return the same each time. The
     process that runs an experiment asks another one, see `probe`.
     """
+
+    adding_test: ClassVar[str] = "return (x_train, y_train, x_test, y_test)"
 
     def fetch(self, data_dir: Path | None, progress: Progress | None = None) -> None:
         """Nothing can be downloaded; raises InputError when there is no such module."""

@@ -33,11 +33,11 @@ def probed_info(dataset: FunctionDataset, backend: str) -> DatasetInfo:
     with tempfile.TemporaryDirectory(prefix="tuner-data-") as folder:
         answer = Path(folder) / "answer"
         command = python_command("tuner.data.probe", dataset.name, str(answer))
-        status = subprocess.run(command, env=_environment(backend), check=False).returncode
+        status = subprocess.run(command, env=probe_environment(backend), check=False).returncode
         if status in (-signal.SIGINT, 128 + signal.SIGINT):
             raise KeyboardInterrupt
         if not answer.is_file():
-            raise InputError(_ended(dataset.name, status))
+            raise InputError(process_ended(dataset.name, status))
         told = json.loads(answer.read_text("utf-8"))
     if problems := told["problems"]:
         raise InputError([Problem(**problem) for problem in problems])
@@ -51,8 +51,8 @@ def _info(told: dict[str, Any]) -> DatasetInfo:
     return DatasetInfo(**values)
 
 
-def _environment(backend: str) -> Mapping[str, str]:
-    """No GPU: those are the workers'."""
+def probe_environment(backend: str) -> Mapping[str, str]:
+    """A worker's, without a GPU: those are the workers'."""
     return {
         "TF_CPP_MIN_LOG_LEVEL": "3",
         **plain_environment(os.environ, backend),
@@ -61,7 +61,8 @@ def _environment(backend: str) -> Mapping[str, str]:
     }
 
 
-def _ended(name: str, status: int) -> Problem:
+def process_ended(name: str, status: int) -> Problem:
+    """What became of the process in which a person's function was called."""
     how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
     module, _, function = name.partition(":")
     mend = f"run it by itself: python -c 'import {module}; {module}.{function}()'"

@@ -14,6 +14,7 @@ from tuner.data.splits import train_size
 from tuner.errors import InputError, Problem, TunerError
 from tuner.execution.protocol import WorkerSetup
 from tuner.experiment.experiment import Experiment, check_batch_size, check_class_weights
+from tuner.experiment.sizes import cost_of
 from tuner.experiment.trial import Configuration, Trial
 from tuner.experiment.yaml import to_text
 from tuner.ledger.records import TrialRow
@@ -118,7 +119,7 @@ def check_same_code(rows: Iterable[TrialRow]) -> None:
         code = family_of(name).fingerprint
         if row.context.get("code", code) != code:
             what = f"the code of {name} has changed since trial {row.number} was trained"
-            mend = "run the experiment again, or bring back the code"
+            mend = "run the experiment again, or restore the code"
             raise InputError(Problem(what, "model.family", mend=mend))
 
 
@@ -141,9 +142,12 @@ def notes(experiment: Experiment, total: int | None, info: DatasetInfo) -> Itera
         yield f"search.start comes first: {first}{more}"
     if rules := [stop.rule for stop in experiment.search.stops]:
         names = " or ".join(dict.fromkeys(rules))
-        yield f"{names} stops losing trials: fewer epochs than stand here"
+        yield f"the rule {names} stops losing trials early: time and epochs are at most these"
+    if experiment.search.enough is not None:
+        rule = experiment.search.enough.rule
+        yield f"{rule} ends the search when it has seen enough: trials are at most these"
     if experiment.search.racing:
-        yield "racing spares replicates of losing configurations: fewer trials than stand here"
+        yield "racing leaves out replicates of losing configurations: trials are at most these"
     asked = experiment.search.max_trials
     if asked is None or total is None:
         return
@@ -253,18 +257,6 @@ def check_worker_data(
 
 
 # ---------------------------------------------------------------------- what networks cost
-
-
-def cost_of(configuration: Configuration, info: DatasetInfo) -> Cost:
-    """Parameters, multiply-adds and activations of a configuration's network on these images.
-
-    Raises:
-        InputError: it cannot take them.
-    """
-    model = configuration.model
-    family = family_of(model["family"])
-    cost: Cost = family.cost(family.config(**model), info.image_shape, info.num_classes)
-    return cost
 
 
 class TrialCosts:

@@ -71,7 +71,7 @@ def plan_key(search: Search) -> str:
     families = sorted({branch.model["family"] for branch in experiment.space.branches})
     content: dict[str, Any] = {
         "version": (OUTCOME_VERSION, PLANS, __version__),
-        "experiment": experiment.document,
+        "experiment": {n: v for n, v in experiment.document.items() if n != "resources"},
         "data": (search.fingerprint, search.num_train_images),
         "code": [family_of(name).fingerprint for name in families],
     }
@@ -106,7 +106,7 @@ def trial_of(search: Search, row: TrialRow) -> Trial | None:
     if not 0 <= replicate < experiment.search.replicates:
         return None
     configuration = experiment.space.find(row.configuration)
-    if configuration is None:
+    if configuration is None or not search.admits(configuration):
         return None
     trial = search.trial(configuration, replicate)
     return trial if trial.key == row.key else None

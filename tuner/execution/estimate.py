@@ -11,8 +11,8 @@ import fcntl
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -23,17 +23,20 @@ from tuner.data.dataset import DatasetInfo
 from tuner.data.files import cache_dir
 from tuner.data.splits import train_size, validation_size
 from tuner.errors import InputError
-from tuner.execution.checks import cost_of
 from tuner.execution.current import count_current, count_current_epochs
+from tuner.execution.devices import Shares, computing_threads, crowding, used_gpus
 from tuner.experiment.duration import duration_text
 from tuner.experiment.experiment import Experiment
+from tuner.experiment.schema import Resources
+from tuner.experiment.sizes import cost_of
 from tuner.experiment.trial import Configuration, TrialState
-from tuner.ledger.environment import available_cores, cpu_model
+from tuner.ledger.environment import available_cores, cpu_model, memory_bytes
 from tuner.ledger.environment import gpus as installed_gpus
 from tuner.ledger.estimate import Estimate, StructureTime, keep_estimate, trained_in_run
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES
+from tuner.ledger.threads import other_threads
 from tuner.models import is_own
 from tuner.search.search import MAX_LOOKED_AT, Search
 
@@ -50,20 +53,87 @@ _BACKWARD = 2  # a step's passes beside the forward one, in multiply-adds
 
 @dataclass(frozen=True)
 class Here:
-    """Where a run is to happen: workers, the GPUs that they share out, the environment."""
+    """Where a run is to happen: workers, the GPUs that they share out, the environment.
+
+    `resources` are those of a worker. Of a cluster's machines nothing else is known here.
+    """
 
     workers: int
     gpus: Sequence[str]
     environment: Mapping[str, str]
+    resources: Resources = field(default_factory=Resources)
+    is_cluster: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        experiment: Experiment,
+        workers: int,
+        gpus: Sequence[str],
+        environment: Mapping[str, str],
+    ) -> Here:
+        """This machine for an experiment; `gpus` are those that a person has asked for.
+
+        Raises:
+            InputError: those are none.
+        """
+        resources = experiment.resources
+        used = used_gpus(resources, workers, gpus, environment)
+        return cls(workers, used, environment, resources)
 
     @cached_property
     def machine(self) -> str:
-        """Where the same times may be expected: processor, cores, GPUs, workers on each device."""
-        hides = self.environment.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-        names = [] if hides else sorted({gpu.name for gpu in installed_gpus()})
+        """Where the same times may be expected: processor, cores, GPUs, workers on each device.
+
+        Threads are named where they are not a worker's part of the cores.
+        """
+        if self.is_cluster:
+            gpu, threads = self.resources.gpu, self.resources.cpu
+            return f"Ray, {f'{gpu:g} GPU' if gpu else f'{threads} threads'} a worker"
+        cores, threads = available_cores(), self.shares.threads
         sharing = math.ceil(self.workers / max(1, len(self.gpus)))
-        counts = (f"{available_cores()} cores", *names, f"{sharing} workers a device")
+        counts = [f"{cores} cores", *self._gpu_names, f"{sharing} workers a device"]
+        if threads != max(1, cores // self.workers):
+            counts.append(f"{threads} threads a worker")
         return ", ".join((cpu_model(), *counts))
+
+    @property
+    def shares(self) -> Shares:
+        """What each worker gets."""
+        return Shares(self.resources, self.workers, self.gpus)
+
+    def notes(self, experiment: Experiment, trained: Mapping[int, int]) -> Iterator[str]:
+        """What to know of threads before a run; `trained` counts its trials by theirs."""
+        environment = self.shares.environment(1, self.environment)
+        threads = computing_threads(experiment.backend, environment)
+        if self._gpu_names or threads is None:
+            return  # a GPU computes the same whatever the host's threads are
+        # A cluster's are not known here, and Ray starts no more workers than they hold.
+        cores = math.inf if self.is_cluster else available_cores()
+        if note := other_threads(trained, threads, workers=self.workers, cores=cores):
+            yield note
+        if not self.is_cluster and (note := crowding(self.workers, threads)):
+            yield note
+
+    @property
+    def worker_memory_bytes(self) -> int | None:
+        """Memory of the device that trains, for each worker, as far as that is known."""
+        if self.is_cluster:
+            return None
+        if limit := self.shares.memory_limit(1, self.environment):
+            return limit
+        if self._gpu_names:
+            return min(gpu.memory_bytes for gpu in installed_gpus()) or None
+        total = memory_bytes()
+        return total // self.workers if total else None
+
+    @cached_property
+    def _gpu_names(self) -> list[str]:
+        if self.is_cluster:
+            return ["GPU"] if self.resources.gpu else []
+        hides = self.environment.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+        no_gpu = hides or self.resources.gpu == 0
+        return [] if no_gpu else sorted({gpu.name for gpu in installed_gpus()})
 
     def place(self, experiment: Experiment) -> str:
         """Where the speeds of an experiment's structures hold."""
@@ -146,7 +216,8 @@ def make_estimate(
         key: structure_time(remaining, networks.get(key), known)
         for key, remaining in work.structures.items()
     }
-    is_most = search.experiment.search.stop is not None or search.experiment.search.racing
+    asked = search.experiment.search
+    is_most = asked.stop is not None or asked.racing or asked.enough is not None
     return Estimate(here.workers, structures, is_most)
 
 

@@ -38,11 +38,16 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class WorkerReady:
-    """A worker can train."""
+    """A worker can train; `threads` compute, where no GPU does.
+
+    `node` is its host, empty for the machine that the run is on.
+    """
 
     worker: int
     device: str
     seconds: float
+    node: str = ""
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,8 @@ class RunEnded:
 
     `counts` are of the experiment's own trials, not of those that an edit has left behind.
     `estimate` is how long it was to take, where that was known and nothing ended it early.
-    `left_out` is what could not be built.
+    `left_out` is what could not be built. `enough` says why `search.enough` ended the search, and
+    what going on would take.
     """
 
     ending: str
@@ -149,6 +155,7 @@ class RunEnded:
     to_run: int | None
     estimate: Estimate | None = None
     left_out: LeftOut | None = None
+    enough: str = ""
 
 
 Event = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import signal
 import socket
 import subprocess
@@ -14,7 +14,12 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from tuner.code.process import plain_environment, python_command
+from tuner.execution.devices import Shares
 from tuner.execution.protocol import Lost, Report, Shutdown, Task, WorkerSetup
+from tuner.experiment.schema import Resources
+
+WORKER = "tuner.execution.worker"
+"""The module whose `main` serves a socket."""
 
 
 class Pool(ABC):
@@ -36,6 +41,10 @@ class Pool(ABC):
     def kill(self, worker: int, reason: str) -> None:
         """End a worker by force; it is reported as `Lost` with this reason."""
 
+    def room(self) -> int | None:
+        """For how many workers there is room now; None: for as many as are asked for."""
+        return None
+
     @abstractmethod
     def dismiss(self) -> bool:
         """Ask all workers to give up their trials and leave; whether any is still there."""
@@ -55,7 +64,8 @@ class _Process:
 class LocalPool(Pool):
     """One process of this machine per worker, pinned to its device before it imports anything.
 
-    What it prints goes to `logs/worker-N.log`.
+    What it prints goes to `logs/worker-N.log`. `folders` are searched for a person's modules before
+    all others of theirs; `here` is the folder that it works in, this one by default.
     """
 
     def __init__(
@@ -66,12 +76,18 @@ class LocalPool(Pool):
         logs: Path,
         environment: Mapping[str, str],
         gpus: Sequence[str] = (),
+        resources: Resources | None = None,
+        module: str = WORKER,
+        folders: Sequence[str] = (),
+        here: str | None = None,
     ) -> None:
         self._setup = setup
-        self._workers = workers
         self._logs = logs
         self._environment = environment
-        self._gpus = gpus
+        self._shares = Shares(resources or Resources(), workers, gpus)
+        self._module = module
+        self._folders = folders
+        self._here = here
         self._processes: dict[int, _Process] = {}
         self._dismissed: set[int] = set()
 
@@ -81,7 +97,8 @@ class LocalPool(Pool):
         self._logs.mkdir(parents=True, exist_ok=True)
         with (self._logs / f"worker-{worker}.log").open("ab") as log, theirs:
             process = subprocess.Popen(
-                python_command("tuner.execution.worker", str(theirs.fileno())),
+                python_command(self._module, str(theirs.fileno()), folders=self._folders),
+                cwd=self._here,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -90,28 +107,18 @@ class LocalPool(Pool):
                 start_new_session=True,  # Ctrl-C is for the scheduler, which tells its workers
             )
         self._processes[worker] = _Process(process, Connection(ours.detach()))
-        self.send(worker, self._setup)
+        limit = self._shares.memory_limit(worker, self._environment)
+        self.send(worker, dataclasses.replace(self._setup, gpu_memory_bytes=limit))
 
     def _worker_environment(self, worker: int) -> dict[str, str]:
         """Backend, device and share of the cores, as the frameworks read them when imported."""
-        threads = str(max(1, (os.cpu_count() or 1) // self._workers))
         defaults = {
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         }
-        shared = {
-            "TF_NUM_INTRAOP_THREADS": threads,
-            "TF_NUM_INTEROP_THREADS": threads,
-            "OMP_NUM_THREADS": threads,
-        }
-        fixed = {"PYTHONUNBUFFERED": "1"}
-        if self._workers > max(1, len(self._gpus)):
-            fixed["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # JAX would take all of a shared GPU
-        if self._gpus:
-            fixed["CUDA_VISIBLE_DEVICES"] = self._gpus[(worker - 1) % len(self._gpus)]
-        several = shared if self._workers > 1 else {}
         given = plain_environment(self._environment, self._setup.backend)
-        return {**defaults, **several, **given, **fixed}
+        given = {**defaults, **given, "PYTHONUNBUFFERED": "1"}
+        return self._shares.environment(worker, given)
 
     def send(self, worker: int, task: Task) -> None:
         """A worker that is gone is noticed by `receive`."""

@@ -29,6 +29,8 @@ class WorkerSetup:
     """What a worker needs before its first trial; sent once.
 
     `code` are the files of the person's own networks, by family, as they were when the run began.
+    `packed` is the folder of packed data that takes the place of the data set's own files.
+    `gpu_memory_bytes` is all that it may take of a GPU that it shares.
     """
 
     backend: str
@@ -36,13 +38,16 @@ class WorkerSetup:
     data_dir: Path | None
     checkpoints: Path
     code: Mapping[str, tuple[CodeFile, ...]] = field(default_factory=dict)
+    packed: Path | None = None
+    gpu_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
 class TrainTrial:
     """Train this closed configuration up to epoch `until`; epochs are reported one by one.
 
-    It goes on from the first of `checkpoints` that can be read.
+    It goes on from the first of `checkpoints` that can be read. If a rule `may_end` it, the worker
+    looks more often for a `StopTrial` when an epoch has begun.
     """
 
     number: int
@@ -56,6 +61,7 @@ class TrainTrial:
     structure: str
     until: int
     checkpoints: tuple[CheckpointRow, ...] = ()
+    may_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,11 +106,17 @@ class SetupFailed:
 
 @dataclass(frozen=True)
 class Ready:
-    """The framework is imported and the data lie on the device."""
+    """The framework is imported and the data lie on the device.
+
+    `node` is the machine that the worker is on, where there are several. `threads` are those that
+    compute; None where a GPU does.
+    """
 
     device: str
     seconds: float
     hashes: Mapping[str, str]
+    node: str = ""
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -190,9 +202,20 @@ class Finished:
 
 @dataclass(frozen=True)
 class Lost:
-    """The worker's process is gone (said by the pool, not by the worker)."""
+    """The worker's process is gone (said by the pool, not by the worker).
+
+    If the `machine_went` that it was on, nobody can tell anything against its trial.
+    """
 
     reason: str
+    machine_went: bool = False
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The worker waits for room on a machine (said by the pool); `notice` is for the person."""
+
+    notice: str = ""
 
 
 Report = (
@@ -206,6 +229,7 @@ Report = (
     | Epoch
     | Finished
     | Lost
+    | Waiting
 )
 
 

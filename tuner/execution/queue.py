@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from tuner.execution.current import trial_of
 from tuner.execution.protocol import not_finite
+from tuner.experiment.schema import SettledEnough
 from tuner.experiment.trial import Configuration, Trial, TrialState, canonical
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import FINISHED_STATES, KnownTrial
+from tuner.ledger.reader import LedgerReader
+from tuner.ledger.records import FINISHED_STATES, UNRANKED_STATES, KnownTrial
+from tuner.search.enough import EndedTrial, Settled, Settles, make_enough
 from tuner.search.method import Proposal, Result
 from tuner.search.racing import Racing
 from tuner.search.search import LOOK_AHEAD, Search
@@ -51,12 +54,14 @@ class History:
 
     `curves` are needed by searches that learn, and by racing, in the order of the trials'
     numbers. Everything before `position` in a plan is recorded; of that, `interrupted` is to run.
+    `ended` is what a search that may have seen enough asks for, in the order of the ends.
     """
 
     known: Mapping[str, KnownTrial]
     curves: Mapping[str, tuple[Trial, LearningCurve]]
     position: int = 0
     interrupted: Sequence[Trial] = ()
+    ended: Sequence[EndedTrial] = ()
 
 
 class TrialQueue:
@@ -67,16 +72,22 @@ class TrialQueue:
     when a worker is free, and told as soon as the last replicate has ended.
     """
 
-    def __init__(self, search: Search, history: History) -> None:
+    def __init__(self, search: Search, history: History, settles: Settles | None = None) -> None:
         self._search = search
         self._method = search.method
         self._history = history
         experiment = search.experiment
         self._racing = Racing(experiment.objective) if experiment.search.racing else None
+        total = search.method.total
+        self._enough = make_enough(experiment, history.ended, total, settles)
+        is_settled = isinstance(self._enough, Settled)
+        self._rounds = _rounds(search) if is_settled else None
+        self._in_round: set[str] = set()  # trials that were given out of the present round
         self._ahead: deque[Assignment] = deque(map(Assignment, history.interrupted))
         self._begun = {trial.key for trial in history.interrupted}
         self._groups: dict[str, Replicates] = {}
         self._dropped: list[tuple[Trial, str]] = []
+        self._returned: deque[Assignment] = deque()
         self._take_up()
 
     # ------------------------------------------------------------ giving out
@@ -88,6 +99,10 @@ class TrialQueue:
 
     def next(self, held: Container[str] = ()) -> Assignment | None:
         """The next trial, one of a structure in `held` if there is one near; None: none now."""
+        if self._returned:
+            return self._returned.popleft()
+        if self.has_enough:
+            return None
         self._fill()
         if self._ahead and self._is_picked(self._ahead[0]):
             return self._ahead.popleft()
@@ -103,28 +118,40 @@ class TrialQueue:
 
     def is_empty(self) -> bool:
         """Whether nothing can be given out now."""
+        if self._returned or self.has_enough:
+            return not self._returned
         self._fill()
         return not self._ahead
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether the search ends with what was given out."""
+        return self._enough is not None and bool(self._enough.reason)
 
     @property
     def position(self) -> int | None:
         """The place in the plan before which every trial was given out; None without a plan."""
         position = self._search.position
-        if position is None:
+        if position is None or self._rounds is not None:
             return None
         places = [position]
-        places += [a.place for a in self._ahead if a.place is not None]
+        given = (*self._ahead, *self._returned)
+        places += [a.place for a in given if a.place is not None]
         places += [p for g in self._groups.values() if (p := g.proposal.place) is not None]
         return min(places)
 
     def put_back(self, assignment: Assignment) -> None:
         """A trial whose worker died comes next again."""
-        self._ahead.appendleft(assignment)
+        self._returned.appendleft(assignment)
 
     # ------------------------------------------------------------ hearing of it
 
     def tell(self, trial: Trial, curve: LearningCurve) -> None:
         """How a trial ended, or that it has come to where it waits."""
+        if self._enough is not None and curve.has_ended:
+            name, replicate = name_of(trial.configuration), trial.replicate
+            self._enough.note(EndedTrial(name, curve.score, replicate))
+            self._in_round.discard(trial.key)
         if not self._learns:
             return
         name = name_of(trial.configuration)
@@ -173,6 +200,13 @@ class TrialQueue:
         self._take_dropped()
 
     def _fill(self) -> None:
+        if self._rounds is not None:
+            while not self._ahead and not self._in_round:
+                if (trials := next(self._rounds, None)) is None:
+                    return
+                self._ahead += (Assignment(trial) for trial in trials if self._is_new(trial))
+                self._in_round |= {assignment.trial.key for assignment in self._ahead}
+            return
         while len(self._ahead) < self._search.block_size and (block := self._search.next_block()):
             for proposal in block:
                 self._propose(proposal)
@@ -312,14 +346,46 @@ def read_history(search: Search, ledger: Ledger) -> History:
 
     A plan that was begun before goes on behind what it has recorded, without looking at it.
     """
-    known = ledger.by_key()
+    known, ended = ledger.by_key(), _ended(search, ledger)
+    if isinstance(search.experiment.search.enough, SettledEnough):
+        return History(known, {}, ended=ended)
     if search.is_adaptive or search.experiment.search.racing:
-        return _learnt(search, ledger, known)
+        return replace(_learnt(search, ledger, known), ended=ended)
     if not ledger.position:
-        return History(known, {})
+        return History(known, {}, ended=ended)
     unfinished = (trial_of(search, row) for row in ledger.rows(_UNFINISHED))
     interrupted = tuple(trial for trial in unfinished if trial is not None)
-    return History(known, {}, ledger.position, interrupted)
+    return History(known, {}, ledger.position, interrupted, ended)
+
+
+def _rounds(search: Search) -> Iterator[list[Trial]]:
+    """Every configuration under a seed, those of a structure together; then under the next one."""
+    configurations = list(search.planned())
+    for replicate in range(search.experiment.search.replicates):
+        trials = [search.trial(configuration, replicate) for configuration in configurations]
+        first = {trial.structure.key: place for place, trial in reversed(list(enumerate(trials)))}
+        yield sorted(trials, key=lambda trial: first[trial.structure.key])
+
+
+def why_enough(search: Search, ledger: LedgerReader, settles: Settles | None) -> str:
+    """Why the search ends where the ledger says it stands; empty if it goes on."""
+    ended = _ended(search, ledger)
+    enough = make_enough(search.experiment, ended, search.method.total, settles)
+    return enough.reason if enough else ""
+
+
+def _ended(search: Search, ledger: LedgerReader) -> tuple[EndedTrial, ...]:
+    """Trials in the order in which they ended; nothing where nobody asks.
+
+    One that was never begun, because racing spared it, has told nothing.
+    """
+    if search.experiment.search.enough is None:
+        return ()
+    rows = (r for r in ledger.rows(FINISHED_STATES) if r.epochs or r.state in UNRANKED_STATES)
+    ordered = sorted(rows, key=lambda row: (row.finished_at or "", row.number))
+    return tuple(
+        EndedTrial(canonical(dict(row.configuration)), row.score, row.replicate) for row in ordered
+    )
 
 
 def _learnt(search: Search, ledger: Ledger, known: Mapping[str, KnownTrial]) -> History:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tuner.execution.events import (
     EpochEnded,
+    Event,
     Listener,
     Notice,
     TrialEnded,
@@ -18,6 +21,7 @@ from tuner.execution.events import (
 )
 from tuner.execution.protocol import Epoch, Predicted, Resumed, Watched, not_finite
 from tuner.execution.queue import Assignment
+from tuner.execution.workforce import Workforce
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import Trial, TrialState
 from tuner.ledger import checkpoint
@@ -27,6 +31,7 @@ from tuner.ledger.records import GRADIENTS, RANKED_STATES, NewTrial, Outcome
 from tuner.ledger.table import TrialsCsv
 from tuner.models import Cost
 
+KEEP_SECONDS = 5.0  # between two notes of what the workers do
 KEPT_BEST = 5  # finished trials whose best state is kept: to load, to export, to average
 
 
@@ -91,13 +96,48 @@ class Recorder:
         cost: Callable[[Trial], Cost | None],
         checkpoints: Path,
         listener: Listener,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ledger = ledger
         self._objective = objective
         self._csv = csv
         self._cost = cost
         self._checkpoints = checkpoints
-        self.tell = listener
+        self._listener = listener
+        self._clock = clock
+        self._workforce = Workforce(clock)
+        self._next_keep = clock()
+        self._later: list[Callable[[], None]] | None = None  # what a commit has to come before
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What happens within is one commit. After it files go that it names no more, and whoever
+        listens is told.
+        """
+        self._later = []
+        try:
+            with self.ledger.together():
+                yield
+            later = self._later
+        finally:
+            self._later = None
+        for call in later:
+            call()
+
+    def tell(self, event: Event) -> None:
+        """Tells whoever listens, and now and then the ledger what the workers do."""
+        if self._later is not None:
+            self._later.append(partial(self.tell, event))
+            return
+        self._workforce.take(event)
+        if self._clock() >= self._next_keep:
+            self.keep_workers()
+        self._listener(event)
+
+    def keep_workers(self) -> None:
+        """What workers do, in a commit of its own: for whoever looks from another process."""
+        self._next_keep = self._clock() + KEEP_SECONDS
+        self.ledger.keep_workers(self._workforce.records())
 
     # ------------------------------------------------------------ the life of a trial
 
@@ -119,9 +159,16 @@ class Recorder:
             running.note(row.epoch, row.metrics, row.seconds)
         return running
 
-    def start(self, worker: int, running: RunningTrial, *, first_of_structure: bool) -> None:
-        """The trial is on a worker."""
-        self.ledger.start(running.number, worker, running.attempt)
+    def start(
+        self,
+        worker: int,
+        running: RunningTrial,
+        *,
+        first_of_structure: bool,
+        threads: int | None = None,
+    ) -> None:
+        """The trial is on a worker, which computes with `threads` (None: on a GPU)."""
+        self.ledger.start(running.number, worker, running.attempt, threads)
         trial = running.trial
         self.tell(
             TrialStarted(
@@ -211,8 +258,7 @@ class Recorder:
             compile_seconds=running.compile_seconds,
             reason=reason,
         )
-        self.ledger.finish(running.number, outcome)
-        self.remove(self.ledger.forget_spare_checkpoints(running.number, KEPT_BEST))
+        self.remove(self.ledger.finish(running.number, outcome, KEPT_BEST))
         with suppress(OSError):  # the table follows from the ledger, and the end writes it again
             self._csv.refresh()
         self.tell(
@@ -231,7 +277,10 @@ class Recorder:
 
     def remove(self, files: Collection[str]) -> None:
         """Files of checkpoints that the ledger names no more, or never did."""
-        checkpoint.remove(self._checkpoints, files)
+        if self._later is not None:
+            self._later.append(partial(self.remove, files))
+        elif files:
+            checkpoint.remove(self._checkpoints, files)
 
     def clear_away(self, number: int) -> None:
         """What a trial's dead worker was writing, or had written and not reported."""

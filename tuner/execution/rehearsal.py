@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tuner.data.images import fetch
 from tuner.errors import InputError, TunerError
 from tuner.execution.checks import check_backend, worker_setup
+from tuner.execution.devices import check_shares
 from tuner.execution.estimate import Here, NetworkCost, SpeedRecord, networks_of, work_in
 from tuner.execution.networks import check_experiment
 from tuner.execution.pools import LocalPool, Pool
@@ -73,6 +74,7 @@ def measure(
         TunerError: workers cannot start.
     """
     check_backend(experiment)
+    check_shares(experiment, here.workers, here.gpus, here.environment)
     checked = check_experiment(experiment, data_dir)
     experiment, info, search = checked.experiment, checked.info, checked.search()
     work, _ = work_in(results_dir, search)
@@ -92,6 +94,7 @@ def measure(
             logs=folder,
             environment=dict(here.environment),
             gpus=here.gpus,
+            resources=here.resources,
         )
         rehearsals = Rehearsals(pool, here.workers)
         try:

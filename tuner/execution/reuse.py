@@ -56,4 +56,5 @@ def _outcome(objective: Objective, row: TrialRow, epochs: Sequence[EpochRow]) ->
         train_seconds=row.train_seconds,
         compile_seconds=row.compile_seconds,
         reason=row.reason,
+        threads=row.threads,
     )

@@ -7,13 +7,18 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
 
 from tuner.data.dataset import DatasetInfo, Progress
 from tuner.data.images import fetch
-from tuner.errors import TunerError
+from tuner.errors import InputError, Problem, TunerError
 from tuner.execution.checks import (
+    PACKAGES,
     TrialCosts,
     check_backend,
     check_same_data,
@@ -22,18 +27,19 @@ from tuner.execution.checks import (
     worker_setup,
 )
 from tuner.execution.current import mark_current
-from tuner.execution.devices import chosen_gpus, visible_gpus
+from tuner.execution.devices import check_shares
 from tuner.execution.estimate import (
     Here,
     estimate_begun,
     estimate_text,
     keep_speeds,
+    rough_text,
 )
 from tuner.execution.events import Event, Listener, Notice, RunEnded, RunStarted
 from tuner.execution.networks import CheckedExperiment, check_experiment
 from tuner.execution.pools import LocalPool, Pool
 from tuner.execution.protocol import Ready, not_finite
-from tuner.execution.queue import TrialQueue, read_history
+from tuner.execution.queue import TrialQueue, read_history, why_enough
 from tuner.execution.recorder import Recorder
 from tuner.execution.reuse import take_over
 from tuner.execution.scheduler import SILENCE_SECONDS, Scheduler
@@ -43,13 +49,17 @@ from tuner.ledger import checkpoint
 from tuner.ledger.backup import keep_copy
 from tuner.ledger.environment import environment_record
 from tuner.ledger.estimate import Estimate
-from tuner.ledger.folder import RunFolder, write_atomically
+from tuner.ledger.folder import RunFolder, network_file_system, write_atomically
 from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import FINISHED_STATES
+from tuner.ledger.records import FINISHED_STATES, RANKED_STATES
 from tuner.ledger.table import TrialsCsv
 from tuner.models import Cost
 from tuner.search import Search
+from tuner.search.enough import Settles
 from tuner.search.stopping import StoppingRule, make_rule
+
+if TYPE_CHECKING:
+    from tuner.execution.ray_cluster import RayCluster
 
 
 def _unheard(event: Event) -> None:
@@ -61,13 +71,17 @@ def run_experiment(
     *,
     results_dir: Path,
     data_dir: Path | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
     gpus: Sequence[str] = (),
+    engine: str = "local",
+    ray_address: str | None = None,
+    shared_from_bytes: int | None = None,
     budget_seconds: float | None = None,
     fail_fast: bool = False,
     retry: Sequence[TrialState] = (),
     reuse: Sequence[RunFolder] = (),
     silence_seconds: float = SILENCE_SECONDS,
+    settles: Settles | None = None,
     listener: Listener = _unheard,
     data_progress: Progress | None = None,
     stop: threading.Event | None = None,
@@ -75,54 +89,45 @@ def run_experiment(
 ) -> RunEnded:
     """Run what is missing of an experiment; its folder is results_dir/NAME.
 
-    Trials in the states of `retry` are run again; finished ones of the experiments in `reuse` are
-    taken over.
+    With the engine `ray` workers are on the cluster at `ray_address`, or on a Ray that is started
+    for this run; without a number of `workers` there are as many as it has room for, and no more
+    than trials. Checkpoints of `shared_from_bytes` and more go through the results folder, which
+    all its nodes must share. Trials in the states of `retry` are run again; finished ones of the
+    experiments in `reuse` are taken over. `settles` is what `search.enough: {rule: settled}` asks
+    (`tuner.report.settled`).
 
     Raises:
         InputError: the experiment, its data or its folder is wrong; nothing was written.
         TunerError: another process runs it, or workers cannot start.
     """
     started = clock()
-    gpus = chosen_gpus(gpus, os.environ)
     check_backend(experiment)
     stop = stop or threading.Event()
     progress = _until(stop, data_progress)
-    checked = check_experiment(experiment, data_dir, progress)
-    experiment, info, search = checked.experiment, checked.info, checked.search()
-    fetch(experiment.data, data_dir, progress)
-    folder = RunFolder(results_dir, experiment.name)
-    folder.prepare(experiment.source)
-    with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
-        if notice := keep_copy(folder.ledger):
-            listener(Notice(notice))
-        parts = _RunParts(checked, search, folder, ledger, listener, clock)
-        _keep_what_it_is(parts)
-        _take_over(parts, reuse)
-        begun = _begin(parts, workers, retry=retry)
-        gpus = gpus or (visible_gpus(os.environ) if workers > 1 else [])
-        here = Here(workers, gpus, os.environ)
-        estimate, networks = estimate_begun(search, info, ledger, done=begun.done, here=here)
-        listener(_with_estimate(begun, estimate))
-        ending = _train(
-            parts,
-            _pool(experiment, folder, data_dir, workers, gpus),
-            workers,
-            stop,
-            budget_seconds=_least(budget_seconds, experiment.search.budget_seconds),
-            fail_fast=fail_fast,
-            silence_seconds=silence_seconds,
-        )
-        keep_speeds(ledger, networks, experiment, here)
-        _say_what_else_is_left_out(checked, begun, listener)
-        ended = RunEnded(
-            ending=ending,
-            counts=ledger.counts(),
-            best=next(iter(ledger.top(1)), None),
-            seconds=clock() - started,
-            to_run=begun.to_run,
-            estimate=estimate if ending == "done" and estimate.seconds else None,
-            left_out=checked.left_out_so_far(),
-        )
+    _check_engine(engine, gpus)
+    with _machines(engine, ray_address, experiment, workers) as cluster:
+        here = _here(experiment, workers, gpus, cluster)
+        checked = check_experiment(experiment, data_dir, progress)
+        experiment = checked.experiment
+        fetch(experiment.data, data_dir, progress)
+        folder = RunFolder(results_dir, experiment.name)
+        with _opened(folder, checked, listener, clock, settles) as parts:
+            _take_over(parts, reuse)
+            _put_in_order(parts, retry)
+            most = _num_left(parts)
+            if cluster and not workers:
+                here = replace(here, workers=min(here.workers, most or here.workers))
+            train = partial(
+                _train,
+                parts,
+                _pool(experiment, folder, data_dir, here, cluster, shared_from_bytes, most),
+                workers if cluster else here.workers,
+                stop,
+                budget_seconds=_least(budget_seconds, experiment.search.budget_seconds),
+                fail_fast=fail_fast,
+                silence_seconds=silence_seconds,
+            )
+            ended = _train_and_tell(parts, here, train, started)
     listener(ended)
     return ended
 
@@ -137,6 +142,7 @@ class _RunParts:
     ledger: Ledger
     listener: Listener
     clock: Callable[[], float]
+    settles: Settles | None
 
     @property
     def experiment(self) -> Experiment:
@@ -147,6 +153,25 @@ class _RunParts:
     def info(self) -> DatasetInfo:
         """Of its data."""
         return self.checked.info
+
+
+@contextmanager
+def _opened(
+    folder: RunFolder,
+    checked: CheckedExperiment,
+    listener: Listener,
+    clock: Callable[[], float],
+    settles: Settles | None,
+) -> Iterator[_RunParts]:
+    """The folder, where nobody else runs, with the ledger of what it is."""
+    experiment = checked.experiment
+    folder.prepare(experiment.source)
+    with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
+        if notice := keep_copy(folder.ledger):
+            listener(Notice(notice))
+        parts = _RunParts(checked, checked.search(), folder, ledger, listener, clock, settles)
+        _keep_what_it_is(parts)
+        yield parts
 
 
 def _keep_what_it_is(parts: _RunParts) -> None:
@@ -174,10 +199,49 @@ def _take_over(parts: _RunParts, others: Sequence[RunFolder]) -> None:
         parts.listener(Notice(f"{count} finished trials taken over from {other.path}"))
 
 
+def _put_in_order(parts: _RunParts, retry: Sequence[TrialState]) -> None:
+    """After whatever ended the last run."""
+    ledger, folder = parts.ledger, parts.folder.checkpoints
+    ledger.interrupted()
+    named = {row.file for row in ledger.checkpoints()}
+    checkpoint.remove(folder, checkpoint.rubbish(folder, named))
+    if retry:
+        ledger.retry(retry)
+
+
+def _train_and_tell(
+    parts: _RunParts, here: Here, train: Callable[[], str], started: float
+) -> RunEnded:
+    """Train, and say before what there is to do, and afterwards what became of it."""
+    experiment, ledger, listener = parts.experiment, parts.ledger, parts.listener
+    begun = _begin(parts, here.workers)
+    estimate, networks = estimate_begun(
+        parts.search, parts.info, ledger, done=begun.done, here=here
+    )
+    if begun.to_run != 0:
+        also = here.notes(experiment, ledger.threads())
+        begun = replace(begun, notes=(*begun.notes, *also))
+    listener(_with_estimate(begun, estimate))
+    ending = train()
+    keep_speeds(ledger, networks, experiment, here)
+    _say_what_else_is_left_out(parts.checked, begun, listener)
+    enough = _end_search(parts, here.workers) if ending == "done" else ""
+    return RunEnded(
+        ending=ending,
+        counts=ledger.counts(),
+        best=next(iter(ledger.top(1)), None),
+        seconds=parts.clock() - started,
+        to_run=begun.to_run,
+        estimate=estimate if ending == "done" and estimate.seconds and not enough else None,
+        left_out=parts.checked.left_out_so_far(),
+        enough=enough,
+    )
+
+
 def _train(
     parts: _RunParts,
     pool: Pool,
-    workers: int,
+    workers: int | None,
     stop: threading.Event,
     *,
     budget_seconds: float | None,
@@ -199,6 +263,7 @@ def _train(
             on_ready=_environment_writer(experiment, folder, ledger, parts.info),
             silence_seconds=silence_seconds,
             clock=parts.clock,
+            settles=parts.settles,
         )
         return scheduler.run(
             workers,
@@ -211,18 +276,14 @@ def _train(
         _write_csv(csv, parts.listener)
 
 
-def _begin(parts: _RunParts, workers: int, *, retry: Sequence[TrialState]) -> RunStarted:
-    """Put all in order after whatever ended the last run, and count what there is to do."""
+def _begin(parts: _RunParts, workers: int) -> RunStarted:
+    """Count what there is to do."""
     experiment, folder, ledger = parts.experiment, parts.folder, parts.ledger
-    ledger.interrupted()
-    named = {row.file for row in ledger.checkpoints()}
-    checkpoint.remove(folder.checkpoints, checkpoint.rubbish(folder.checkpoints, named))
-    if retry:
-        ledger.retry(retry)
-    outcomes = ledger.counts()
-    done = sum(outcomes[state] for state in FINISHED_STATES)
+    done = _num_done(ledger)
     left_out = parts.checked.looked_ahead(parts.search)
     total, planned = parts.search.total_trials, parts.search.planned_epochs
+    if enough := why_enough(parts.search, ledger, parts.settles):
+        total = done
     epochs_to_run = None if planned is None else max(0, planned - ledger.trained_epochs())
     ledger.begin_run(total=total, done=done, workers=workers, epochs_to_run=epochs_to_run)
     return RunStarted(
@@ -232,11 +293,51 @@ def _begin(parts: _RunParts, workers: int, *, retry: Sequence[TrialState]) -> Ru
         to_run=None if total is None else total - done,
         workers=workers,
         folder=str(folder.path),
-        notes=(*notes(experiment, total, parts.info), *left_out.notes(), *_superseded(ledger)),
+        notes=(
+            *notes(experiment, None if enough else total, parts.info),
+            *([f"search.enough has ended the search: {enough}"] if enough else ()),
+            *left_out.notes(),
+            *_superseded(ledger),
+            *_on_network(folder),
+        ),
         epochs_to_run=epochs_to_run,
         epochs_trained=ledger.trained_epochs(),
         best=next(iter(ledger.top(1)), None),
     )
+
+
+def _end_search(parts: _RunParts, workers: int) -> str:
+    """Why the search has seen enough, which the ledger keeps, and what going on would take."""
+    ledger, total = parts.ledger, parts.search.total_trials
+    reason, done = why_enough(parts.search, ledger, parts.settles), _num_done(ledger)
+    if not reason or (total is not None and done >= total):
+        return ""
+    ledger.end_run(total=done, reason=reason)
+    if total is None:
+        return reason
+    left = total - done
+    seconds = [row.train_seconds for row in ledger.rows(RANKED_STATES) if row.train_seconds]
+    time = f", about {rough_text(fmean(seconds) * left / workers)}" if seconds else ""
+    more = f"{left:,} more trial{'s' * (left != 1)}"
+    return f"{reason}; going on would take {more}{time}"
+
+
+def _num_done(ledger: Ledger) -> int:
+    outcomes = ledger.counts()
+    return sum(outcomes[state] for state in FINISHED_STATES)
+
+
+def _num_left(parts: _RunParts) -> int | None:
+    """Trials that may still run; None where the search cannot know."""
+    total = parts.search.total_trials
+    return None if total is None else total - _num_done(parts.ledger)
+
+
+def _on_network(folder: RunFolder) -> Iterator[str]:
+    if kind := network_file_system(folder.path):
+        where = f"{folder.path} is on a network file system ({kind})"
+        mend = "use --results on a disk of this machine, as docs/clusters.md says"
+        yield f"{where}, where a ledger may be damaged; {mend}"
 
 
 def _superseded(ledger: Ledger) -> Iterator[str]:
@@ -259,7 +360,7 @@ def _with_estimate(begun: RunStarted, estimate: Estimate) -> RunStarted:
     """Says it beside the other notes."""
     if estimate.seconds is None:
         return replace(begun, estimate=estimate)
-    note = f"it takes {estimate_text(estimate)}; {estimate.basis}"
+    note = f"it takes {estimate_text(estimate)} ({estimate.basis})"
     return replace(begun, estimate=estimate, notes=(*begun.notes, note))
 
 
@@ -284,16 +385,83 @@ def _until(stop: threading.Event, progress: Progress | None) -> Progress:
     return on_bytes
 
 
+def _check_engine(engine: str, gpus: Sequence[str]) -> None:
+    if engine not in ("local", "ray"):
+        raise InputError(Problem("there is no such engine", "engine", engine, "local, ray"))
+    if engine == "ray" and gpus:
+        what, mend = "on a cluster Ray chooses the GPUs", "resources: {gpu: 1}"
+        raise InputError(Problem(what, "gpus", ",".join(gpus), "", mend))
+
+
+@contextmanager
+def _machines(
+    engine: str, address: str | None, experiment: Experiment, workers: int | None
+) -> Iterator[RayCluster | None]:
+    """The cluster that workers are on, looked at before anything else is done; None: they are here.
+
+    Raises:
+        InputError: it does not answer, cannot hold a worker, or a node of it cannot train.
+    """
+    if engine == "local":
+        yield None
+        return
+    from tuner.execution.ray_cluster import connected
+
+    with connected(address or os.environ.get("RAY_ADDRESS") or None) as cluster:
+        cluster.check(experiment.resources, workers)
+        cluster.check_nodes(experiment.resources, PACKAGES[experiment.backend])
+        yield cluster
+
+
+def _here(
+    experiment: Experiment,
+    workers: int | None,
+    gpus: Sequence[str],
+    cluster: RayCluster | None,
+) -> Here:
+    """Where workers are to be.
+
+    Raises:
+        InputError: this machine cannot hold them.
+    """
+    if cluster is not None:
+        resources = cluster.resources(experiment.resources, experiment.backend)
+        num_workers = workers or cluster.room(experiment.resources)
+        return Here(num_workers, (), os.environ, resources, is_cluster=True)
+    here = Here.of(experiment, workers or 1, gpus, os.environ)
+    check_shares(experiment, here.workers, here.gpus, os.environ)
+    return here
+
+
 def _pool(
     experiment: Experiment,
     folder: RunFolder,
     data_dir: Path | None,
-    workers: int,
-    gpus: Sequence[str],
-) -> LocalPool:
+    here: Here,
+    cluster: RayCluster | None,
+    shared_from_bytes: int | None,
+    most: int | None,
+) -> Pool:
     setup = worker_setup(experiment, data_dir, folder.checkpoints)
-    environment = dict(os.environ)
-    return LocalPool(setup, workers=workers, logs=folder.logs, environment=environment, gpus=gpus)
+    if cluster is not None:
+        from tuner.execution.ray_pool import RayPool
+
+        return RayPool(
+            setup,
+            cluster,
+            logs=folder.logs,
+            resources=experiment.resources,
+            shared_from_bytes=shared_from_bytes,
+            most=most,
+        )
+    return LocalPool(
+        setup,
+        workers=here.workers,
+        logs=folder.logs,
+        environment=dict(here.environment),
+        gpus=here.gpus,
+        resources=here.resources,
+    )
 
 
 def _epochs_left(experiment: Experiment, ledger: Ledger) -> int | None:
@@ -359,13 +527,14 @@ def make_scheduler(
     on_ready: Callable[[Ready], None],
     silence_seconds: float = SILENCE_SECONDS,
     clock: Callable[[], float] = time.monotonic,
+    settles: Settles | None = None,
 ) -> Scheduler:
     """A scheduler for what is missing of an experiment; `mark_current` comes before.
 
     `checkpoints` is their folder; see `Recorder` and `Scheduler`.
     """
     experiment = search.experiment
-    queue = TrialQueue(search, read_history(search, ledger))
+    queue = TrialQueue(search, read_history(search, ledger), settles)
     recorder = Recorder(
         ledger,
         objective=experiment.objective,
@@ -373,6 +542,7 @@ def make_scheduler(
         cost=cost,
         checkpoints=checkpoints,
         listener=listener,
+        clock=clock,
     )
     return Scheduler(
         queue,

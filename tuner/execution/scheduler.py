@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from threading import Event as StopEvent
 
 from tuner.errors import InputError, TunerError
-from tuner.execution.events import TrialCompiled, TrialProgress, WorkerLost, WorkerReady
+from tuner.execution.events import Notice, TrialCompiled, TrialProgress, WorkerLost, WorkerReady
 from tuner.execution.pools import Pool
 from tuner.execution.protocol import (
     Compiled,
@@ -26,6 +26,7 @@ from tuner.execution.protocol import (
     SetupFailed,
     StopTrial,
     TrainTrial,
+    Waiting,
     Watched,
 )
 from tuner.execution.queue import Assignment, LearningCurve, TrialQueue
@@ -36,7 +37,10 @@ from tuner.search.stopping import StoppingRule
 WAIT_SECONDS = 0.2
 GRACE_SECONDS = 8.0  # for a checkpoint that is being written
 MAX_DEATHS = 2  # of a trial's workers, one after the other, without an epoch in between
+MAX_MACHINES = 10  # that may go, one after the other, under a trial without an epoch in between
+ROOM_SECONDS = 1.0  # how often a pool is asked for room
 SILENCE_SECONDS = 1800.0  # after which a worker counts as hung; compiling takes minutes
+LOOK_SECONDS = 1.0  # between two looks at who is silent
 
 
 @dataclass
@@ -44,6 +48,7 @@ class Slot:
     """A worker as the scheduler sees it."""
 
     ready: bool = False
+    threads: int | None = None  # that compute; None: a GPU does
     running: RunningTrial | None = None
     programs: Programs[None] = field(default_factory=Programs)
     failed_starts: int = 0
@@ -80,16 +85,20 @@ class Scheduler:
         self._silence_seconds = silence_seconds
         self._clock = clock
         self._slots: dict[int, Slot] = {}
+        self._maybe_idle: set[int] = set()  # workers that were heard since they were given work
+        self._next_look = -math.inf
         self._attempts: Counter[str] = Counter()
         self._deaths: Counter[str] = Counter()  # since a trial last got further than before
+        self._machines: Counter[str] = Counter()  # that went since then
         self._furthest: Counter[str] = Counter()  # epoch
         self._numbers: dict[str, int] = {}  # of trials that were put back, or wait
         self._failed = False
+        self._asked_at = -math.inf  # for room
         self._epochs_left = math.inf
 
     def run(
         self,
-        workers: int,
+        workers: int | None,
         stop: StopEvent,
         *,
         budget_seconds: float | None,
@@ -98,6 +107,7 @@ class Scheduler:
     ) -> str:
         """Until nothing is left to run, `stop` is set, or (fail-fast) a trial fails.
 
+        Without a number of `workers` there are as many as the pool has room for, at any time.
         No trial starts once a budget is used up: seconds, or epochs of all trials together.
 
         Returns how it ended: `done`, `interrupted`, `budget` or `failed`.
@@ -109,23 +119,44 @@ class Scheduler:
             return "done"
         deadline = math.inf if budget_seconds is None else self._clock() + budget_seconds
         self._epochs_left = math.inf if budget_epochs is None else budget_epochs
-        for worker in range(1, workers + 1):
-            self._slots[worker] = Slot(heard_at=self._clock())
-            self._pool.start(worker)
         try:
-            while self._assign(late=self._clock() >= deadline or self._epochs_left <= 0):
-                for worker, report in self._pool.receive(WAIT_SECONDS):
-                    self._handle(worker, report)
-                self._kill_silent()
-                if stop.is_set() or (fail_fast and self._failed):
-                    self._drain()
-                    return "failed" if self._failed and fail_fast else "interrupted"
+            ending = self._work(workers, stop, deadline, fail_fast=fail_fast)
             self._drain()
         finally:
             self._pool.close()
             self._recorder.ledger.interrupted()
-            self._note_position()
-        return "done" if self._is_out_of_work() else "budget"
+            self._recorder.keep_workers()
+        # Not after an error: then some of what was given out may not be written down.
+        self._note_position()
+        return ending or ("done" if self._is_out_of_work() else "budget")
+
+    def _work(
+        self, workers: int | None, stop: StopEvent, deadline: float, *, fail_fast: bool
+    ) -> str:
+        """Until something ends it: `interrupted`, `failed`, or nothing that may start or runs."""
+        self._grow(workers or self._pool.room() or 1)
+        while self._assign(late=self._clock() >= deadline or self._epochs_left <= 0):
+            self._hear(self._pool.receive(WAIT_SECONDS))
+            self._kill_silent()
+            if workers is None:
+                self._fill_room()
+            if fail_fast and self._failed:
+                return "failed"
+            if stop.is_set():
+                return "interrupted"
+        return ""
+
+    def _grow(self, workers: int) -> None:
+        """More workers; those that are there stay."""
+        for worker in range(len(self._slots) + 1, workers + 1):
+            self._slots[worker] = Slot(heard_at=self._clock())
+            self._pool.start(worker)
+
+    def _fill_room(self) -> None:
+        """What has come since is used at once."""
+        if self._clock() - self._asked_at >= ROOM_SECONDS:
+            self._asked_at = self._clock()
+            self._grow(self._pool.room() or 0)
 
     def _note_position(self) -> None:
         position = self._queue.position
@@ -135,16 +166,26 @@ class Scheduler:
     # ------------------------------------------------------------ giving work
 
     def _assign(self, late: bool) -> bool:
-        """Give every idle worker a trial; False when nothing runs and nothing may start."""
-        for worker, slot in self._slots.items():
-            if late or not slot.ready or slot.running:
-                continue
-            # A single worker takes all in order, which then is the same after an interruption.
-            held = slot.programs if len(self._slots) > 1 else ()
-            while not slot.running and (assignment := self._queue.next(held)):
-                self._start(worker, slot, assignment)
-        self._end_dropped()
+        """Give every idle worker a trial; False when nothing runs and nothing may start.
+
+        Looks at nobody else: there may be a thousand.
+        """
+        with self._recorder.together():
+            for worker in () if late else sorted(self._maybe_idle):
+                slot = self._slots[worker]
+                if slot.ready and not slot.running and not self._give(worker, slot):
+                    break  # there is nothing for the others, either
+                self._maybe_idle.discard(worker)
+            self._end_dropped()
         return self._anything_runs() or not (late or self._is_out_of_work())
+
+    def _give(self, worker: int, slot: Slot) -> bool:
+        """Whether there was a trial to train."""
+        # A single worker takes all in order, which then is the same after an interruption.
+        held = slot.programs if len(self._slots) > 1 else ()
+        while not slot.running and (assignment := self._queue.next(held)):
+            self._start(worker, slot, assignment)
+        return slot.running is not None
 
     def _is_out_of_work(self) -> bool:
         """Nothing to give out; what the search let go on the way to that is written down."""
@@ -166,7 +207,8 @@ class Scheduler:
             return
         structure = trial.structure.key
         slot.running = running
-        self._recorder.start(worker, running, first_of_structure=structure not in slot.programs)
+        is_first = structure not in slot.programs
+        self._recorder.start(worker, running, first_of_structure=is_first, threads=slot.threads)
         slot.programs.use(structure, lambda: None)
         slot.heard_at = self._clock()
         self._pool.send(
@@ -183,17 +225,14 @@ class Scheduler:
                 structure=structure,
                 until=running.until,
                 checkpoints=tuple(self._recorder.ledger.checkpoints(running.number)),
+                may_end=self._may_end(running),
             ),
         )
 
     def _resumed(self, assignment: Assignment) -> RunningTrial:
         trial = assignment.trial
         known = self._numbers.get(trial.key) or self._queue.number(trial)
-        try:
-            number = self._recorder.number(trial, known, self._queue.position)
-        except BaseException:
-            self._queue.put_back(assignment)  # so that no position passes it by
-            raise
+        number = self._recorder.number(trial, known, self._queue.position)
         self._attempts[trial.key] += 1
         running = self._recorder.resume_state(number, assignment, self._attempts[trial.key])
         self._furthest[trial.key] = max(self._furthest[trial.key], running.epochs)
@@ -207,16 +246,25 @@ class Scheduler:
 
     # ------------------------------------------------------------ hearing of it
 
+    def _hear(self, reports: Sequence[tuple[int, Report]]) -> None:
+        """What has arrived together is one commit, as each has to wait for the disk."""
+        with self._recorder.together():
+            for worker, report in reports:
+                self._handle(worker, report)
+
     def _handle(self, worker: int, report: Report) -> None:
         slot = self._slots[worker]
         running = slot.running
         slot.heard_at = self._clock()
+        self._maybe_idle.add(worker)
         if isinstance(report, Ready):
             self._ready(worker, slot, report)
         elif isinstance(report, SetupFailed):
             raise InputError(report.problems) if report.problems else TunerError(report.reason)
         elif isinstance(report, Lost):
             self._lost(worker, slot, report)
+        elif isinstance(report, Waiting):
+            self._waits(report)
         elif running is None or report.number != running.number:
             self._too_late(slot, report)
         elif isinstance(report, Compiled):
@@ -238,9 +286,14 @@ class Scheduler:
             self._finished(worker, running, report)
 
     def _ready(self, worker: int, slot: Slot, report: Ready) -> None:
-        slot.ready, slot.failed_starts = True, 0
+        slot.ready, slot.failed_starts, slot.threads = True, 0, report.threads
         self._on_ready(report)
-        self._recorder.tell(WorkerReady(worker, report.device, report.seconds))
+        node, threads = report.node, report.threads
+        self._recorder.tell(WorkerReady(worker, report.device, report.seconds, node, threads))
+
+    def _waits(self, report: Waiting) -> None:
+        if report.notice:
+            self._recorder.tell(Notice(report.notice))
 
     def _too_late(self, slot: Slot, report: Report) -> None:
         """Of a trial that was stopped before its worker knew."""
@@ -272,7 +325,7 @@ class Scheduler:
         key = running.trial.key
         if report.epoch <= self._furthest[key]:
             return  # done once already, by a worker that died or before a checkpoint was damaged
-        self._furthest[key], self._deaths[key] = report.epoch, 0
+        self._furthest[key], self._deaths[key], self._machines[key] = report.epoch, 0, 0
         if self._rule is None or running.diverged:
             return
         self._rule.note(running.number, report.epoch, running.metrics)
@@ -283,11 +336,14 @@ class Scheduler:
 
     def _stops(self, running: RunningTrial) -> str:
         """Why the rule ends the trial where it stands; empty if it goes on."""
-        may = self._rule is not None and running.number not in self._exempt
-        if not may or not 0 < running.epochs < running.epochs_planned:
+        if not self._may_end(running) or not 0 < running.epochs < running.epochs_planned:
             return ""
         assert self._rule is not None
         return self._rule.verdict(running.number, running.epochs)
+
+    def _may_end(self, running: RunningTrial) -> bool:
+        """Whether a rule may end the trial early."""
+        return self._rule is not None and running.number not in self._exempt
 
     def _finished(self, worker: int, running: RunningTrial, report: Finished) -> None:
         if report.reason:
@@ -338,14 +394,21 @@ class Scheduler:
 
     def _forget(self, trial: Trial) -> None:
         """A search may have many trials."""
-        for counter in (self._attempts, self._deaths, self._furthest, self._numbers):
-            counter.pop(trial.key, None)
+        for known in (
+            self._attempts,
+            self._deaths,
+            self._machines,
+            self._furthest,
+            self._numbers,
+        ):
+            known.pop(trial.key, None)
 
     # ------------------------------------------------------------ workers that are lost
 
     def _lost(self, worker: int, slot: Slot, report: Lost) -> None:
         running = slot.running
-        failed_starts = slot.failed_starts + (not slot.ready and not slot.leaving)
+        is_own_fault = not slot.leaving and not report.machine_went
+        failed_starts = slot.failed_starts + (not slot.ready and is_own_fault)
         if failed_starts >= MAX_DEATHS:
             raise TunerError(f"worker {worker} cannot start: {report.reason}")
         self._slots[worker] = Slot(failed_starts=failed_starts, heard_at=self._clock())
@@ -355,16 +418,20 @@ class Scheduler:
             detail = {"worker": worker, "reason": report.reason}
             self._recorder.ledger.event("worker lost", detail)
         if running:
-            self._deaths[running.trial.key] += not slot.leaving  # it had not begun this one
+            key = running.trial.key
+            self._deaths[key] += is_own_fault  # a worker that leaves had not begun this one
+            self._machines[key] += report.machine_went
             self._recorder.clear_away(running.number)
             self._put_back(worker, running, report.reason)
         self._pool.start(worker)
 
     def _put_back(self, worker: int, running: RunningTrial, reason: str) -> None:
         """A trial whose worker died goes on elsewhere, unless it kills one after the other."""
-        deaths = self._deaths[running.trial.key]
-        if deaths >= MAX_DEATHS:
-            reason = f"its worker died {deaths} times in the same epoch: {reason}"
+        deaths, machines = self._deaths[running.trial.key], self._machines[running.trial.key]
+        if deaths >= MAX_DEATHS or machines >= MAX_MACHINES:
+            is_killer = deaths >= MAX_DEATHS
+            who = f"its worker died {deaths}" if is_killer else f"its machine went {machines}"
+            reason = f"{who} times in the same epoch: {reason}"
             self._end(worker, running, TrialState.FAILED, reason)
             return
         self._recorder.ledger.requeue(running.number)
@@ -373,17 +440,20 @@ class Scheduler:
 
     def _kill_silent(self) -> None:
         """A worker that has said nothing for too long is as good as dead."""
-        limit = self._silence_seconds
+        limit, now = self._silence_seconds, self._clock()
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_SECONDS
         for worker, slot in self._slots.items():
             busy = slot.running or not slot.ready
-            if busy and self._clock() - slot.heard_at > limit:
+            if busy and now - slot.heard_at > limit:
                 self._pool.kill(worker, f"no message for {limit:.0f} s")
-                slot.heard_at = self._clock()
+                slot.heard_at = now
 
     def _drain(self) -> None:
         """Let workers save what they have finished; nothing that has arrived is lost."""
         deadline = self._clock() + GRACE_SECONDS
         while self._pool.dismiss() and self._clock() < deadline:
-            for worker, report in self._pool.receive(WAIT_SECONDS):
-                if isinstance(report, Resumed | Watched | Predicted | Epoch | Finished):
-                    self._handle(worker, report)
+            reports = self._pool.receive(WAIT_SECONDS)
+            kept = Resumed | Watched | Predicted | Epoch | Finished
+            self._hear([(n, report) for n, report in reports if isinstance(report, kept)])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.code.keras_globals import set_keras_defaults
 from tuner.data.config import FinalDataConfig
 from tuner.errors import MEMORY_WORDS, InputError, TunerError, reason_of
+from tuner.execution.devices import computing_threads
 from tuner.execution.protocol import (
     Compiled,
     Epoch,
@@ -49,10 +51,13 @@ from tuner.ledger.predictions import ImagePredictions
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tuner.data.images import ImageData
     from tuner.training.program import Blueprint, DeviceImages, Hyperparameters, Program
     from tuner.training.steps import State
 
 PROGRESS_SECONDS = 0.5
+# What ends a run: the scheduler hears it, and tells its workers.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _MEMORY_ERRORS = ("ResourceExhaustedError", "MemoryError", "_ArrayMemoryError")
 
 
@@ -163,7 +168,10 @@ class Worker:
         started = time.perf_counter()
         self._program_class, self._images, hashes = _prepare(setup)
         seconds = time.perf_counter() - started
-        self._send(Ready(_device_name(setup.backend), seconds, hashes))
+        device = _device_name(setup.backend)
+        # A GPU computes the same whatever the host's threads are.
+        threads = computing_threads(setup.backend, os.environ) if device == "CPU" else None
+        self._send(Ready(device, seconds, hashes, threads=threads))
 
     def run(self) -> None:
         """Until told to shut down."""
@@ -309,7 +317,7 @@ class Worker:
         epoch: int,
     ) -> tuple[State, dict[str, float], float]:
         """The state after an epoch, its metrics, and how many seconds validation took."""
-        from tuner.training.program import Interrupted
+        from tuner.training.program import FIRST_CALL_SECONDS, SECONDS_PER_CALL, Interrupted
 
         last_sent = time.perf_counter()
 
@@ -326,7 +334,13 @@ class Worker:
             if self._mailbox.gives_up(task):
                 raise Interrupted
 
-        state, metrics = program.train_epoch(state, values, epoch - 1, on_progress)
+        state, metrics = program.train_epoch(
+            state,
+            values,
+            epoch - 1,
+            on_progress,
+            call_seconds=FIRST_CALL_SECONDS if task.may_end else SECONDS_PER_CALL,
+        )
         if not_finite(metrics) or (self._held_out == "test" and epoch < task.training["epochs"]):
             return state, metrics, 0.0
         started = time.perf_counter()
@@ -341,28 +355,49 @@ class Worker:
 
 def _prepare(setup: WorkerSetup) -> tuple[type[Program], DeviceImages, dict[str, str]]:
     """Read the data while the framework is imported, and place them on the device."""
-    from tuner.data.images import load_images, runs_code
+    from tuner.data.images import runs_code
 
+    if setup.backend == "tensorflow" and setup.gpu_memory_bytes:
+        _cap_memory(setup.gpu_memory_bytes)
     with ThreadPoolExecutor(1) as reader:
         # The person's code may import the framework itself; two threads at once break it.
-        is_later = runs_code(setup.data)
-        reading = None if is_later else reader.submit(load_images, setup.data, setup.data_dir)
+        is_later = setup.packed is None and runs_code(setup.data)
+        reading = None if is_later else reader.submit(_load, setup)
         from tuner.models.own_build import import_as_known  # here, because they import Keras
         from tuner.training.trial import program_class
 
         program = program_class(setup.backend)
         set_keras_defaults()
         import_as_known(setup.code)
-        data = reading.result() if reading else load_images(setup.data, setup.data_dir)
+        data = reading.result() if reading else _load(setup)
     if setup.backend == "tensorflow":
         _make_deterministic()
     return program, program.place(data, tuple(setup.data.augment)), data.hashes
+
+
+def _load(setup: WorkerSetup) -> ImageData:
+    from tuner.data.images import load_images
+    from tuner.data.packed import read_packed
+
+    loaded = None
+    if setup.packed is not None:
+        loaded = read_packed(setup.packed, test=isinstance(setup.data, FinalDataConfig))
+    return load_images(setup.data, setup.data_dir, loaded=loaded)
 
 
 def _rehearsed(task: Rehearse, program: Program, values: Hyperparameters) -> float:
     from tuner.execution.rehearsal import rehearse
 
     return rehearse(program, values, seed=task.seed, seconds=task.seconds)
+
+
+def _cap_memory(limit_bytes: int) -> None:
+    """Keep TensorFlow within its part of a shared GPU; before anything has begun to use it."""
+    import tensorflow as tf
+
+    limit = tf.config.LogicalDeviceConfiguration(memory_limit=limit_bytes // 2**20)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.set_logical_device_configuration(gpu, [limit])
 
 
 def _make_deterministic() -> None:
@@ -403,8 +438,26 @@ def _mark(line: str) -> None:
     sys.stderr.flush()
 
 
+def _leave_signals_to_the_scheduler() -> None:
+    """Batch systems and service managers send them to every process of a run at once.
+
+    They are heard without effect, and not ignored: what a person's code starts would inherit that,
+    and a pool of processes could not be ended any more.
+    """
+    for number in _SIGNALS:
+        signal.signal(number, lambda number, frame: None)
+        signal.siginterrupt(number, False)
+    os.register_at_fork(after_in_child=_hear_signals_again)
+
+
+def _hear_signals_again() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def main() -> None:
     """Serve the socket whose file descriptor is the first argument."""
+    _leave_signals_to_the_scheduler()
     _mark(logs.STARTED)
     connection = Connection(int(sys.argv[1]))
     mailbox = Mailbox(connection)

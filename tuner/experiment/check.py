@@ -82,7 +82,9 @@ class BranchCheck:
         self._shape = shape.used()
         self._classes = classes
         names = shape.names(classes)
-        self._constraints = [c for c in constraints if names.issuperset(c.dotted)]
+        about = [c for c in constraints if names.issuperset(c.dotted)]
+        self._constraints = [c for c in about if not c.sizes]
+        self._sized = [c for c in about if c.sizes]
         self._findings = findings
         self._efforts = efforts
         self._spent = 0
@@ -306,6 +308,7 @@ class BranchCheck:
             switches=frozenset(self._switches(base["model"])),
             weight=self._shape.weight,
             constraints=tuple(self._constraints),
+            sized=tuple(self._sized),
             sources={leaf.name: leaf.source for leaf in self._shape.leaves},
             notes=self._shape.notes,
             refused=self._shape.refused,

@@ -7,6 +7,7 @@ broadcast. Numbers are 64-bit floats; a comparison with a result that does not e
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +21,9 @@ from tuner.experiment.domain import identity
 
 MAX_CHARACTERS = 1_000
 MAX_NODES = 200
+
+SIZES = ("size.parameters", "size.macs", "size.memory_bytes")
+"""What a network costs, as names: `size.` can be left out where no hyperparameter is called so."""
 
 _ARITHMETIC: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
@@ -61,8 +65,9 @@ class ConstraintError(ValueError):
 class Constraint:
     """What a configuration must satisfy; `names` maps names as written to dotted names.
 
-    It speaks only of configurations that have all of its names: in a space of several families, a
-    constraint over growth_rate leaves the residual networks alone.
+    It speaks only of configurations that have all of its hyperparameters: in a space of several
+    families, a constraint over growth_rate leaves the residual networks alone. Sizes every network
+    has; what they are is known with the images, so that such a constraint is computed later.
     """
 
     text: str
@@ -70,8 +75,13 @@ class Constraint:
 
     @property
     def dotted(self) -> tuple[str, ...]:
-        """The dotted names that it is about."""
-        return tuple(dict.fromkeys(name for _, name in self.names))
+        """The dotted names of the hyperparameters that it is about."""
+        return tuple(dict.fromkeys(name for _, name in self.names if name not in SIZES))
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """The sizes that it is about."""
+        return tuple(dict.fromkeys(name for _, name in self.names if name in SIZES))
 
     @cached_property
     def num_nodes(self) -> int:
@@ -139,13 +149,58 @@ class Exclusion:
         return np.array(held).reshape(arrays[0].shape)
 
 
+@dataclass(frozen=True)
+class SizedConstraint:
+    """A constraint over sizes where networks are known; holds as a constraint does.
+
+    `shaping` are the names whose values decide the sizes, which `sizes_of` gives for one value of
+    each. A network without sizes, as one that cannot be built, is not its business.
+    """
+
+    constraint: Constraint
+    shaping: tuple[str, ...]
+    sizes_of: Callable[[Mapping[str, Any]], Mapping[str, float] | None]
+
+    @property
+    def text(self) -> str:
+        """As it was written."""
+        return self.constraint.text
+
+    @property
+    def dotted(self) -> tuple[str, ...]:
+        """The names that it depends on."""
+        return tuple(dict.fromkeys((*self.constraint.dotted, *self.shaping)))
+
+    @property
+    def num_nodes(self) -> int:
+        """What computing it costs, as of a constraint."""
+        return self.constraint.num_nodes + len(self.shaping)
+
+    def __call__(self, values: Mapping[str, Any]) -> Any:
+        """A bool for plain values, a boolean array for numpy arrays."""
+        import numpy as np
+
+        if not any(isinstance(values[name], np.ndarray) for name in self.shaping):
+            sizes = self.sizes_of({name: values[name] for name in self.shaping})
+            return True if sizes is None else self.constraint({**values, **sizes})
+        arrays = np.broadcast_arrays(*(_array(values[name]) for name in self.shaping))
+        rows = zip(*(array.ravel().tolist() for array in arrays), strict=True)
+        known = [self.sizes_of(dict(zip(self.shaping, row, strict=True))) for row in rows]
+        shape, sized = arrays[0].shape, dict(values)
+        for name in self.constraint.sizes:
+            column = [math.nan if sizes is None else sizes[name] for sizes in known]
+            sized[name] = np.array(column, dtype=np.float64).reshape(shape)
+        is_unknown = np.array([sizes is None for sizes in known]).reshape(shape)
+        return self.constraint(sized) | is_unknown
+
+
 def parse_constraint(text: str, known: Iterable[str]) -> Constraint:
-    """The constraint over `known` dotted names; a bare name is enough where it is unambiguous.
+    """The constraint over `known` dotted names and sizes; a bare name does if it is unambiguous.
 
     Raises ConstraintError for what is no arithmetic comparison, and for unknown names.
     """
     tree = _parse(text)
-    known = list(known)
+    known = [*known, *SIZES]
     names = {}
     for name in _names(tree):
         if name not in _CONSTANTS or _matches(name, known):

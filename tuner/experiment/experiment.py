@@ -17,7 +17,7 @@ from tuner.data.config import DataConfig
 from tuner.data.dataset import DatasetInfo, class_number
 from tuner.errors import InputError, Problem
 from tuner.experiment.check import BranchCheck, Efforts, find_overlap
-from tuner.experiment.constraints import Constraint, ConstraintError, parse_constraint
+from tuner.experiment.constraints import SIZES, Constraint, ConstraintError, parse_constraint
 from tuner.experiment.declared import with_declared
 from tuner.experiment.document import (
     Document,
@@ -37,6 +37,7 @@ from tuner.experiment.overrides import apply_overrides
 from tuner.experiment.schema import (
     Head,
     ObjectiveConfig,
+    Resources,
     SearchConfig,
     ThresholdStop,
     TrainingConfig,
@@ -57,7 +58,7 @@ from tuner.experiment.yaml import MAX_LISTED_CHARACTERS, compose, to_text, write
 from tuner.models import FAMILIES
 from tuner.synonyms import our_names
 
-TOP_LEVEL = (*Head.model_fields, "data", *SECTIONS, "objective", "search")
+TOP_LEVEL = (*Head.model_fields, "data", *SECTIONS, "objective", "search", "resources")
 """The names at the top of an experiment, in the order in which they are written."""
 
 MAX_CONSTRAINTS = 100
@@ -73,8 +74,8 @@ class Experiment:
     """What the person asked for, validated.
 
     `document` is the plain tree as it was written, with overrides applied and the closed sections'
-    defaults filled in; `start` are the configurations that are tried first; `source` is the file
-    that it came from.
+    defaults filled in; `start` are the configurations that are tried first; `resources` are those
+    of one worker, and no part of any trial; `source` is the file that it came from.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Experiment:
     space: SearchSpace
     document: dict[str, Any]
     start: tuple[Configuration, ...] = ()
+    resources: Resources = dataclasses.field(default_factory=Resources)
     source: str = dataclasses.field(default="", compare=False)
     written: Document = dataclasses.field(
         default=Document({}, "", {}), compare=False, repr=False, kw_only=True
@@ -114,6 +116,11 @@ class Experiment:
             num_train_images=num_train_images,
         )
 
+    @property
+    def sized(self) -> tuple[Constraint, ...]:
+        """The constraints over sizes of networks."""
+        return tuple(dict.fromkeys(c for branch in self.space.branches for c in branch.sized))
+
     def to_yaml(self) -> str:
         """The experiment as it was resolved; loads back as an equal one."""
         return write_document(self.document)
@@ -126,6 +133,32 @@ class Experiment:
         """
         changed = parse_experiment(self.to_yaml(), self.source or self.name, overrides)
         return dataclasses.replace(changed, source=self.source, written=self.written)
+
+    def with_resources(
+        self,
+        cpu: int | None,
+        gpu: float | None,
+        names: Sequence[str] = ("cpus_per_worker", "gpus_per_worker"),
+    ) -> Experiment:
+        """The same on other workers; what is None stays as it is written.
+
+        `names` are what the two are called where they were asked for.
+
+        Raises:
+            InputError: they are no such numbers.
+        """
+        given = document_of(dict(zip(names, (cpu, gpu), strict=True))).value
+        called = dict(zip(("cpu", "gpu"), names, strict=True))
+        asked = {n: given[name] for n, name in called.items() if given[name] is not None}
+        checked = validate(Resources, {**plain(self.resources), **asked})
+        if isinstance(checked, list):
+            faults = [(called[str(fault.path[0])], fault.problem) for fault in checked]
+            raise InputError([dataclasses.replace(p, where=name) for name, p in faults])
+        assert isinstance(checked, Resources)
+        labels = tuple((("resources", name), called[name]) for name in asked)
+        written = dataclasses.replace(self.written, overrides=(*self.written.overrides, *labels))
+        document = {**self.document, "resources": plain(checked)}
+        return dataclasses.replace(self, resources=checked, document=document, written=written)
 
     def closed(self, flat: Mapping[str, Any], *, seed: int, suffix: str) -> str:
         """YAML of an experiment with one trial: the dotted values `flat` under `seed`.
@@ -197,9 +230,10 @@ class _Reading:
         if self._is_listed:  # Explicit configurations are not the section's own to check.
             written = {**written, "configurations": []}
         search = self._closed_section("search", SearchConfig, written)
+        resources = self._closed_section("resources", Resources, self._tree.get("resources"))
         space, listed = self._space(search, head.backend if head else "")
         self._findings.raise_if_any()
-        if head is None or data is None or objective is None or search is None:
+        if not (head and data and objective and search and resources):
             raise AssertionError("a section was refused without a word")
         self._check_space(space, data, search)
         self._check_threshold(search, objective)
@@ -214,6 +248,7 @@ class _Reading:
             **{name: self._tree[name] for name in SECTIONS if name in self._tree},
             "objective": plain(objective),
             "search": plain(search),
+            "resources": plain(resources),
         }
         return Experiment(
             name=head.name,
@@ -226,6 +261,7 @@ class _Reading:
             space=space,
             document=document,
             start=start,
+            resources=resources,
             source=self._document.source,
             written=self._document,
         )
@@ -362,7 +398,7 @@ class _Reading:
         listed = search.method == "list"  # Equal configurations were looked for by value.
         if not listed and (branch := find_overlap(space.branches)) is not None:
             name = branch.names[0] if branch.names else "model.family"
-            what = "two options of a choice admit the same configuration"
+            what = "two options of a choice allow the same configuration"
             received = to_text(branch.first.values or branch.model)
             mend = "keep one of them, or make them differ"
             self._findings.report(branch.sources[name], name, what, received=received, mend=mend)
@@ -395,6 +431,8 @@ class _Reading:
         for index, constraint in enumerate(constraints):
             for name, text in constraint.texts:
                 options = dict.fromkeys(o for shape, cls in pairs for o in shape.texts(name, cls))
+                if name in SIZES:
+                    options = {"a number": None}
                 if options and text not in options:
                     self._findings.report(
                         ("search", "constraints", index),
@@ -409,6 +447,9 @@ class _Reading:
         """Some configuration must be left, and every constraint computable."""
         where = ("search", "constraints")
         try:
+            for branch in space.branches:
+                if branch.sized or not space.is_finite:
+                    branch.probe()
             if not (space.size if space.is_finite else _admits_something(space)):
                 self._exclude_all()
         except ConstraintError as error:
@@ -432,6 +473,7 @@ def _places(name: str) -> Iterator[str]:
         "search": [SearchConfig],
         "data": [DataConfig],
         "objective": [ObjectiveConfig],
+        "resources": [Resources],
     }
     for ours in (name, *our_names(name)):
         for section, configs in classes.items():
@@ -449,8 +491,6 @@ def _named(branches: list[Branch]) -> tuple[Branch, ...]:
 
 
 def _admits_something(space: SearchSpace) -> bool:
-    for branch in space.branches:
-        branch.probe()
     try:
         space.sample(random.Random(0))
     except InputError:

@@ -9,7 +9,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from tuner.data.config import DataConfig
-from tuner.experiment.schema import OBSERVING, Head, ObjectiveConfig, SearchConfig, TrainingConfig
+from tuner.experiment.schema import (
+    OBSERVING,
+    Head,
+    ObjectiveConfig,
+    Resources,
+    SearchConfig,
+    TrainingConfig,
+)
 from tuner.models import FAMILIES
 
 Schema = dict[str, Any]
@@ -44,6 +51,7 @@ def json_schema() -> Schema:
         "training": {"$ref": "#/$defs/training", "description": "How one trial is trained."},
         "objective": _section(ObjectiveConfig, definitions),
         "search": _section(SearchConfig, definitions),
+        "resources": _section(Resources, definitions),
     }
     definitions["training"] = _training(definitions)
     definitions["model"] = _model(definitions)

@@ -265,7 +265,7 @@ def _zipped(
         raise InputError(wrong)
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        what = "the lists differ in length, and are taken together"
+        what = "the lists must be equally long: a configuration takes one value of each"
         raise _refused(what, where, to_text(lengths), "as many values in each")
     rows = [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
@@ -348,8 +348,11 @@ class ListedSpace:
         for entry, shape, classes, names in self._read:
             branch = BranchCheck(shape, classes, (), self._findings, efforts).branch(grid=False)
             if branch is not None:
-                about = tuple(c for c in constraints if names.issuperset(c.dotted))
-                pairs.append((entry, dataclasses.replace(branch, constraints=about)))
+                about = [c for c in constraints if names.issuperset(c.dotted)]
+                plain = tuple(c for c in about if not c.sizes)
+                sized = tuple(c for c in about if c.sizes)
+                branch = dataclasses.replace(branch, constraints=plain, sized=sized)
+                pairs.append((entry, branch))
         self._report_equal(pairs)
         # Searched is what the list sets anywhere, in the order of its columns.
         paths = dict.fromkeys(path[:2] for entry in self._entries for path in entry.values)

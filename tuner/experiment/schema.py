@@ -42,6 +42,9 @@ OPTIMIZER_FIELDS: dict[str, frozenset[str]] = {
 }
 """Training fields that belong to one optimizer or another."""
 
+OPTIMIZER_SLOTS = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 3, "nadam": 2, "adagrad": 1}
+"""Numbers that an optimizer keeps beside each weight."""
+
 _METHOD_OPTIONS = {"configurations": "list", "min_epochs": "hyperband", "reduction": "hyperband"}
 
 _CLOSED = ConfigDict(frozen=True, extra="forbid")
@@ -149,7 +152,7 @@ class TrainingConfig(BaseModel):
     )
     class_weight: Literal["balanced"] | ClassWeights | None = Field(
         None,
-        description="What each image's loss counts, by the name or number of its class: "
+        description="Weight of each class in the loss, by its name or number: "
         "{0: 1, 1: 5}, 1 where a class is not named; balanced: n / (K * count) of n training "
         "images in K classes. Reported losses are without it.",
         json_schema_extra={"words": "balanced, weights by class as {0: 1, 1: 5}, or null"},
@@ -168,7 +171,7 @@ class TrainingConfig(BaseModel):
     watch: tuple[Literal["gradients"], ...] = Field(
         (),
         description="What else is kept of every epoch: gradients (their norm in each layer, on one "
-        "fixed batch of training images). No trial comes out differently for it.",
+        "fixed batch of training images). It changes no result.",
     )
 
     @model_validator(mode="after")
@@ -210,6 +213,30 @@ class ObjectiveConfig(BaseModel):
             return data
         loss = str(data.get("metric", "")).endswith("loss")
         return {**data, "direction": "min" if loss else "max"}
+
+
+class Resources(BaseModel):
+    """What one worker gets of the machine that it runs on; no part of what a trial is.
+
+    Where `cpu` is left out a worker's threads follow from how many workers share the cores, and
+    with them the last digits of what it trains.
+    """
+
+    model_config = _CLOSED
+
+    cpu: int | None = Field(
+        None,
+        ge=1,
+        description="Threads of a worker. Default: its share of the machine's cores. With it a "
+        "trial comes out the same, bit for bit, under any number of workers (on CPUs, float32).",
+    )
+    gpu: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of a GPU that a worker gets, of its memory too: 0.5 puts two workers on "
+        "one, 0 trains without. Default: a GPU for each worker, shared out if there are fewer.",
+    )
 
 
 class AshaStop(BaseModel):
@@ -285,6 +312,32 @@ StopConfig = Annotated[
 ]
 
 
+class NoGainEnough(BaseModel):
+    """Ends the search when so many trials in a row have brought no better one."""
+
+    model_config = _CLOSED
+
+    rule: Literal["no_gain"]
+    trials: int = Field(ge=1, description="Trials without a better one that are borne.")
+    min_delta: float = Field(0.0, ge=0, description="Smaller changes are no gain.")
+
+
+class SettledEnough(BaseModel):
+    """Ends the search when more seeds decide nothing: the winner is settled, or cannot be."""
+
+    model_config = _CLOSED
+
+    rule: Literal["settled"]
+
+
+Enough = NoGainEnough | SettledEnough
+"""The options of what ends a search."""
+
+_ENOUGH_WORDS = "a rule with its options, as {rule: no_gain, trials: 20}; rules: no_gain, settled"
+_FEWEST_SEEDS = 6  # of which a comparison decides anything
+_SETTLED_METHODS = ("grid", "random", "sobol", "list")
+
+
 def _text(value: Any) -> Any:
     """A budget without unit is a common slip; it deserves the message about units."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -309,11 +362,13 @@ class SearchConfig(BaseModel):
         1, ge=1, description="Every configuration is trained under this many seeds."
     )
     constraints: tuple[str, ...] = Field(
-        (), description="What a configuration must satisfy, as depth * growth_rate <= 1200."
+        (),
+        description="What a configuration must satisfy, as depth * growth_rate <= 1200, or "
+        "parameters <= 1e6 (also macs, memory_bytes).",
     )
     racing: bool = Field(
         False,
-        description="Further replicates only of configurations that are not clearly losing.",
+        description="No more replicates of configurations that are clearly losing.",
     )
     configurations: (
         tuple[dict[str, Any], ...]
@@ -323,7 +378,8 @@ class SearchConfig(BaseModel):
     ) = Field(
         None,
         description="Of list: [{depth: 20, learning_rate: 0.1}, ...]; {depth: [20, 32], "
-        "learning_rate: [0.1, 0.05]}, which are taken together; or a .csv or .yaml file of them.",
+        "learning_rate: [0.1, 0.05]}, of which a configuration takes one value each; or a .csv or "
+        ".yaml file of them.",
         json_schema_extra={"words": "a list of mappings, a mapping of lists, or a file's path"},
     )
     start: tuple[dict[str, Any], ...] = Field(
@@ -333,7 +389,7 @@ class SearchConfig(BaseModel):
         json_schema_extra={"words": "a list of mappings, as [{depth: 20, learning_rate: 0.1}]"},
     )
     min_epochs: int | None = Field(
-        None, ge=1, description="Of hyperband: epochs of its smallest rung. Default: 1."
+        None, ge=1, description="Of hyperband: the least epochs that a trial gets. Default: 1."
     )
     reduction: int | None = Field(
         None,
@@ -343,9 +399,15 @@ class SearchConfig(BaseModel):
     stop: StopConfig | Annotated[tuple[StopConfig, ...], Field(min_length=1)] | None = Field(
         None,
         description="Rule that ends losing trials early, with its options: "
-        "{rule: asha, min_epochs: 2}; or a list of rules, of which the first to say so ends a "
-        "trial.",
+        "{rule: asha, min_epochs: 2}; or a list of rules: a trial ends as soon as one of them "
+        "says so.",
         json_schema_extra={"words": f"{_RULE_WORDS}, or a list of such; rules: {_RULES}"},
+    )
+    enough: Annotated[Enough, Field(discriminator="rule")] | None = Field(
+        None,
+        description="What ends the search before its last trial: {rule: no_gain, trials: 20}, or "
+        "{rule: settled}, with replicates.",
+        json_schema_extra={"words": _ENOUGH_WORDS},
     )
     max_epochs: int | None = Field(
         None,
@@ -391,6 +453,15 @@ class SearchConfig(BaseModel):
                 "racing does not go with hyperband, which compares all replicates at each rung",
                 {"mend": "racing: false, or method: random with stop: {rule: asha}"},
             )
+        if self.enough is not None and self.method == "hyperband":
+            raise PydanticCustomError(
+                "enough",
+                "enough does not go with hyperband, which plans its own epochs: whoever waits at a "
+                "rung would never be decided",
+                {"mend": "enough: null, or method: random with stop: {rule: asha}"},
+            )
+        if isinstance(self.enough, SettledEnough):
+            self._check_settled()
         if self.method == "list" and self.configurations is None:
             raise PydanticCustomError(
                 "configurations",
@@ -398,6 +469,28 @@ class SearchConfig(BaseModel):
                 {"mend": "configurations: [{training.learning_rate: 0.1}, ...]"},
             )
         return self
+
+    def _check_settled(self) -> None:
+        """Seeds are compared, of configurations that are known."""
+        if self.method not in _SETTLED_METHODS or self.racing:
+            other = "racing" if self.racing else self.method
+            raise PydanticCustomError(
+                "enough",
+                "enough: settled does not go with {other}, under which configurations do not have "
+                "the same seeds at the same time",
+                {"other": other, "expected": ", ".join(_SETTLED_METHODS), "mend": "enough: null"},
+            )
+        if self.replicates <= _FEWEST_SEEDS:
+            raise PydanticCustomError(
+                "enough",
+                "enough: settled needs more replicates: {replicates} leave nothing to end, since "
+                "fewer than six seeds decide nothing",
+                {
+                    "replicates": self.replicates,
+                    "expected": f"more than {_FEWEST_SEEDS}",
+                    "mend": "replicates: 12",
+                },
+            )
 
     @property
     def stops(self) -> tuple[Stop, ...]:

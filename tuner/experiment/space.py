@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from tuner.errors import InputError, Problem
-from tuner.experiment.constraints import Constraint, Exclusion, as_array
+from tuner.experiment.constraints import SIZES, Constraint, Exclusion, SizedConstraint, as_array
 from tuner.experiment.document import Path, value_at
 from tuner.experiment.domain import Choice, Domain, identity, same
 from tuner.experiment.trial import Configuration, sections_of
@@ -32,6 +32,9 @@ MAX_OPERATIONS = 20_000_000
 _MAX_TRIES = 10_000
 _MAX_INTEGERS = 1_000
 _ROUNDING = 1e-9  # of weights, which are products of fractions
+
+AnyConstraint = Constraint | Exclusion | SizedConstraint
+"""What excludes configurations of a branch."""
 
 
 class Uniform(Protocol):
@@ -141,7 +144,7 @@ class SearchSpace:
             values = branch.draw(rng)
             if branch.admits(values):
                 return branch.close(values)
-        what = f"search.constraints: nothing was admitted in {_MAX_TRIES:,} tries"
+        what = f"search.constraints: nothing was allowed in {_MAX_TRIES:,} tries"
         raise InputError(Problem(what, mend="loosen the constraints"))
 
     def structures(self) -> Iterator[tuple[Configuration, int | None]]:
@@ -226,7 +229,8 @@ class Branch:
 
     `model` and `training` are closed: fixed values, defaults, and some value for each axis.
     `names` are the axes and what differs between branches, in file order. `constraints` are those
-    that speak of this branch; `sources` are the places in the document, for messages; `notes` what
+    that speak of this branch; those over sizes, whose networks nobody has looked at, are `sized`,
+    and exclude nothing yet. `sources` are the places in the document, for messages; `notes` what
     a person should know before it runs, `refused` what speaks against it, by its place.
     """
 
@@ -236,7 +240,8 @@ class Branch:
     names: tuple[str, ...]
     switches: frozenset[str]
     weight: float = 1.0
-    constraints: tuple[Constraint | Exclusion, ...] = ()
+    constraints: tuple[AnyConstraint, ...] = ()
+    sized: tuple[Constraint, ...] = ()
     sources: Mapping[str, Path] = field(default_factory=dict, compare=False, repr=False)
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     refused: tuple[tuple[Path, Problem], ...] = field(default=(), compare=False, repr=False)
@@ -320,11 +325,12 @@ class Branch:
         Raises:
             ConstraintError: one cannot be computed.
         """
-        for constraint in self.constraints:
+        sizes = dict.fromkeys(SIZES, 1.0)
+        for constraint in (*self.constraints, *self.sized):
             axes = [axis for axis in self.axes if axis.name in constraint.dotted]
             for values in itertools.product(*(_one_of_each_kind(axis) for axis in axes)):
                 named = zip((axis.name for axis in axes), values, strict=True)
-                constraint({**self._fixed, **dict(named)})
+                constraint({**self._fixed, **sizes, **dict(named)})
 
     def structures(self) -> Iterator[tuple[Configuration, int | None]]:
         """A configuration of each structure, and how many points share it if they can be counted.
@@ -357,13 +363,13 @@ class Branch:
         tree = sections_of(flat)
         return flat | {name: value_at(tree, tuple(name.split("."))) for name in self.names}
 
-    def _tied(self) -> list[tuple[tuple[int, ...], list[Constraint | Exclusion]]]:
+    def _tied(self) -> list[tuple[tuple[int, ...], list[AnyConstraint]]]:
         """Positions of the axes that constraints tie together, group by group, with these.
 
         Constraints over fixed values alone make a group without axes.
         """
         positions = {axis.name: index for index, axis in enumerate(self.axes)}
-        groups: list[tuple[set[int], list[Constraint | Exclusion]]] = []
+        groups: list[tuple[set[int], list[AnyConstraint]]] = []
         for constraint in self.constraints:
             tied = {positions[name] for name in constraint.dotted if name in positions}
             about = [constraint]
@@ -373,7 +379,7 @@ class Branch:
             groups.append((tied, about))
         return [(tuple(sorted(tied)), about) for tied, about in groups]
 
-    def _mask(self, positions: tuple[int, ...], about: list[Constraint | Exclusion]) -> Mask:
+    def _mask(self, positions: tuple[int, ...], about: list[AnyConstraint]) -> Mask:
         import numpy as np
 
         axes = [self.axes[position] for position in positions]

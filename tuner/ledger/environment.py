@@ -106,6 +106,15 @@ def memory_bytes() -> int | None:
         return None
 
 
+def free_memory_bytes() -> int | None:
+    """Main memory that processes may still take; None where the system does not say."""
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
 def gpus() -> list[Gpu]:
     """GPUs that NVIDIA's driver reports; an empty list where there is no driver."""
     fields = "index,name,memory.total,driver_version"
@@ -116,6 +125,13 @@ def gpus() -> list[Gpu]:
         for row in rows
         if len(row) == 4 and row[0].isdigit()
     ]
+
+
+def gpu_memory_bytes(name: str) -> int | None:
+    """Memory of a GPU by index or UUID; None where the driver does not say."""
+    query = ["--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    text = _output(["nvidia-smi", f"--id={name}", *query]).strip()
+    return int(text) * 2**20 if text.isdecimal() else None
 
 
 def git_state(folder: Path) -> dict[str, Any]:

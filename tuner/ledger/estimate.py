@@ -166,11 +166,14 @@ class Estimate:
     @property
     def basis(self) -> str:
         """How the times of structures are known."""
-        total, scaled = self.measured + self.scaled, "scaled by multiply-adds"
+        total = self.measured + self.scaled
+        if not total:
+            return ""
         if self.measured and self.scaled:
-            return f"measured: {self.measured} of {total} structures; {self.scaled} {scaled}"
-        every = "the structure" if total == 1 else f"all {total} structures"
-        return f"{'measured' if self.measured else scaled}: {every}" if total else ""
+            return f"{self.measured} of {total} structures ran here before; others by their size"
+        if self.scaled:
+            return "estimated by the size of the networks"
+        return f"{'this structure' if total == 1 else 'these structures'} ran here before"
 
     def summary(self) -> dict[str, Any] | None:
         """For `plan --json`; None where the time is unknown."""

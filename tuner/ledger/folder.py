@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,11 @@ from tuner.errors import InputError, Problem, TunerError, nearest
 from tuner.ledger.reader import LedgerReader
 
 _MAX_NAME_BYTES = 255  # of a file, on every common file system
+# Kinds of file systems on which locks and what is on the disk cannot be relied on.
+_ON_NETWORKS = (
+    "afs beegfs ceph cifs coda davfs gcsfuse glusterfs gpfs lustre ncpfs nfs nfs4 orangefs panfs "
+    "pvfs2 rclone s3fs smb3 smbfs sshfs wekafs"
+)
 _LOCK_PATIENCE_SECONDS = 0.5  # `status` looks at the lock for a moment; that must refuse no run
 
 
@@ -243,23 +248,64 @@ def run_folders(results_dir: Path) -> list[RunFolder]:
     return [RunFolder(results_dir, name) for name in found]
 
 
+def network_file_system(path: Path, mounts: str | None = None) -> str:
+    """The kind of the file system that holds a path, such as `nfs4`; empty on a machine's own.
+
+    `mounts` is what /proc/self/mounts holds.
+    """
+    if mounts is None:
+        with suppress(OSError):
+            mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    whole = path.resolve()
+    rows = [line.split() for line in (mounts or "").splitlines()]
+    places = [(r[1].replace("\\040", " "), r[2].removeprefix("fuse.")) for r in rows if r[2:]]
+    above = [(len(p), n, kind) for n, (p, kind) in enumerate(places) if whole.is_relative_to(p)]
+    kind = max(above)[2] if above else ""
+    return kind if kind in _ON_NETWORKS.split() else ""
+
+
 def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
     """Replaces a file: a reader, or the next run after a crash, sees the old or the new one.
 
     A long text may come in parts.
     """
-    parts = [content] if isinstance(content, str | bytes) else content
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft = Draft(path)
     try:
-        draft.unlink(missing_ok=True)
-        with draft.open("xb") as file:  # never through a link
-            file.writelines(p.encode() if isinstance(p, str) else p for p in parts)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        draft.write([content] if isinstance(content, str | bytes) else content)
+        draft.publish()
     except BaseException:
-        draft.unlink(missing_ok=True)
+        draft.discard()
         raise
+
+
+class Draft:
+    """A file that is written beside another, in as many parts as one likes, and then replaces it.
+
+    Whoever has one publishes or discards it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._draft.unlink(missing_ok=True)
+        self._file = self._draft.open("xb")  # never through a link
+
+    def write(self, parts: Iterable[str | bytes]) -> None:
+        """Adds to its end."""
+        self._file.writelines(p.encode() if isinstance(p, str) else p for p in parts)
+
+    def publish(self) -> None:
+        """It is on the disk, and in the other's place."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._draft.replace(self._path)
+
+    def discard(self) -> None:
+        """Nothing is left of it."""
+        with suppress(OSError):  # what could not be written cannot be written now
+            self._file.close()
+        self._draft.unlink(missing_ok=True)
 
 
 def free_path(path: Path, stem: str) -> Path:
@@ -299,6 +345,10 @@ def _try_lock(file: IO[str], kind: int) -> bool:
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return False
+        if error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            what = "this file system has no locks, which keep two runs apart"
+            mend = "--results on a disk of this machine (docs/clusters.md says how to keep a copy)"
+            raise InputError(Problem(what, file.name, error.strerror or "", "", mend)) from error
         raise
     return True
 

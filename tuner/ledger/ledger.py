@@ -19,6 +19,7 @@ from tuner.ledger.connection import writing
 from tuner.ledger.reader import LedgerReader
 from tuner.ledger.records import (
     RANKED_STATES,
+    SEVERAL,
     CheckpointRow,
     EpochRow,
     Names,
@@ -27,6 +28,7 @@ from tuner.ledger.records import (
     best_of,
 )
 from tuner.ledger.schema import seal
+from tuner.ledger.workers import WorkerRecord
 
 
 def utc_now() -> datetime:
@@ -38,7 +40,7 @@ class Ledger(LedgerReader):
     """A ledger that is written to: by one process, while any number read.
 
     Every method that changes something is one commit and is on the disk when it returns (0.5 to 2
-    milliseconds).
+    milliseconds, 10 where others write, too), but within `together`.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Ledger(LedgerReader):
         super().__init__(path, connection)
         self._now = now
         self._names: Names | None = None
+        self._is_together = False
+        self._best: set[int] | None = None  # when a trial ended last; None: may be others now
 
     @classmethod
     def create_or_open(
@@ -61,6 +65,18 @@ class Ledger(LedgerReader):
             files.create(path, experiment_name)
         return cls(path, files.open_for_writing(path), now)
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Changes within are on the disk at its end, in one commit; each is kept whole, or not."""
+        self._is_together = True
+        try:
+            yield
+        finally:
+            self._is_together = False
+            if self._connection.in_transaction:
+                with writing(self.path), self._or_undone("ROLLBACK"):
+                    self._connection.execute("COMMIT")
+
     # ------------------------------------------------------------------ what the run is
 
     def set_objective(self, objective: Objective) -> None:
@@ -71,6 +87,7 @@ class Ledger(LedgerReader):
         previous = self._meta("objective", None)
         if previous is not None and self.objective == objective:
             return
+        self._best = None
         with self._commit():
             self._set_meta("objective", (objective.metric, objective.direction))
             ranked = self.rows(RANKED_STATES, all_versions=True) if previous else []
@@ -93,6 +110,7 @@ class Ledger(LedgerReader):
         those for which an edit has opened or closed some.
         """
         current = frozenset(numbers)
+        self._best = None
         flags = self._fetch("SELECT number, is_current FROM trials")
         changed = [(int(n in current), n) for n, flag in flags if bool(flag) != (n in current)]
         with self._commit():
@@ -125,6 +143,11 @@ class Ledger(LedgerReader):
         """Keeps them, so that a changed data set is noticed."""
         self._keep("data", dict(record))
 
+    def keep_workers(self, workers: Sequence[WorkerRecord]) -> None:
+        """Keeps what the workers of the run do now, in place of what they did before."""
+        with self._commit():
+            self._set_meta("workers", [vars(worker) for worker in workers])
+
     def begin_run(
         self, *, total: int | None, done: int, workers: int, epochs_to_run: int | None = None
     ) -> None:
@@ -135,8 +158,15 @@ class Ledger(LedgerReader):
         begun = {"total": total, "done": done, "workers": workers}
         more = {"epochs_before": self.trained_epochs(), "epochs_to_run": epochs_to_run}
         with self._commit():
+            self._set_meta("workers", [])
             self._set_meta("run", {**begun, **more, "started_at": self._time()})
             self._insert_event("run", begun)
+
+    def end_run(self, *, total: int, reason: str) -> None:
+        """Notes that the search has ended with so many trials, and why: no more are missing."""
+        with self._commit():
+            self._set_meta("run", {**self.last_run, "total": total, "enough": reason})
+            self._insert_event("enough", {"total": total, "reason": reason})
 
     # ------------------------------------------------------------------ the life of a trial
 
@@ -172,14 +202,14 @@ class Ledger(LedgerReader):
                 number = self._insert(new)
                 for row in epochs:
                     self._insert_epoch(number, row.epoch, row.metrics, row.seconds)
-                self._update(number, epochs=len(epochs))
+                self._update(number, epochs=len(epochs), threads=outcome.threads)
                 self._finish(number, outcome)
                 numbers.append(number)
             self._insert_event("reused", {"from": source, "trials": numbers})
         return numbers
 
-    def start(self, number: int, worker: int, attempt: int = 1) -> None:
-        """The trial is RUNNING on a worker; it goes on after the epochs that it has."""
+    def start(self, number: int, worker: int, attempt: int = 1, threads: int | None = None) -> None:
+        """The trial is RUNNING on a worker with `threads`; it goes on after the epochs it has."""
         with self._commit():
             self._update(
                 number,
@@ -187,6 +217,7 @@ class Ledger(LedgerReader):
                 worker=worker,
                 attempt=attempt,
                 started_at=self._time(),
+                threads=self._threads_from_now(number, threads),
             )
 
     def record_epoch(
@@ -224,13 +255,29 @@ class Ledger(LedgerReader):
         with self._commit():
             self._go_back(number, epoch)
 
-    def finish(self, number: int, outcome: Outcome) -> None:
-        """The trial's end. Only COMPLETED and STOPPED trials keep a score, and NaN is none."""
+    def finish(self, number: int, outcome: Outcome, top: int | None = None) -> list[str]:
+        """The trial's end. Only COMPLETED and STOPPED trials keep a score, and NaN is none.
+
+        With `top`, checkpoints that nobody needs any more are named no more, in the same commit;
+        gives their files. A failed trial keeps its newest, to be tried again; a stopped one its
+        newest and its best, to be continued; a completed one its best while it is among the `top`;
+        a diverged one none.
+        """
         names = self._known_names()
+        before = self._best
+        if top is not None and before is None:
+            before = self._completed_with_checkpoint()
+        files: list[str] = []
         with self._commit():
             if names.note_metrics(outcome.metrics):
                 self._set_meta("names", names.to_json())
             self._finish(number, outcome)
+            best = set() if top is None else set(self._best_numbers(top))
+            # Only a trial that is no longer among the best may have become spare besides this one.
+            for trial in () if top is None else sorted({number} | (before or set()) - best):
+                files += self._forget_checkpoints(trial, self._needed_epochs(trial, best))
+        self._best = None if top is None else best
+        return files
 
     def requeue(self, number: int) -> None:
         """The trial is WAITING again and will go on from its newest checkpoint."""
@@ -244,33 +291,6 @@ class Ledger(LedgerReader):
             for number in numbers:
                 self._requeue(number)
         return len(numbers)
-
-    def forget_spare_checkpoints(self, number: int, top: int) -> list[str]:
-        """Name no checkpoint that nobody needs any more, after trial `number` has ended.
-
-        A failed trial keeps its newest, to be tried again; a stopped one its newest and its best,
-        to be continued; a completed one its best while it is among the `top`; a diverged one none.
-        Gives the files of the others.
-        """
-        best = {row.number for row in self.top(top)}
-        query = (
-            "SELECT DISTINCT c.trial, t.state, t.best_epoch FROM checkpoints c "
-            "JOIN trials t ON t.number = c.trial "
-            "WHERE c.trial = ? OR (t.is_current = 1 AND t.state = ?)"
-        )
-        files: list[str] = []
-        found = self._fetch(query, (number, TrialState.COMPLETED.value))
-        with self._commit():
-            for trial, state, best_epoch in found:
-                newest = self._newest_checkpoint(trial)
-                kept = {
-                    TrialState.COMPLETED.value: [best_epoch] if trial in best else [],
-                    TrialState.STOPPED.value: [newest, best_epoch],
-                    TrialState.FAILED.value: [newest],
-                    TrialState.DIVERGED.value: [],
-                }.get(state, [newest, best_epoch])
-                files += self._forget_checkpoints(trial, kept)
-        return files
 
     def forget_checkpoints(self, rows: Sequence[CheckpointRow]) -> None:
         """Name these no more, whatever became of their files."""
@@ -303,14 +323,25 @@ class Ledger(LedgerReader):
     @contextmanager
     def _commit(self) -> Iterator[None]:
         with writing(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            if self._is_together:
+                begin, undo, end = "SAVEPOINT change", "ROLLBACK TO change", "RELEASE change"
+                if not self._connection.in_transaction:
+                    self._connection.execute("BEGIN IMMEDIATE")
+            else:
+                begin, undo, end = "BEGIN IMMEDIATE", "ROLLBACK", "COMMIT"
+            self._connection.execute(begin)
+            with self._or_undone(undo):
                 yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+                self._connection.execute(end)
+
+    @contextmanager
+    def _or_undone(self, undo: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk ends it by itself
+                self._connection.execute(undo)
+            raise
 
     def _execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(statement, values)
@@ -381,6 +412,33 @@ class Ledger(LedgerReader):
         if self._execute(statement, (*fields.values(), number)).rowcount != 1:
             raise TunerError(f"{self.path}: there is no trial {number}")
         seal(self._connection, "trials", "number = ?", (number,))
+
+    def _threads_from_now(self, number: int, threads: int | None) -> int | None:
+        """What has trained a trial from its first epoch on, if that is one number of threads."""
+        query = "SELECT epochs, threads FROM trials WHERE number = ?"
+        epochs, before = self._execute(query, (number,)).fetchone() or (0, None)
+        if not epochs or before == threads:
+            return threads
+        return None if before is None else SEVERAL
+
+    def _completed_with_checkpoint(self) -> set[int]:
+        query = (
+            "SELECT DISTINCT c.trial FROM checkpoints c JOIN trials t ON t.number = c.trial "
+            "WHERE t.is_current = 1 AND t.state = ?"
+        )
+        return {row[0] for row in self._fetch(query, (TrialState.COMPLETED.value,))}
+
+    def _needed_epochs(self, number: int, best: Collection[int]) -> list[int | None]:
+        """Those whose checkpoint a trial keeps."""
+        query = "SELECT state, best_epoch FROM trials WHERE number = ?"
+        state, best_epoch = self._execute(query, (number,)).fetchone()
+        newest = self._newest_checkpoint(number)
+        kept = {
+            TrialState.COMPLETED.value: [best_epoch] if number in best else [],
+            TrialState.FAILED.value: [newest],
+            TrialState.DIVERGED.value: [],
+        }
+        return kept.get(state, [newest, best_epoch])
 
     def _newest_checkpoint(self, number: int) -> int:
         query = "SELECT max(epoch) FROM checkpoints WHERE trial = ?"

@@ -96,6 +96,12 @@ def _from_2(connection: sqlite3.Connection) -> None:
         seal(connection, "meta", "name = 'plan'", version=3)
 
 
+def _from_3(connection: sqlite3.Connection) -> None:
+    """With how many threads a trial was trained; of older ones nobody knows."""
+    connection.execute("ALTER TABLE trials ADD COLUMN threads INTEGER")
+    seal(connection, "trials", _sound("trials", 3), version=4)
+
+
 def _sound(table: str, version: int) -> str:
     """Holds for rows that are what was written."""
     return f"digest = row_digest({', '.join(columns_of(table, version))})"
@@ -116,5 +122,5 @@ def _note_names(connection: sqlite3.Connection) -> None:
     seal(connection, "meta", "name = 'names'", version=3)
 
 
-# From each version to the next. Version 4 adds one function and one line.
-STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2}
+# From each version to the next. Version 5 adds one function and one line.
+STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}

@@ -16,6 +16,7 @@ from tuner.ledger.connection import damaged, open_for_reading, reading, version_
 from tuner.ledger.migration import migrated_copy
 from tuner.ledger.records import CheckpointRow, EpochRow, EventRow, KnownTrial, Names, TrialRow
 from tuner.ledger.schema import COLUMNS, SCHEMA_VERSION, checked_rows
+from tuner.ledger.workers import WorkerRecord
 
 _STATES = {state.value: state for state in TrialState}
 _FIELDS = tuple(field.name for field in dataclasses.fields(TrialRow))
@@ -104,6 +105,15 @@ class LedgerReader:
         return found
 
     @property
+    def workers(self) -> list[WorkerRecord]:
+        """The workers of the last run, as they were some seconds ago, or at its end."""
+        fields = {field.name for field in dataclasses.fields(WorkerRecord)}
+        kept = self._meta("workers", [])
+        with _decoding(self.path):
+            known = [{n: v for n, v in one.items() if n in fields} for one in kept]
+            return [WorkerRecord(**one) for one in known]
+
+    @property
     def plan(self) -> str:
         """The key of the plan of which trials are current; empty before the first run."""
         return str(self._meta("plan", {}).get("plan", ""))
@@ -151,9 +161,17 @@ class LedgerReader:
 
     def top(self, count: int) -> list[TrialRow]:
         """The best current trials by score, ties to the earlier; reads no more than it returns."""
+        return self._rows(self._by_score, (count,))
+
+    def _best_numbers(self, count: int) -> list[int]:
+        """Those of `top`."""
+        rows = self._fetch(f"SELECT number FROM trials {self._by_score}", (count,))
+        return [row[0] for row in rows]
+
+    @property
+    def _by_score(self) -> str:
         order = "DESC" if self.objective.sign > 0 else "ASC"
-        where = "WHERE is_current = 1 AND score IS NOT NULL"
-        return self._rows(f"{where} ORDER BY score {order}, number LIMIT ?", (count,))
+        return f"WHERE is_current = 1 AND score IS NOT NULL ORDER BY score {order}, number LIMIT ?"
 
     def epochs(self, number: int | None = None, *, all_versions: bool = False) -> list[EpochRow]:
         """The epochs of one trial, or of all, in order."""
@@ -180,6 +198,14 @@ class LedgerReader:
         query = f"SELECT state, count(*) FROM trials WHERE {_current(all_versions)} GROUP BY state"
         counts = dict(self._fetch(query))
         return {state: int(counts.get(state.value, 0)) for state in TrialState}
+
+    def threads(self) -> dict[int, int]:
+        """How many current trials were trained with how many threads; see `TrialRow`."""
+        query = (
+            "SELECT threads, count(*) FROM trials WHERE is_current = 1 AND epochs > 0 "
+            "AND threads IS NOT NULL GROUP BY threads"
+        )
+        return dict(self._fetch(query))
 
     def num_superseded(self) -> int:
         """How many trials of earlier versions of the experiment are kept."""

@@ -13,6 +13,7 @@ from tuner.experiment.trial import TrialState
 # States with a score. Failed and diverged trials are recorded with their reason, never ranked.
 RANKED_STATES = (TrialState.COMPLETED, TrialState.STOPPED)
 UNRANKED_STATES = (TrialState.DIVERGED, TrialState.FAILED)
+SEVERAL = 0  # threads of a trial that was trained with one number of them, then with another
 GRADIENTS = "gradients"  # the kind of the events that keep a trial's gradient norms
 FINISHED_STATES = (*RANKED_STATES, *UNRANKED_STATES)
 _MISSING = object()
@@ -40,7 +41,10 @@ class NewTrial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended. `metrics` are the last epoch's; `best_epoch` counts from 1."""
+    """How a trial ended. `metrics` are the last epoch's; `best_epoch` counts from 1.
+
+    `threads` are of one that is taken over: those of others are known since they began.
+    """
 
     state: TrialState
     score: float | None = None
@@ -49,6 +53,7 @@ class Outcome:
     train_seconds: float | None = None
     compile_seconds: float | None = None
     reason: str = ""
+    threads: int | None = None
 
     @property
     def rankable_score(self) -> float | None:
@@ -63,7 +68,8 @@ class TrialRow:
     """All that the ledger knows of one trial, but its epochs. Times are ISO 8601 in UTC.
 
     One that is not current is superseded: of an earlier version of the experiment. `context` is
-    empty where an older tuner recorded the trial.
+    empty where an older tuner recorded the trial. `threads` trained it on a CPU: None where a GPU
+    did, or nobody knows, and SEVERAL where it went on with another number of them.
     """
 
     number: int
@@ -88,6 +94,7 @@ class TrialRow:
     started_at: str | None
     finished_at: str | None
     context: Mapping[str, Any] = field(default_factory=dict)
+    threads: int | None = None
     is_current: bool = True
 
     def value(self, name: str, default: Any = None) -> Any:

@@ -86,7 +86,7 @@ def examine(folder: RunFolder, *, is_ours: bool = False) -> list[Finding]:
         findings.append(Finding(folder.name, what, means, mend, "rubbish", is_note=True))
     if _content(folder.lock_file):
         what = "names a process that no longer runs"
-        means = "the system let go of it when that process died; it stops nothing"
+        means = "the system freed it when that process ended; it blocks nothing"
         findings.append(Finding(folder.lock_file.name, what, means, is_note=True))
     return findings
 
@@ -189,8 +189,8 @@ def _row_findings(
         yield Finding(folder.ledger.name, what, means, is_note=True)
     running = f"SELECT number FROM trials WHERE state = '{TrialState.RUNNING.value}'"
     if not is_running and (left := _column(connection, running)):
-        what = f"{len(left)} trials were under way when a run was ended: {_listed(left)}"
-        means = "nothing is lost that was recorded; `tuner run` goes on with them"
+        what = f"{len(left)} trials were running when a run was ended: {_listed(left)}"
+        means = "what was recorded is kept; `tuner run` continues them"
         yield Finding(folder.ledger.name, what, means, is_note=True)
 
 

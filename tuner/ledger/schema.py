@@ -10,14 +10,16 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x74756E65  # "tune": what `file` and SQLite call the kind of a database
 MAGIC = b"SQLite format 3\x00"
 
 # `context` names what else than the configuration decides an outcome, which few rows share. A trial
 # that is not `is_current` is of an earlier version of the experiment; the indices put those apart.
+# `threads` are those that trained it on a CPU (0: it went on with another number of them).
 # Only a ranked trial has a score, so that the indices hold nothing else and find the best at once:
 # one for each direction, since equal scores go to the earlier trial in both.
 TABLES = """
@@ -50,7 +52,8 @@ CREATE TABLE trials (
     finished_at TEXT,
     digest INTEGER NOT NULL DEFAULT 0,
     context INTEGER NOT NULL DEFAULT 0,
-    is_current INTEGER NOT NULL DEFAULT 1
+    is_current INTEGER NOT NULL DEFAULT 1,
+    threads INTEGER
 ) STRICT;
 CREATE TABLE epochs (
     trial INTEGER NOT NULL REFERENCES trials (number),
@@ -94,7 +97,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("number", "key", "state", "score", "best_epoch", "epochs", "configuration", "searched"),
         *("replicate", "seed", "structure", "metrics", "parameters", "macs", "train_seconds"),
         *("compile_seconds", "worker", "attempt", "reason", "started_at", "finished_at"),
-        "context",
+        *("context", "threads"),
     ),
     "epochs": ("trial", "epoch", "metrics", "seconds"),
     "checkpoints": ("trial", "epoch", "file", "sha256", "bytes"),
@@ -102,7 +105,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "contexts": ("id", "content"),
 }
 # The version that brought a table or a column.
-_NEW = {"checkpoints": 2, "contexts": 3, "trials.context": 3}
+_NEW = {"checkpoints": 2, "contexts": 3, "trials.context": 3, "trials.threads": 4}
 _FORMATS = {n: "\x1f".join(["%s"] * n) for n in range(2, 1 + max(map(len, COLUMNS.values())))}
 
 
@@ -136,6 +139,7 @@ def seal(
     connection.execute(statement, key)
 
 
+@cache
 def columns_of(table: str, version: int = SCHEMA_VERSION) -> tuple[str, ...]:
     """The sealed columns of a table in a ledger of some version; none where it was not there."""
     if _NEW.get(table, 1) > version:

@@ -6,16 +6,19 @@ import csv
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tuner.ledger.folder import write_atomically
+from tuner.ledger.folder import Draft, write_atomically
 from tuner.ledger.reader import LedgerReader
 from tuner.ledger.records import TrialRow
 
 # A spreadsheet takes text that begins so for a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _REST_PER_WRITE = 50.0  # writing the file takes at most 1/50 of a run
+_MOMENT = 0.05  # seconds that workers wait for it at a time
+_PIECE = 200  # lines that take some milliseconds
 
 
 def csv_columns(ledger: LedgerReader) -> list[str]:
@@ -88,7 +91,8 @@ class TrialsCsv:
     """Keeps trials.csv in step with the ledger.
 
     `refresh` may be called at every trial's end: it writes only when the time since the last
-    writing is long beside what writing costs. `write` at the end of a run makes it exact.
+    writing is long beside what writing costs, and a long table piece by piece, since workers wait
+    meanwhile: a million trials take a minute. `write` at the end of a run makes it exact.
     """
 
     def __init__(
@@ -98,15 +102,37 @@ class TrialsCsv:
         self._ledger = ledger
         self._clock = clock
         self._next_write = clock()
+        self._begun: tuple[Draft, Iterator[str]] | None = None  # with what is still to be written
 
     def refresh(self) -> None:
-        """Writes the file unless that was done a moment ago."""
-        if self._clock() >= self._next_write:
-            self.write()
+        """Writes on at the file for a moment, unless that was done a moment ago."""
+        begun = self._clock()
+        if begun < self._next_write:
+            return
+        try:
+            self._write_on(begun + _MOMENT)
+        except BaseException:
+            self._discard()
+            raise
+        finally:
+            ended = self._clock()
+            self._next_write = ended + max(1.0, _REST_PER_WRITE * (ended - begun))
 
     def write(self) -> None:
         """Writes the file now, whole or not at all."""
-        begun = self._clock()
+        self._discard()
         write_atomically(self._path, csv_lines(self._ledger))
-        ended = self._clock()
-        self._next_write = ended + max(1.0, _REST_PER_WRITE * (ended - begun))
+
+    def _write_on(self, until: float) -> None:
+        draft, lines = self._begun = self._begun or (Draft(self._path), csv_lines(self._ledger))
+        while piece := list(islice(lines, _PIECE)):
+            draft.write(piece)
+            if len(piece) == _PIECE and self._clock() >= until:
+                return
+        draft.publish()
+        self._begun = None
+
+    def _discard(self) -> None:
+        if self._begun is not None:
+            self._begun[0].discard()
+            self._begun = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,6 +42,11 @@ RUNTIME: dict[str, Any] = {"runtime": True}
 
 def runtime_fields(config: type[FamilyConfig]) -> tuple[str, ...]:
     """The names of the fields whose value is an argument of the compiled program."""
+    return _runtime_fields(config)
+
+
+@cache
+def _runtime_fields(config: Any) -> tuple[str, ...]:
     return tuple(
         name
         for name, field in config.model_fields.items()
@@ -86,11 +92,13 @@ class Cost:
             activation, pooling and additions are not counted, as papers count.
         activations: elements that the forward pass keeps for the backward pass: outputs of
             convolutions, concatenations, activations, dropouts and pools.
+        uncounted: layers of a person's own with weights whose multiply-adds nobody knows.
     """
 
     parameters: int
     macs: int
     activations: int
+    uncounted: tuple[str, ...] = ()
 
 
 class CostTape:

@@ -263,7 +263,8 @@ class OwnFamily(Family[Any]):
         answer = self._process.ask({"ask": "cost", **request})
         self._notes |= dict.fromkeys(answer["notes"])
         self.precision = answer["precision"]
-        return Cost(**answer["cost"])
+        cost = answer["cost"]
+        return Cost(**cost | {"uncounted": tuple(cost.get("uncounted", ()))})
 
     @property
     def notes(self) -> tuple[str, ...]:

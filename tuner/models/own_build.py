@@ -30,7 +30,10 @@ from tuner.models.own_checks import check_model, is_own, outputs_on_shapes
 from tuner.models.undrawn import SEED_STATE, initializer_of, undrawn
 
 # Layers whose kernel meets every place of the output; the last axis or two are channels.
-_CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D")
+_CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D",
+                 "SeparableConv1D", "SeparableConv2D")  # fmt: skip
+_KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+_ELEMENTWISE = ("Embedding", "LayerNormalization", "PReLU")
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,15 @@ def import_as_known(code: Mapping[str, Sequence[CodeFile]]) -> None:
     A worker may start hours after that. Whatever is edited later is not read.
 
     Raises:
-        InputError: a file is another than when the run began.
+        InputError: a file is another than when the run began; or the same one cannot be imported
+            here, where something is missing that it needs.
     """
+    missing: list[InputError] = []
     for name, files in code.items():
-        with suppress(InputError):  # the trial that needs it will say what is wrong
+        try:
             load_build(name)
+        except InputError as error:
+            missing.append(error)
         for file in files:
             with suppress(Exception, SystemExit), prints_aside():
                 importlib.import_module(file.module)
@@ -103,6 +110,8 @@ def import_as_known(code: Mapping[str, Sequence[CodeFile]]) -> None:
             what = f"the code of {name} has changed since the run began"
             mend = "run it again: that goes on with the code as it is now"
             raise InputError(Problem(what, "model.family", file.path, mend=mend))
+    if missing:
+        raise missing[0]
 
 
 def run_build(
@@ -281,16 +290,19 @@ def cost_of_model(model: Any, image_shape: ImageShape) -> Cost:
     The model is called once with shapes alone, so that layers within layers are counted too.
     """
     macs = activations = 0
+    uncounted: dict[str, None] = {}
 
     def seen(layer: Any, shape: tuple[Any, ...]) -> None:
         nonlocal macs, activations
         activations += math.prod(shape[1:])
         macs += _macs(layer, shape)
+        if _has_other_weights(layer):
+            uncounted[f"{layer.name} ({type(layer).__name__})"] = None
 
     with _watched([x for x in model._flatten_layers() if not x._layers], seen):
         backend.compute_output_spec(lambda x: model.call(x), keras.KerasTensor((1, *image_shape)))
     parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
-    return Cost(parameters, macs, activations)
+    return Cost(parameters, macs, activations, tuple(uncounted))
 
 
 @contextmanager
@@ -318,10 +330,20 @@ def _watched(layers: list[Any], seen: Callable[[Any, tuple[Any, ...]], None]) ->
 
 
 def _macs(layer: Any, shape: tuple[Any, ...]) -> int:
-    kernel = getattr(layer, "kernel", None)
-    if kernel is None:
-        return 0
     places = shape[1:-1]  # a dense layer meets each of them, too
     if type(layer).__name__ in _CONVOLUTIONS and layer.data_format == "channels_first":
         places = shape[2:]
-    return int(math.prod(kernel.shape) * math.prod(places))
+    weights = sum(math.prod(kernel.shape) for kernel in _kernels(layer))
+    return int(weights * math.prod(places))
+
+
+def _kernels(layer: Any) -> list[Any]:
+    found = (getattr(layer, name, None) for name in _KERNELS)
+    return [kernel for kernel in found if kernel is not None]
+
+
+def _has_other_weights(layer: Any) -> bool:
+    """Matrices that are no kernel: what is multiplied by them is the layer's own business."""
+    known = {id(kernel) for kernel in _kernels(layer)}
+    own = [v for v in layer.trainable_variables if len(v.shape) > 1 and id(v) not in known]
+    return bool(own) and type(layer).__name__ not in _ELEMENTWISE

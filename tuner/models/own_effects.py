@@ -279,7 +279,7 @@ def _unexplained(name: str, runs: Sequence[BuildRun]) -> Problem:
     source = "compile()" if name == SMOOTHING else "HyperModel.fit"
     given = list(dict.fromkeys(str(run.handed.get(name)) for run in runs))
     return Problem(
-        f"{source}: {name} depends on hyperparameters in a way that cannot be had",
+        f"{source}: {name} depends on hyperparameters in a way that is not supported",
         "model.family",
         received=", ".join(given[:5]),
         expected=f"a constant, or one hyperparameter of few values: {name}=hp.Choice(...)",

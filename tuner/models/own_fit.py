@@ -220,7 +220,9 @@ class _Follow:
             return
         if (read := _plain_value(name, value)) is None:
             mend = f"training.{name} in the file"
-            self.refuse(f"gives {name} that cannot be had", repr(value), mend=mend, unless=name)
+            self.refuse(
+                f"gives a {name} that is not supported", repr(value), mend=mend, unless=name
+            )
             return
         self.values[name] = read
 

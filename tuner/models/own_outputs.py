@@ -66,7 +66,7 @@ def read_outputs(kind: Kind, compiled: CompileArguments | None) -> OutputReading
         raise InputError(Problem(what, "model.family", _HINTS[kind], expected, mend))
     note = ""
     if kind == "scores":
-        note = "outputs between 0 and 1 do not sum to 1: the loss takes their shares, as in Keras"
+        note = "outputs do not sum to 1: the loss divides them by their sum, as Keras does"
     return OutputReading(True, _given(kind, as_logits=False), note)
 
 

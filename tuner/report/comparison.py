@@ -10,6 +10,7 @@ from typing import Any
 from tuner.errors import InputError, Problem, nearest
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
+from tuner.ledger.threads import mixed_threads
 from tuner.report import format, notebook, render
 from tuner.report.cost_at_score import (
     COSTS,
@@ -269,13 +270,15 @@ def _notes(records: Sequence[RunRecord], sides: Sequence[Side]) -> list[str]:
     if len(set(epochs.values())) > 1:
         listed = format.joined([f"{name} {count}" for name, count in epochs.items()])
         notes.append(f"The longest trials differ in epochs: {listed}.")
+    if mixed := mixed_threads(e.row.threads for side in sides for e in side.entries):
+        notes.append(mixed)
     return notes
 
 
 # ---------------------------------------------------------------------- tables
 
 
-_SCORE_HEADS = ("trials", "configs", "mean ± 95 %", "best", "in trial", "params", "MACs")
+_SCORE_HEADS = ("trials", "configs", "mean [95 %]", "best", "in trial", "params", "MACs")
 _LEVEL = ", the best mean over seeds that every side reaches"
 _TARGET_HEADS = ("reached", "epochs", "seconds", "params", "MACs", "least epochs", "least s")
 
@@ -286,15 +289,19 @@ def verdicts(comparison: Comparison) -> list[str]:
     texts = {
         Verdict.BETTER: f"Better than {baseline} in {metric}",
         Verdict.WORSE: f"Worse than {baseline} in {metric}",
-        Verdict.NOISE: f"No difference from {baseline} is shown",
-        Verdict.UNDECIDABLE: f"Too few trials to tell from {baseline}",
+        Verdict.NOISE: f"No difference from {baseline} is shown for",
+        Verdict.UNDECIDABLE: f"Too few trials to compare with {baseline}",
         None: f"No test against {baseline}",
     }
     kinds: dict[Verdict | None, list[str]] = {verdict: [] for verdict in texts}
     for row in comparison.differences:
         verdict = row.difference.verdict if row.difference else None
         kinds[verdict].append(_claim(comparison, row))
-    return [f"{texts[kind]}: {'; '.join(rows)}." for kind, rows in kinds.items() if rows]
+    return [
+        f"{texts[kind]}{' ' if kind is Verdict.NOISE else ': '}{'; '.join(rows)}."
+        for kind, rows in kinds.items()
+        if rows
+    ]
 
 
 def _claim(comparison: Comparison, row: SideDifference) -> str:
@@ -304,7 +311,8 @@ def _claim(comparison: Comparison, row: SideDifference) -> str:
         return f"{name} ({row.how.removeprefix('no test: ')})"
     if d.verdict is Verdict.UNDECIDABLE:
         return f"{name} ({format.counted(d.n, row.unit)})"
-    return f"{name} by {row.difference_text} (n = {d.n}, p = {_p_text(d.p_adjusted)})"
+    by = f": {row.difference_text}" if d.verdict is Verdict.NOISE else f" by {row.difference_text}"
+    return f"{name}{by} (n = {d.n}, p = {_p_text(d.p_adjusted)})"
 
 
 def sections(comparison: Comparison) -> list[Table]:
@@ -349,7 +357,7 @@ def _score_row(side: SideSummary) -> tuple[str, ...]:
 
 
 def _score_notes(comparison: Comparison) -> list[str]:
-    notes = ["The best of many trials is optimistic; means are over all of a side's trials."]
+    notes = ["The best of many trials was also lucky. A mean is over all trials of its side."]
     for side in comparison.sides:
         name = comparison.named(side.name)
         if side.left_out:
@@ -383,7 +391,7 @@ def _target(comparison: Comparison) -> list[Table]:
     ]
     return [
         text_table(
-            f"To {comparison.metric} {format.score_text(comparison.target)}{why}",
+            f"Reaching {comparison.metric} {format.score_text(comparison.target)}{why}",
             (comparison.head, *_TARGET_HEADS),
             rows,
             (
@@ -463,7 +471,7 @@ def _fronts(comparison: Comparison) -> list[Table]:
         for place, point in enumerate(side.front)
     ]
     heads = (comparison.head, "params", "score", "n", "trials")
-    title = "Pareto front of each side: mean score over seeds against parameters"
+    title = "Each side's best mean score for a number of parameters (its Pareto front)"
     return [text_table(title, heads, rows, num_numeric=3)] if rows else []
 
 

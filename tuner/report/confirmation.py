@@ -60,7 +60,8 @@ class Confirmation:
     """All leaders, in the order of the search. `trials` is how many the search ranked.
 
     `less_training` says in words by how much less they were trained than in the search: then the
-    two scores do not compare. `readings` is how often the test set has been read for this search.
+    two scores do not compare. `readings` is how often the test set has been read for this search,
+    `mixed_threads` what is said of trials that were trained with different numbers of them.
     """
 
     name: str
@@ -70,6 +71,10 @@ class Confirmation:
     leaders: tuple[LeaderFigures, ...]
     less_training: str = ""
     readings: int = 1
+    mixed_threads: str = ""
+
+    def __repr__(self) -> str:
+        return to_text(self, width=100)
 
 
 def confirmation(
@@ -84,6 +89,7 @@ def confirmation(
     images: int | None = None,
     less_training: str = "",
     readings: int = 1,
+    mixed_threads: str = "",
 ) -> Confirmation:
     """Compares each leader with the search's first one, pair by pair over the seeds.
 
@@ -106,7 +112,8 @@ def confirmation(
         )
         for leader, figures, difference in zip(leaders, test, differences, strict=True)
     )
-    return Confirmation(name, metric, objective, trials, confirmed, less_training, readings)
+    known = (less_training, readings, mixed_threads)
+    return Confirmation(name, metric, objective, trials, confirmed, *known)
 
 
 def sentences(confirmation: Confirmation) -> list[str]:
@@ -130,7 +137,7 @@ def sentences(confirmation: Confirmation) -> list[str]:
         said.append(f"{format.counted(missing, 'trial')} of these diverged, failed or are not run.")
     if confirmation.readings > 1:
         said.append(readings_text(confirmation.readings))
-    return said
+    return [*said, *filter(None, [confirmation.mixed_threads])]
 
 
 def readings_text(readings: int) -> str:

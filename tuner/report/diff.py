@@ -70,6 +70,7 @@ class ComparedTrial:
             "train_seconds": row.train_seconds,
             "seconds per epoch": per_epoch,
             "compile_seconds": row.compile_seconds,
+            "threads": row.threads,
             "structure": row.structure,
             "reason": row.reason,
         }

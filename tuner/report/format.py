@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tuner.experiment.trial import TrialState
+from tuner.ledger.records import SEVERAL
 
 NOTHING = "–"
 _EXPONENT = re.compile(r"e\+?(-?)0*(?=\d)")  # of Python's 1e-05 and 1e+05
@@ -69,6 +70,11 @@ def count_text(value: float | None) -> str:
     if value is None:
         return NOTHING
     return _scaled(value, (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0)))
+
+
+def threads_text(value: int | None) -> str:
+    """The threads that trained a trial; several: it went on with another number of them."""
+    return NOTHING if value is None else "several" if value == SEVERAL else str(value)
 
 
 def seconds_text(value: float | None) -> str:

@@ -109,7 +109,7 @@ def group_fields(
     left = {field.name for field in by} | _NO_MEAN
     fields += [_mean_field(f) for f in rest if f.column.numeric and f.name not in left]
     if any(group.verdict for group in groups):
-        column = Column("against_best", "vs best", MARKS.__getitem__, numeric=False, rank=2)
+        column = Column("against_best", "vs best", MARKS.__getitem__, numeric=False)
         fields.append(Field(column, lambda group: group.verdict))
     column = Column("trials", "trials", _shortened, numeric=False, rank=3)
     return [*fields, Field(column, lambda group: ranges_text(group.numbers))]
@@ -188,7 +188,7 @@ def verdict_notes(groups: Sequence[TrialGroup]) -> list[str]:
     if NOISE in used:
         parts.append(f"{MARKS[NOISE]} within noise of the best")
     if UNDECIDABLE in used:
-        parts.append(f"{MARKS[UNDECIDABLE]} too few trials to tell it from the best")
+        parts.append(f"{MARKS[UNDECIDABLE]} too few trials to compare it with the best")
     if UNEQUAL in used:
         parts.append(f"{MARKS[UNEQUAL]} trained for other numbers of epochs, so not compared")
     if not parts:

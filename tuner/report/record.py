@@ -19,6 +19,8 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, RANKED_STATES, TrialRow
+from tuner.ledger.workers import WorkerRecord
+from tuner.report.power import SeedSpread, data_of, spread_elsewhere, spread_of
 
 TEST_SET_READ = "test set read"
 """Kind of the events in the ledger of a search that `confirm` leaves, one for each reading."""
@@ -63,7 +65,10 @@ class RunRecord:
     words, has left out of everything else here. `superseded` are the trials of earlier versions of
     the experiment, where they were asked for: in no ranking, no mean and no count. `test_readings`
     counts how often `confirm` has read the test set, `confirmed` are the numbers of the trials
-    whose configurations it trained again. `is_running` says that a run is on.
+    whose configurations it trained again. `is_running` says that a run is on. `spread_elsewhere`
+    is how much seeds differed in other experiments on these data, where none is repeated here.
+    `enough` says why `search.enough` has ended the search, if it has. `workers` are those of the
+    last run.
     """
 
     name: str
@@ -81,6 +86,9 @@ class RunRecord:
     test_readings: int = 0
     confirmed: frozenset[int] = frozenset()
     is_running: bool = False
+    enough: str = ""
+    spread_elsewhere: SeedSpread | None = None
+    workers: Sequence[WorkerRecord] = ()
 
     @property
     def metric(self) -> str:
@@ -102,6 +110,11 @@ class RunRecord:
     def num_images(self) -> int | None:
         """How many images the scores were measured on, where the environment says so."""
         return num_images(self.environment, "validation_images")
+
+    @cached_property
+    def seed_spread(self) -> SeedSpread | None:
+        """How much a configuration's score differs between seeds, as far as that was seen."""
+        return spread_of(self.rows) or self.spread_elsewhere
 
     @cached_property
     def ranking(self) -> Ranking:
@@ -140,7 +153,18 @@ def read_record(folder: RunFolder, *, all_versions: bool = False) -> RunRecord:
             test_readings=len(readings),
             confirmed=frozenset(number for reading in readings for number in reading["trials"]),
             is_running=folder.holder() is not None,
+            enough=str(ledger.last_run.get("enough", "")),
+            spread_elsewhere=_elsewhere(folder, rows, ledger.objective),
+            workers=ledger.workers,
         )
+
+
+def _elsewhere(
+    folder: RunFolder, rows: Sequence[TrialRow], objective: Objective
+) -> SeedSpread | None:
+    if not rows or any(row.replicate for row in rows):
+        return None
+    return spread_elsewhere(folder, objective.metric, data_of(rows[-1]))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ Style = Callable[[str, str], str]  # (text, role) → text; roles: title, head, 
 _GAP = "  "
 _UNLIMITED = 1_000_000
 _SHORTEST = 8  # of a column that has to give way
+_COMPARED = 100  # rows by which columns of one rank are told from each other
 
 
 def plain(text: str, role: str) -> str:
@@ -86,7 +87,7 @@ def _text_lines(table: Table, width: int, style: Style) -> list[str]:
         lines += space
     notes = list(table.all_notes)
     if table.rows and (gone := hidden_titles(table, width)):
-        see = " (see --columns, -f csv)" if table.stands_alone else ""
+        see = f" (see {table.has_all})" if table.stands_alone else ""
         notes.insert(len(table.notes), f"Not shown at this width: {gone}{see}.")
     indent = "" if table.stands_alone else "  "
     for note in notes:
@@ -101,8 +102,8 @@ def laid_out(table: Table, width: int) -> dict[int, int]:
     """How wide each column is that fits into a width, by its place.
 
     Titles are broken where that makes room. Then columns with the highest rank go, of equal ones
-    that which tells least rows apart; of those without a rank names are cut, and at last
-    numbers go from the right.
+    that without which the others tell most rows apart; of those without a rank names are cut, and
+    at last numbers go from the right.
     """
     rows = table.texts()
     texts = [[row[place] for row in rows] for place in range(len(table.columns))]
@@ -118,7 +119,7 @@ def laid_out(table: Table, width: int) -> dict[int, int]:
         if not highest:
             break
         worst = [place for place in reversed(widths) if table.columns[place].rank == highest]
-        del widths[min(worst, key=lambda place: _told_apart(texts[place]))]
+        del widths[min(worst, key=lambda place: _loss(texts, place, worst))]
     for place, wide in widths.items():
         if over() + whole[place] - wide <= 0:
             widths[place] = whole[place]
@@ -134,6 +135,12 @@ def hidden_titles(table: Table, width: int) -> str:
     """The titles of the columns for which a width has no room, in one text."""
     layout = laid_out(table, width)
     return ", ".join(c.title for i, c in enumerate(table.columns) if i not in layout)
+
+
+def _loss(texts: Sequence[Sequence[str]], place: int, equal: Sequence[int]) -> tuple[int, float]:
+    """What goes with a column: how few rows its equals then tell apart, and what it told itself."""
+    rest = [texts[other][:_COMPARED] for other in equal if other != place]
+    return -len(set(zip(*rest, strict=True))), _told_apart(texts[place])
 
 
 def _told_apart(texts: Sequence[str]) -> float:
@@ -310,7 +317,7 @@ def _float(table: Table) -> str:
     begin, *inside, end = _tabular(table)
     notes = [latex_text(untied(note)) for note in table.all_notes]
     if table.unsure:
-        told = "cannot be told from the best (interval and permutation test)."
+        told = "too close to the best to tell (interval and permutation test)."
         notes.insert(0, f"{_DAGGER} {told}")
     lines = [
         _FLOAT,

@@ -96,6 +96,12 @@ class Results:
         return self.folder.name
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the network's outputs, where the data name them."""
+        images = read_environment(self.folder.environment).get("images", {})
+        return tuple(images.get("class_names", ()))
+
+    @property
     def record(self) -> RunRecord:
         """Everything as plain records."""
         return read_record(self.folder)
@@ -184,6 +190,9 @@ class Results:
 
     def __repr__(self) -> str:
         return f"Results({str(self.folder.path)!r})"
+
+    def __str__(self) -> str:
+        return self.summary
 
 
 def open_results(

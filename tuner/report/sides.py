@@ -146,8 +146,11 @@ def _decides(name: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> boo
 
 
 def _shortened(value: Any) -> str:
+    """Of a path its end, which tells it from others; of a fingerprint its beginning."""
     text = format.value_text(value)
-    return text if len(text) <= 16 else text[:12] + "…"
+    if len(text) <= 20:
+        return text
+    return "…" + text[-19:] if "/" in text else text[:12] + "…"
 
 
 # ---------------------------------------------------------------------- making sides

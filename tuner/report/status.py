@@ -11,11 +11,15 @@ from tuner.ledger.estimate import last_estimate, trained_in_run
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import FINISHED_STATES, UNRANKED_STATES, TrialRow
+from tuner.ledger.workers import WorkerRecord
 
 
 @dataclass(frozen=True)
 class Status:
-    """`state` is running, done, incomplete, empty or unreadable; `total` None when unknown."""
+    """`state` is running, done, incomplete, empty or unreadable; `total` None when unknown.
+
+    `workers` are those of the last run, as they were some seconds ago, or at its end.
+    """
 
     name: str
     state: str
@@ -32,6 +36,7 @@ class Status:
     process: int | None = None
     problem: str = ""
     superseded: int = 0
+    workers: tuple[WorkerRecord, ...] = ()
 
 
 def status_of(folder: RunFolder) -> Status:
@@ -66,6 +71,7 @@ def _status(folder: RunFolder, ledger: Ledger) -> Status:
         waiting=counts[TrialState.WAITING] if holder is not None else 0,
         process=holder or None,
         superseded=ledger.num_superseded(),
+        workers=tuple(ledger.workers),
     )
 
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import TrialRow
+from tuner.ledger.threads import mixed_threads
 from tuner.report import format
 from tuner.report.groups import TrialGroup, difference, exact_key, trial_groups
+from tuner.report.power import difference_text
 from tuner.report.record import RunRecord
 from tuner.report.render import grid_lines, wrapped
 from tuner.report.table import MeanScore, is_number, mean_score, mean_text, text_table
@@ -56,8 +58,9 @@ class Marginal:
 class Summary:
     """What won and by how much, whether it is real, what mattered, and what to do next.
 
-    `rest` tells of trials without a score. The hyperparameter with the largest effect comes first;
-    `cannot_tell` says so where trials are too few to compare any value with another.
+    `rest` tells of trials without a score, and what else to know before trusting scores. The
+    hyperparameter with the largest effect comes first; `cannot_tell` says so where trials are too
+    few to compare any value with another.
     """
 
     won: str
@@ -89,7 +92,14 @@ def summarize(record: RunRecord) -> Summary:
         winner.won,
         tuple(winner.margin),
         winner.real,
-        (*_failures(record), *_unfinished(record), *_readings(record)),
+        (
+            *_stopped(record),
+            *_failures(record),
+            *_unfinished(record),
+            *_ended(record),
+            *_readings(record),
+            *_threads(record),
+        ),
         tuple(means),
         tuple(_next_steps(record, means, winner)),
         record.metric,
@@ -118,6 +128,8 @@ class _Winner:
     margin: Sequence[str] = ()
     real: str = ""
     is_settled: bool = False
+    runner_up: TrialRow | None = None
+    lead: float = 0.0
 
 
 def _find_winner(record: RunRecord) -> _Winner:
@@ -160,7 +172,7 @@ def _one_seed_each(record: RunRecord, won: str) -> _Winner:
         f"One seed each cannot tell {from_luck} from luck, and the best of many trials is lucky "
         f"on average; {_who_tells(record, best)}."
     )
-    return _Winner(won, best, margin, real)
+    return _Winner(won, best, margin, real, runner_up=second, lead=lead)
 
 
 def _over_seeds(record: RunRecord) -> _Winner:
@@ -180,7 +192,8 @@ def _over_seeds(record: RunRecord) -> _Winner:
     seeds = difference(best, second, record)
     if seeds is None:
         return _Winner(won, trial, margin, _UNEQUAL)
-    return _Winner(won, trial, margin, _reality(record, trial, seeds, lead), seeds.is_claim)
+    real, runner_up = _reality(record, trial, seeds, lead), second.trials[0]
+    return _Winner(won, trial, margin, real, seeds.is_claim, runner_up, lead)
 
 
 def _scores(rows: Sequence[TrialRow]) -> list[float]:
@@ -196,6 +209,8 @@ def _best_group_text(record: RunRecord, line: TrialGroup) -> str:
         ends = score_interval(_scores(line.trials), record.metric, record.num_images)
         low, high = format.score_text(ends.low), format.score_text(ends.high)
         interval = f" (95 % interval of the mean: {low} to {high})"
+        if ends.says_nothing(record.metric):
+            interval = " (too few for an interval of the mean)"
     return (
         f"Best: {_described(line)} with {format.printable(record.metric)} {mean_text(score)} over "
         f"{format.counted(score.n, 'seed')}{interval}{_times_chance(record, score.mean)}."
@@ -206,7 +221,8 @@ def _best_group_text(record: RunRecord, line: TrialGroup) -> str:
 def _reality(record: RunRecord, best: TrialRow, difference: Difference, lead: float) -> str:
     text, seeds = format.score_text(lead), format.counted(difference.n, "seed")
     if difference.verdict.value == "not decidable":
-        return f"{seeds} cannot decide a lead of {text}; {_who_tells(record, best)}."
+        of = f"decide a lead of {text}" if lead else "tell the two apart"
+        return f"{seeds} cannot {of}; {_who_tells(record, best)}."
     p = f"p = {difference.p_adjusted:.2g}"
     if difference.is_claim:
         low, high = sorted((abs(difference.interval.low), abs(difference.interval.high)))
@@ -217,7 +233,7 @@ def _reality(record: RunRecord, best: TrialRow, difference: Difference, lead: fl
 
 def _described(line: TrialGroup) -> str:
     trial = line.trials[0]
-    values = {n: v for n, v in line.values.items() if trial.value(n, _ABSENT) is not _ABSENT}
+    values = {n: v for n, v in line.values.items() if n in trial.values}
     return format.values_text(values) or f"the configuration of trial {trial.number}"
 
 
@@ -247,8 +263,8 @@ def _who_tells(record: RunRecord, best: TrialRow) -> str:
     if best.number in record.confirmed:
         return f"{_confirm(record)} has trained it again, and shows what holds"
     if not record.can_be_confirmed:
-        return "more search.replicates would tell"
-    return f"{_confirm(record)} would tell"
+        return "more search.replicates can decide it"
+    return f"{_confirm(record)} can decide it"
 
 
 def _readings(record: RunRecord) -> list[str]:
@@ -259,6 +275,23 @@ def _readings(record: RunRecord) -> list[str]:
     return [readings_text(record.test_readings)]
 
 
+def _threads(record: RunRecord) -> list[str]:
+    mixed = mixed_threads(row.threads for row in record.ranking.ranked)
+    return [mixed] if mixed else []
+
+
+def _stopped(record: RunRecord) -> list[str]:
+    """Means and medians are over these, too, and they were not trained as long."""
+    states = [row.state for row in record.ranking.ranked]
+    number, ranked = states.count(TrialState.STOPPED), len(states)
+    if not number:
+        return []
+    their = "its score is" if number == 1 else "their scores are"
+    return [
+        f"A rule stopped {number:,} of {ranked:,} ranked trials early: {their} of fewer epochs."
+    ]
+
+
 def _failures(record: RunRecord) -> list[str]:
     parts = [
         f"{record.counts[state]:,} {format.state_word(state)}"
@@ -267,6 +300,11 @@ def _failures(record: RunRecord) -> list[str]:
     ]
     total = format.counted(sum(record.counts.values()), "trial")
     return [f"Of {total}, {format.joined(parts)}; they are not ranked."] if parts else []
+
+
+def _ended(record: RunRecord) -> list[str]:
+    reason = format.printable(record.enough)
+    return [f"The search has ended before its last trial: {reason}."] if reason else []
 
 
 def _unfinished(record: RunRecord) -> list[str]:
@@ -293,7 +331,31 @@ def _next_steps(record: RunRecord, means: Sequence[Marginal], winner: _Winner) -
         yield from itertools.islice(filter(None, edges), _MOST_EDGES)
     is_open = not winner.is_settled and winner.trial.number not in record.confirmed
     if is_open and len(ranked) > 1 and record.can_be_confirmed:
-        yield f"{_confirm(record)} retrains the leaders on fresh seeds"
+        yield f"{_confirm(record)} trains the best ones again under new seeds"
+    if is_open and (seeds := _seeds_needed(record, winner)):
+        yield seeds
+
+
+def _seeds_needed(record: RunRecord, winner: _Winner) -> str:
+    """What it takes to decide between the first two; empty where nobody knows."""
+    spread, first, second = record.seed_spread, winner.trial, winner.runner_up
+    if not spread or not spread.spread or not winner.lead or first is None or second is None:
+        return ""
+    if not math.isfinite(winner.lead):
+        return ""
+    from tuner.report import statistics  # late: needs numpy
+
+    lead = difference_text(record.metric, winner.lead)
+    n = statistics.seeds_to_decide(winner.lead, spread.spread)
+    if n is None:
+        most = statistics.MOST_SEEDS
+        return f"{lead} between the first two take more than {most} seeds to decide ({spread.text})"
+    seconds = n * ((first.train_seconds or 0.0) + (second.train_seconds or 0.0))
+    time = f" and about {format.seconds_text(seconds)}" if seconds else ""
+    how = f"search.replicates: {n}"
+    if record.can_be_confirmed:
+        how = f"{_confirm(record)[:-1]} --top 2 --seeds {n}`"
+    return f"{lead} between the first two take {n} seeds{time} to decide ({how}; {spread.text})"
 
 
 def _edge(record: RunRecord, winner: TrialRow, marginal: Marginal) -> str:

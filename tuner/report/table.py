@@ -42,7 +42,8 @@ class Table:
     `about` says what the numbers are: such a table stands alone, others are parts of one text.
     `left_out` says which trials the rows leave out, `unranked` has a line for each that has failed.
     `marked` are the places of rows that stand out, `unsure` of those that cannot be told from
-    them. Columns without titles need no head. `TIED` joins words that stay on one line.
+    them. `has_all` says what shows the columns that are too many. Columns without titles need no
+    head. `TIED` joins words that stay on one line.
     """
 
     title: str
@@ -55,6 +56,7 @@ class Table:
     marked: frozenset[int] = frozenset()
     unsure: frozenset[int] = frozenset()
     name: str = ""
+    has_all: str = "--columns, -f csv"
 
     @property
     def stands_alone(self) -> bool:

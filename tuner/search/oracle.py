@@ -27,6 +27,9 @@ the experiment leaves open, and of those that it fixes what `build` has asked fo
 What the program declares and the experiment does not name, in `build` or later in `run_trial` or
 `HyperModel.fit`, keeps its default there, unless `tune_new_entries` opens it, too.
 
+Constraints over sizes (`parameters <= 1e6`) are of the networks that `model:` describes, on the
+images of `data:`, whatever `build` makes of the values.
+
 The experiment's `stop`, `budget` and `replicates` belong to `tuner run` and have no effect here.
 Importing this imports keras-tuner, and with it Keras.
 '''
@@ -44,16 +47,20 @@ from typing import Any, Literal
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
+from tuner.data.images import check
+from tuner.data.splits import train_size
 from tuner.errors import InputError, Problem
 from tuner.experiment.experiment import Experiment, parse_experiment
 from tuner.experiment.schema import COMPILED
+from tuner.experiment.sizes import Sizes
 from tuner.experiment.space import Branch
 from tuner.experiment.trial import Configuration, canonical
+from tuner.models import family_of
 from tuner.models.own import is_own
 from tuner.search import make_method
 from tuner.search.entries import entries_of, extended
 from tuner.search.hyperband import Hyperband
-from tuner.search.method import Proposal, Result
+from tuner.search.method import Proposal, Result, SearchMethod
 
 Names = Literal["short", "dotted"]
 
@@ -98,7 +105,8 @@ class MethodOracle(keras_tuner.Oracle):  # type: ignore[misc]
         self._num_entries = 0  # of `hyperparameters` that the method searches
         self._num_before = 0  # proposals of methods before this one
         self._experiment = experiment
-        self._method = make_method(experiment)
+        self._sizes = _sizes_of(experiment) if experiment.sized else None
+        self._method = self._new_method(experiment)
 
     @keras_tuner.synchronized  # type: ignore[untyped-decorator]
     def create_trial(self, tuner_id: str) -> Trial:
@@ -229,8 +237,24 @@ class MethodOracle(keras_tuner.Oracle):  # type: ignore[misc]
         if search.method == "hyperband" and search.max_trials:  # Its brackets begin anew.
             left = max(1, search.max_trials - num_taken)
             search = search.model_copy(update={"max_trials": left})
-        self._method = make_method(dataclasses.replace(self._experiment, search=search))
+        self._method = self._new_method(dataclasses.replace(self._experiment, search=search))
         self._method.restore(list(self._results()))
+
+    def _new_method(self, experiment: Experiment) -> SearchMethod:
+        return make_method(experiment, self._is_of_size if self._sizes else None)
+
+    def _is_of_size(self, configuration: Configuration) -> bool:
+        """Whether constraints over sizes admit it; what only the program declares has no part."""
+        assert self._sizes is not None
+        known = family_of(configuration.model["family"]).config.model_fields
+        model = {n: value for n, value in configuration.model.items() if n in known}
+        described, sized = dataclasses.replace(configuration, model=model), self._written.sized
+        try:
+            sizes = self._sizes.of(described)
+        except InputError:  # Of what `build` makes nobody knows whether it can be built.
+            return True
+        self._sizes.check_countable(described, sized)
+        return self._sizes.broken(configuration, sized, sizes) is None
 
     @property
     def _is_full(self) -> bool:
@@ -468,6 +492,14 @@ def _is_first(name: str, ranks: Mapping[str, int], names: Names) -> bool:
         return False
     rivals = [ranks[other] for other in ranks if _short(other) == _short(name)]
     return ranks[name] == min(rivals) and rivals.count(ranks[name]) == 1
+
+
+def _sizes_of(experiment: Experiment) -> Sizes:
+    """Of the networks that the experiment describes, on its images."""
+    data = experiment.data
+    info = check(data, None, backend=experiment.backend)
+    num_train = train_size(data.validation, data.train_images, info.num_train)
+    return Sizes(info, experiment.precision, num_train)
 
 
 def _short(name: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import random
 from abc import abstractmethod
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -208,34 +209,42 @@ class RandomPlan(Planned):
 class DrawnPlan(Planned):
     """Independent draws from a space without end; an exact duplicate is drawn again.
 
-    Draw `i` has a generator of its own. Where the space turns out to hold fewer configurations
-    than `max_trials` (a range of a few integers on a log scale), the sequence ends early.
+    Draw `i` has a generator of its own, so that its number is all that is kept of it. Where the
+    space turns out to hold fewer configurations than `max_trials` (a range of a few integers on a
+    log scale), the sequence ends early.
     """
 
     def __init__(self, space: SearchSpace, max_trials: int, seed: int) -> None:
         super().__init__(space, max_trials)
         self._seed = seed
-        self._drawn: list[Configuration] = []
-        self._known: set[str] = set()
+        self._drawn = array("q")  # numbers of draws
+        self._known: set[bytes] = set()  # digests of eight bytes
         self._draws = 0
+        self._newest: Configuration | None = None  # of the last number in `_drawn`
 
     def __getitem__(self, index: int) -> Configuration:
         _checked(index, self._length)
         while len(self._drawn) <= index:
             self._draw_new()
             _checked(index, self._length)
-        return self._drawn[index]
+        if index == len(self._drawn) - 1 and self._newest is not None:
+            return self._newest
+        return self._draw(self._drawn[index])
+
+    def _draw(self, number: int) -> Configuration:
+        return self._space.sample(random.Random(f"{self._seed}/random/{number}"))
 
     def _draw_new(self) -> None:
-        for _ in range(_MAX_DUPLICATES):
-            rng = random.Random(f"{self._seed}/random/{self._draws}")
-            self._draws += 1
-            configuration = self._space.sample(rng)
-            key = canonical(configuration.values)
+        for number in range(self._draws, self._draws + _MAX_DUPLICATES):
+            configuration = self._draw(number)
+            text = canonical(configuration.values).encode()
+            key = hashlib.blake2b(text, digest_size=8).digest()
             if key not in self._known:
                 self._known.add(key)
-                self._drawn.append(configuration)
+                self._drawn.append(number)
+                self._draws, self._newest = number + 1, configuration
                 return
+        self._draws += _MAX_DUPLICATES
         self._length = len(self._drawn)
 
 
@@ -309,7 +318,7 @@ class SobolPlan(Planned):
             if known == _MAX_KNOWN or excluded == _MAX_EXCLUDED:
                 break
         if not self._drawn and not known:
-            what = f"search.constraints: nothing was admitted in {_MAX_EXCLUDED:,} tries"
+            what = f"search.constraints: nothing was allowed in {_MAX_EXCLUDED:,} tries"
             raise InputError(Problem(what, mend="loosen the constraints"))
         return None
 

@@ -144,6 +144,7 @@ class Search:
         self.fingerprint = fingerprint
         self.num_train_images = num_train_images
         self.method = make_method(experiment, can_build)
+        self._can_build = can_build
         self.is_quick_to_list = can_build is None
         """Whether no network has to be built to know the next trial."""
 
@@ -176,6 +177,11 @@ class Search:
             return None
         return self.method.planned_epochs * self.experiment.search.replicates
 
+    def admits(self, configuration: Configuration) -> bool:
+        """Whether it may be proposed: a constraint over sizes may exclude what the space has."""
+        is_asked = self._can_build is not None and bool(self.experiment.sized)
+        return not is_asked or self._can_build is None or self._can_build(configuration)
+
     # ------------------------------------------------------------ trials
 
     def replicates(self, configuration: Configuration) -> list[Trial]:
@@ -205,8 +211,9 @@ class Search:
     @property
     def num_start(self) -> int:
         """How many configurations of a plan a person has picked to come first."""
-        is_planned = isinstance(self.method, StartedPlan)
-        return min(len(self.experiment.start), self.method.total or 0) if is_planned else 0
+        if not self.experiment.start or not isinstance(self.method, StartedPlan):
+            return 0
+        return min(len(self.experiment.start), self.method.total)
 
     @property
     def block_size(self) -> int:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from tuner.experiment.schema import (
     DivergenceStop,
     MedianStop,
     PatienceStop,
+    Stop,
     ThresholdStop,
 )
 
@@ -29,7 +30,10 @@ class StoppingRule(ABC):
     """Ends trials early on what their epochs show, whatever the search method is.
 
     Trials are known by their numbers in the ledger. Epochs count from 1 and metrics are finite.
+    `is_alone` says that what is said of a trial depends on that trial alone.
     """
+
+    is_alone: bool = False
 
     @abstractmethod
     def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -42,6 +46,48 @@ class StoppingRule(ABC):
     def end(self, trial: int) -> None:
         """Nothing more comes of the trial; what only it needed can be forgotten."""
         del trial
+
+
+class SortedValues:
+    """Numbers in order, eight bytes each.
+
+    They lie in blocks, so that one more moves some thousands of others, not a million.
+    """
+
+    def __init__(self, block_size: int = 2_000) -> None:
+        self._block_size = block_size
+        self._blocks = [array("d")]
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> float:
+        for block in self._blocks:
+            if index < len(block):
+                return block[index]
+            index -= len(block)
+        raise IndexError(index)
+
+    def add(self, value: float) -> None:
+        """One more, behind those that are equal."""
+        place = bisect_right(self._blocks, value, lo=1, key=_first) - 1
+        block = self._blocks[place]
+        insort(block, value)
+        self._length += 1
+        if len(block) > self._block_size:
+            half = len(block) // 2
+            self._blocks[place : place + 1] = [block[:half], block[half:]]
+
+    def num_below(self, value: float) -> int:
+        """How many are less than this."""
+        place = bisect_left(self._blocks, value, lo=1, key=_first) - 1
+        before = sum(map(len, self._blocks[:place]))
+        return before + bisect_left(self._blocks[place], value)
+
+
+def _first(block: array[float]) -> float:
+    return block[0]
 
 
 @dataclass(slots=True)
@@ -67,17 +113,18 @@ class Asha(StoppingRule):
         self._options = options
         self._objective = objective
         self._running: dict[int, _Standing] = {}
-        self._rungs: defaultdict[int, array[float]] = defaultdict(lambda: array("d"))
+        self._rungs: defaultdict[int, SortedValues] = defaultdict(SortedValues)
 
     def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch; at a rung the best so far is kept for good."""
         gain = self._objective.gain_of(metrics)
-        own = self._running.setdefault(trial, _Standing(gain, epoch))
+        if (own := self._running.get(trial)) is None:
+            own = self._running[trial] = _Standing(gain, epoch)
         if epoch <= own.epoch:
             return
         own.epoch, own.best = epoch, max(own.best, gain)
         if self._is_rung(epoch):
-            insort(self._rungs[epoch], own.best)
+            self._rungs[epoch].add(own.best)
 
     def verdict(self, trial: int, epoch: int) -> str:
         """At a rung, the trial's rank if it is not among the best there."""
@@ -86,7 +133,7 @@ class Asha(StoppingRule):
         own, rung = self._running[trial].best, self._rungs[epoch]
         # Optuna lets whoever equals the last of the best pass; here a tie goes to those before,
         # so that trials that learn nothing at all do not carry each other on.
-        rank = len(rung) - bisect_left(rung, own)
+        rank = len(rung) - rung.num_below(own)
         kept = max(1, len(rung) // self._options.reduction)
         if rank <= kept:
             return ""
@@ -116,23 +163,23 @@ class Median(StoppingRule):
         self._options = options
         self._objective = objective
         self._running: dict[int, _Standing] = {}
-        # Eight bytes per epoch of a trial; sorted.
-        self._averages: defaultdict[int, array[float]] = defaultdict(lambda: array("d"))
+        self._averages: defaultdict[int, SortedValues] = defaultdict(SortedValues)
 
     def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch; the running average is kept for good."""
         gain = self._objective.gain_of(metrics)
-        own = self._running.setdefault(trial, _Standing(gain, epoch))
+        if (own := self._running.get(trial)) is None:
+            own = self._running[trial] = _Standing(gain, epoch)
         if epoch <= own.epoch:
             return
         own.epoch, own.best = epoch, max(own.best, gain)
         own.total += gain
         if epoch >= self._options.min_epochs:
-            insort(self._averages[epoch], own.total / epoch)
+            self._averages[epoch].add(own.total / epoch)
 
     def verdict(self, trial: int, epoch: int) -> str:
         """The median, if the trial is worse."""
-        averages = self._averages.get(epoch, array("d"))
+        averages = self._averages.get(epoch, SortedValues())
         others = len(averages) - 1
         if others < self._options.min_trials:
             return ""
@@ -154,6 +201,8 @@ class Patience(StoppingRule):
     As `keras.callbacks.EarlyStopping` counts.
     """
 
+    is_alone = True
+
     def __init__(self, options: PatienceStop, objective: Objective) -> None:
         self._options = options
         self._objective = objective
@@ -162,7 +211,8 @@ class Patience(StoppingRule):
     def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch, kept if it is an improvement."""
         gain = self._objective.gain_of(metrics)
-        own = self._running.setdefault(trial, _Standing(gain, epoch))
+        if (own := self._running.get(trial)) is None:
+            own = self._running[trial] = _Standing(gain, epoch)
         if gain - self._options.min_delta > own.best:
             own.best, own.best_epoch = gain, epoch
 
@@ -184,6 +234,8 @@ class Patience(StoppingRule):
 
 class Threshold(StoppingRule):
     """Stops a trial that has not reached a value of the objective after some epochs."""
+
+    is_alone = True
 
     def __init__(self, options: ThresholdStop, objective: Objective) -> None:
         self._options = options
@@ -211,6 +263,8 @@ class Threshold(StoppingRule):
 
 class Divergence(StoppingRule):
     """Stops a trial whose training loss is far above its first epoch's, before it is infinite."""
+
+    is_alone = True
 
     def __init__(self, options: DivergenceStop) -> None:
         self._options = options
@@ -250,6 +304,7 @@ class AnyOf(StoppingRule):
 
     def __init__(self, rules: Sequence[StoppingRule]) -> None:
         self._rules = rules
+        self.is_alone = all(rule.is_alone for rule in rules)
 
     def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch, to every rule."""
@@ -268,12 +323,17 @@ class AnyOf(StoppingRule):
 
 def make_rule(experiment: Experiment) -> StoppingRule | None:
     """The stopping rule that the experiment names, or all that it lists as one; or None."""
-    rules = [RULES[stop.rule](stop, experiment.objective) for stop in experiment.search.stops]
+    return rule_of(experiment.search.stops, experiment.objective)
+
+
+def rule_of(stops: Iterable[Stop], objective: Objective) -> StoppingRule | None:
+    """The rule with these options, or all of several as one; or None."""
+    rules = [RULES[stop.rule](stop, objective) for stop in stops]
     return AnyOf(rules) if len(rules) > 1 else next(iter(rules), None)
 
 
-def _median_without(ordered: array[float], own: float) -> float:
+def _median_without(ordered: SortedValues, own: float) -> float:
     """The median of sorted values less one of them."""
-    place, others = bisect_left(ordered, own), len(ordered) - 1
+    place, others = ordered.num_below(own), len(ordered) - 1
     low, high = (others - 1) // 2, others // 2
     return (ordered[low + (low >= place)] + ordered[high + (high >= place)]) / 2

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.experiment.schema import OPTIMIZER_SLOTS
+
 Tensor = Any
 Fractions = NDArray[np.float64]
 Update = Callable[..., tuple[Tensor, tuple[Tensor, ...]]]
@@ -176,12 +178,15 @@ def adagrad(
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
-    "sgd": Optimizer(1, sgd),
-    "adam": Optimizer(2, adam),
-    "adamw": Optimizer(2, adamw),
-    "rmsprop": Optimizer(3, rmsprop),
-    "nadam": Optimizer(2, nadam),
-    "adagrad": Optimizer(1, adagrad),
+    name: Optimizer(OPTIMIZER_SLOTS[name], update)
+    for name, update in {
+        "sgd": sgd,
+        "adam": adam,
+        "adamw": adamw,
+        "rmsprop": rmsprop,
+        "nadam": nadam,
+        "adagrad": adagrad,
+    }.items()
 }
 
 # What an update or the loss reads from `values`; every program receives all of them.

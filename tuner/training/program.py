@@ -38,6 +38,8 @@ from tuner.training.steps import (
 
 # A program is called for about this long at a time, so that a person sees progress and can stop.
 SECONDS_PER_CALL = 1.0
+# Of a trial that a rule may end: what it says of an epoch comes when the next one has just begun.
+FIRST_CALL_SECONDS = 0.025
 MAX_EVALUATION_BATCH = 500
 MAX_WATCHED_BATCH = 1000  # images whose gradients are watched, if a batch has more
 
@@ -249,10 +251,14 @@ class Program(ABC):
         hyperparameters: Hyperparameters,
         epoch: int,
         on_progress: OnProgress = _silent,
+        *,
+        call_seconds: float = SECONDS_PER_CALL,
     ) -> tuple[State, dict[str, float]]:
         """Train `epoch` (counted from 0): every image once, the last batch what is left over.
 
-        The state that is passed in is used up; go on with the one that is returned.
+        The state that is passed in is used up; go on with the one that is returned. `on_progress`
+        is first called after about `call_seconds`, then at intervals that double up to a second;
+        what is trained does not depend on it.
         """
         values = self._device_values(hyperparameters)
         plan = EpochPlan(*self._to_device(tuple(self.plan_epoch(hyperparameters, epoch))))
@@ -263,7 +269,7 @@ class Program(ABC):
             state, totals = self._train_steps(state, totals, values, plan, first, last)
             return totals
 
-        self._in_calls("train", self.steps_per_epoch, advance, on_progress)
+        self._in_calls("train", self.steps_per_epoch, advance, on_progress, call_seconds)
         return state, _means(totals)
 
     def evaluate(
@@ -384,12 +390,17 @@ class Program(ABC):
         steps: int,
         advance: Callable[[int, int], Totals],
         on_progress: OnProgress,
+        seconds: float = SECONDS_PER_CALL,
     ) -> None:
-        """Run `steps` in calls of about SECONDS_PER_CALL; stop once the loss is not finite."""
+        """Run `steps` in calls of about `seconds`, which doubles up to SECONDS_PER_CALL.
+
+        Stops once the loss is not finite.
+        """
         first = 0
         while first < steps:
             pace = self._seconds_per_step.get(kind)
-            size = max(1, round(SECONDS_PER_CALL / pace)) if pace else 1
+            size = max(1, round(seconds / pace)) if pace else 1
+            seconds = min(SECONDS_PER_CALL, 2 * seconds)
             last = min(steps, first + size)
             started = time.perf_counter()
             totals = advance(first, last)

@@ -207,7 +207,7 @@ def restored_model(
     except Exception as error:  # whatever Keras or a person's build says
         raise TunerError(
             f"the checkpoint does not fit the network {model['family']}: {raised(error)}\n"
-            "    fix:      bring back the code that it was trained with"
+            "    fix:      restore the code that it was trained with"
         ) from error
 
 

@@ -109,7 +109,7 @@ def axes_of(source: PageSource) -> list[ValueAxis]:
     """An axis for every hyperparameter that has more than one value among all trials."""
     record = source.record
     short = format.short_names(record.value_names)
-    columns = ((n, [row.value(n, ABSENT) for row in source.rows]) for n in record.value_names)
+    columns = ((n, [row.values.get(n, ABSENT) for row in source.rows]) for n in record.value_names)
     kinds = {name: spread.kind for name, spread in source.spreads.items()}
     axes = (value_axis(n, short[n], values, kinds.get(n)) for n, values in columns)
     return [axis for axis in axes if axis.varies]

@@ -131,7 +131,7 @@ def tiles(source: PageSource) -> list[Tile]:
 def _time_tile(source: PageSource) -> Tile:
     trained = sum(row.train_seconds or 0.0 for row in source.rows)
     compiling = sum(row.compile_seconds or 0.0 for row in source.rows)
-    parts = ((compiling, "of compiling"), (wall_seconds(source), "on the clock"))
+    parts = ((compiling, "compiling"), (wall_seconds(source), "from start to end"))
     details = [f"{format.seconds_text(seconds)} {part}" for seconds, part in parts if seconds]
     return Tile("training", format.seconds_text(trained or None), ", ".join(details))
 
@@ -304,6 +304,4 @@ def _still_moving(source: PageSource) -> list[str]:
     best = source.best
     if best is None or not best.best_epoch or best.best_epoch != best.epochs or best.epochs < 2:
         return []
-    return [
-        f"Trial {best.number} was best in its last epoch, {best.epochs}: it may gain from more."
-    ]
+    return [f"Trial {best.number} was best in its last epoch, {best.epochs}: more may improve it."]

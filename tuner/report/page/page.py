@@ -11,7 +11,7 @@ from typing import Any
 from tuner.report import format
 from tuner.report.importance import Importance
 from tuner.report.page import drawing as draw
-from tuner.report.page import learning, networks, overview, predicted, search_space
+from tuner.report.page import learning, networks, overview, predicted, replayed, search_space
 from tuner.report.page.axes import ValueAxis, axes_of, by_importance, importance_of
 from tuner.report.page.confirmed import confirmed_figure, confirmed_heads, confirmed_rows
 from tuner.report.page.drawing import Figure, Layout, Trace
@@ -20,6 +20,7 @@ from tuner.report.page.source import PageSource
 from tuner.report.page.trials import TrialColumn, trial_columns
 from tuner.report.prediction_document import heading
 from tuner.report.trials_table import superseded_table
+from tuner.report.workers import workers_table
 
 MAX_SLICES = 12
 REFRESH_SECONDS = 30  # as often as a page is written again while its run is on
@@ -112,6 +113,7 @@ def _view(source: PageSource, id: str) -> dict[str, Any]:
         "sections": sections,
         "failures": overview.failures(source),
         "superseded": superseded_table(record),
+        "workers": workers_table(record.workers, is_running=record.is_running),
         "num_trials": len(source.rows),
         "yaml": clean(source.yaml),
         "environment": overview.environment_rows(dict(record.environment)),
@@ -250,9 +252,12 @@ def _cost(source: PageSource, metric: str) -> tuple[Panel, ...]:
     progress = learning.progress_figure(source, learning.progress_of(source))
     tradeoff = learning.tradeoff_figure(source, learning.tradeoffs_of(source))
     rising = "How the best score came about."
+    replays = replayed.replays_of_page(source)
+    replay = replayed.replayed_figure(replays) if replays else None
     return (
         *panel_of("progress", "Best so far", rising, progress, span=6),
         *panel_of("tradeoff", f"What {metric} costs", "Left is cheaper.", tradeoff, span=6),
+        *panel_of("replayed", "Stopping rules, replayed", replayed.LEAD, replay),
     )
 
 

@@ -379,7 +379,7 @@ def parallel_figure(source: PageSource, parallel: Parallel) -> Figure | None:
 
 
 def _dimension(axis: ValueAxis, rows: Sequence[TrialRow]) -> Dimension:
-    places = [axis.position(row.value(axis.name, ABSENT)) for row in rows]
+    places = [axis.position(row.values.get(axis.name, ABSENT)) for row in rows]
     ends = (axis.low - axis.spread / 2, axis.high + axis.spread / 2)
     low, high = axis.span if axis.is_category else ends
     ticks, absent = axis.ticks, 0.0

@@ -1,0 +1,18 @@
+"""The picture in README.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from docs import picture
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_picture_of_the_readme_is_there_and_small():
+    assert "](docs/report.png)" in README.read_text("utf-8")
+    assert picture.TARGET.stat().st_size <= picture.MAX_BYTES
+    with Image.open(picture.TARGET) as image:
+        assert image.width == picture.WIDTH
