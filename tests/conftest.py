@@ -23,7 +23,17 @@ if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**31:
 
 
 # Longest first.
-LONG = ("_on_jax", "test_programs", "test_run", "test_program", "test_family_contract")
+LONG = (
+    "_on_jax",
+    "test_tutorial",
+    "test_ray",
+    "test_pool_contract",
+    "test_faults",
+    "test_programs",
+    "test_run",
+    "test_program",
+    "test_family_contract",
+)
 
 
 def pytest_configure(config):
@@ -33,7 +43,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no worker is left alone with one of them at the end."""
-    items.sort(key=lambda item: next((n for n, part in enumerate(LONG) if part in item.nodeid), 9))
+    items.sort(key=lambda item: next((n for n, part in enumerate(LONG) if part in item.nodeid), 99))
 
 
 @pytest.fixture

@@ -41,11 +41,11 @@ BUILDERS = {"search/oracle.py"} | {
     for name in (
         "building",
         "hyper",
-        "own_build",
-        "own_checks",
-        "own_outputs",
-        "own_probe",
-        "undrawn",
+        "own/build",
+        "own/checks",
+        "own/outputs",
+        "own/probe",
+        "own/undrawn",
     )
 }
 

@@ -171,9 +171,12 @@ def test_each_gpu_that_is_named_has_a_worker(asked, gpus):
     assert (asked["workers"], asked["gpus"]) == (2, ("0", "1"))
 
 
-def test_a_plan_for_no_workers_is_refused():
-    with pytest.raises(InputError, match="workers: is no"):
-        tuner.plan(SPEC, workers=0)
+@pytest.mark.parametrize("workers", [0, -1, 1.5])
+@pytest.mark.parametrize("call", [tuner.plan, tuner.run])
+def test_a_number_of_workers_that_is_none_is_refused(tmp_path, call, workers):
+    with pytest.raises(InputError, match="workers: is no such number"):
+        call(SPEC, results_dir=tmp_path, workers=workers)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("options", [{"top": 0}, {"seeds": True}, {"epochs": 2.5}])

@@ -33,8 +33,8 @@ MODULES = (
     "tuner.execution.worker",
     "tuner.training.trial",
     "tuner.data.images",
-    "tuner.models.own_server",
-    "tuner.models.own_probe",
+    "tuner.models.own.server",
+    "tuner.models.own.probe",
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.models import own_nets
 from tuner.code.keras_globals import kept_globals, keras_defaults
 from tuner.errors import InputError
-from tuner.models.own_build import run_build
+from tuner.models.own.build import run_build
 
 
 def values():

@@ -23,7 +23,7 @@ def test_no_file_beside_an_experiment_is_run_in_place_of_another(tmp_path):
     for name in NAMES:
         (tmp_path / f"{name}.py").write_text(f"open('executed', 'a').write('{name} ')\n")
     question = json.dumps({"ask": "declare"}) + "\n"
-    command = python_command("tuner.models.own_server", "logging:build")
+    command = python_command("tuner.models.own.server", "logging:build")
     environment = {**os.environ, "PYTHONPATH": ""}
     done = subprocess.run(
         command, input=question, capture_output=True, text=True, cwd=tmp_path, env=environment

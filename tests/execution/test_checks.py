@@ -19,7 +19,7 @@ from tuner.execution.checks import (
     recorded_fingerprint,
 )
 from tuner.experiment import parse_experiment
-from tuner.models.own_input import NOT_ADAPTED, STANDARDIZING, UNKNOWN
+from tuner.models.own.input import NOT_ADAPTED, STANDARDIZING, UNKNOWN
 
 CONFIG = DataConfig(dataset="mine.npz")
 INFO = DatasetInfo((8, 8, 3), 5, 100, 0, "npz:sha256:aa")

@@ -14,7 +14,7 @@ from tuner.execution import networks
 from tuner.execution.networks import check_networks
 from tuner.experiment import parse_experiment
 from tuner.experiment.constraints import Exclusion
-from tuner.models import own
+from tuner.models.own import family as own
 from tuner.search import METHODS
 
 INFO = DatasetInfo((8, 8, 3), 4, 100, 0, "npz:sha256:aa")

@@ -87,7 +87,7 @@ def test_surroundings_change_nothing_and_an_edit_is_noticed(tmp_path, monkeypatc
 
 
 def test_code_that_cannot_be_imported_where_a_worker_is_keeps_it_from_training():
-    from tuner.models.own_build import import_as_known
+    from tuner.models.own.build import import_as_known
 
     with pytest.raises(InputError, match="no such module: not_on_this_node"):
         import_as_known({"not_on_this_node:build": ()})

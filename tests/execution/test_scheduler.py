@@ -264,3 +264,11 @@ def test_what_a_failed_commit_took_back_is_run_the_next_time(bench, monkeypatch)
     assert bench.rows() == []
     monkeypatch.setattr(Recorder, "start", start)
     assert states(bench.run()) == [TrialState.COMPLETED] * 6
+
+
+def test_what_has_come_to_its_limit_is_told_of_a_trial_that_loses_its_workers(bench):
+    def script(task):
+        return [Lost("is gone", machine_went=task.attempt > 1)]
+
+    row = bench.run(script, fail_fast=True)[0]
+    assert row.reason == "its machine went 10 times in the same epoch: is gone"

@@ -19,7 +19,8 @@ from tuner.execution.current import trial_of
 from tuner.execution.networks import check_networks
 from tuner.experiment import parse_experiment
 from tuner.experiment.sizes import cost_of
-from tuner.models import FAMILIES, Cost, own
+from tuner.models import FAMILIES, Cost
+from tuner.models.own import family as own
 from tuner.search import METHODS
 
 INFO = DatasetInfo((32, 32, 3), 10, 50_000, 10_000, "npz:sha256:aa")
@@ -115,6 +116,14 @@ def test_sizes_and_hyperparameters_mix():
             cost.macs < 1e7 or training["batch_size"] == 64
         )
     assert len(space) == expected
+
+
+def test_a_network_that_some_batch_size_lets_in_is_not_said_to_be_out():
+    text = '"parameters <= 0.3e6 or batch_size == 64"'
+    (limit,) = check_networks(experiment(text), INFO).limits()
+    assert (limit.networks, limit.num_left_out) == (5, None)
+    (limit,) = check_networks(experiment('"parameters <= 0.3e6 and epochs == 9"'), INFO).limits()
+    assert (limit.networks, limit.num_left_out) == (5, 2)
 
 
 def test_memory_is_that_of_the_batch_and_of_the_network_as_it_is_compiled():

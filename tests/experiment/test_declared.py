@@ -12,7 +12,7 @@ from tests.models import programs
 from tests.models.programs import PROGRAMS, networks
 from tuner.errors import InputError
 from tuner.experiment import Experiment, parse_experiment
-from tuner.models import own
+from tuner.models.own import family as own
 
 _NAMES = (f"programs{n}:build" for n in itertools.count())
 

@@ -10,7 +10,8 @@ from tuner.data.dataset import DatasetInfo
 from tuner.errors import InputError
 from tuner.execution.checks import check_own, notes
 from tuner.experiment import parse_experiment
-from tuner.models import own, own_server
+from tuner.models.own import family as own
+from tuner.models.own import server as own_server
 
 NETS = "tests.models.own_fits"
 INFO = DatasetInfo((8, 8, 3), 4, 100, 0, "f")

@@ -9,7 +9,7 @@ import pytest
 
 from tuner.errors import InputError
 from tuner.experiment import parse_experiment
-from tuner.models.own import own_family
+from tuner.models.own.family import own_family
 
 RANDOM = "search: {method: random, max_trials: 8}"
 LOGITS, COMPILED = "tests.models.own_nets:logits", "tests.models.own_nets:compiled"

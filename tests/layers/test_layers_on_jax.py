@@ -17,7 +17,7 @@ CHECKS = {
     "the_value_does or draws or new_trace or comes_through or half_precision_keeps",
     "test_convolution.py": "zeros_between or (in_every_precision and not mixed_float16)",
     "test_dense_block.py": "(has_the_same_gradients and arguments1) or keeps_grows or "
-    "(move_on and True) or (shared_statistics and not bfloat16)",
+    "(move_on and True) or (shared_statistics and float32 and arguments1)",
     "test_keras_layer_tests.py": "(test_passes and "  # True: a part
     "(True or DenseBlock or ResidualBlock or HighwayBlock or TransitionLayer))",
 }

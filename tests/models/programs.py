@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tuner.models.own import Declaration, Declared
-from tuner.models.own_conditions import UsageRules, UsedNames
+from tuner.models.own.conditions import UsageRules, UsedNames
+from tuner.models.own.family import Declaration, Declared
 
 Ask = Callable[..., Any]
 Program = Callable[[Ask], None]

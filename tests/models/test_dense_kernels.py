@@ -8,7 +8,7 @@ import pytest
 
 from tuner.models import FAMILIES
 from tuner.models.dense_kernels import dense_kernels
-from tuner.models.undrawn import build_undrawn
+from tuner.models.own.undrawn import build_undrawn
 
 IMAGE, CLASSES = (16, 16, 3), 5
 MODELS = {

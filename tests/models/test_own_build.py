@@ -9,16 +9,16 @@ import pytest
 from tests.models import own_nets
 from tuner.errors import InputError
 from tuner.layers import Dropout
-from tuner.models.own import Declaration
-from tuner.models.own_build import (
+from tuner.models.own.build import (
     cost_of_model,
     digest_of,
     load_build,
     run_build,
     run_undrawn,
 )
-from tuner.models.own_compile import read_compiled
-from tuner.models.own_probe import Probe
+from tuner.models.own.compile import read_compiled
+from tuner.models.own.family import Declaration
+from tuner.models.own.probe import Probe
 
 IMAGE, CLASSES = own_nets.IMAGE, own_nets.CLASSES
 

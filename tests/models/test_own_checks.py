@@ -9,9 +9,9 @@ from keras import layers
 
 from tests.models import own_nets
 from tuner.errors import InputError
-from tuner.models.own_build import run_undrawn
-from tuner.models.own_checks import check_classes
-from tuner.models.undrawn import initializer_of
+from tuner.models.own.build import run_undrawn
+from tuner.models.own.checks import check_classes
+from tuner.models.own.undrawn import initializer_of
 
 IMAGE, CLASSES = own_nets.IMAGE, own_nets.CLASSES
 

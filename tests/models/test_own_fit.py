@@ -12,11 +12,11 @@ import pytest
 from tests.models import own_fits
 from tuner.errors import InputError
 from tuner.experiment.schema import OPTIMIZER_FIELDS
-from tuner.models.own import NETWORK, OPTIMIZER, Declaration, Handed
-from tuner.models.own_build import load_build
-from tuner.models.own_checks import check_model
-from tuner.models.own_compile import OPTIMIZERS, read_compiled
-from tuner.models.own_probe import Probe
+from tuner.models.own.build import load_build
+from tuner.models.own.checks import check_model
+from tuner.models.own.compile import OPTIMIZERS, read_compiled
+from tuner.models.own.family import NETWORK, OPTIMIZER, Declaration, Handed
+from tuner.models.own.probe import Probe
 from tuner.training.optimizers import OPTIMIZERS as TRAINED
 
 CROSS_ENTROPY = "sparse_categorical_crossentropy"

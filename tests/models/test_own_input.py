@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tuner.models.own_build import run_undrawn
-from tuner.models.own_input import NOT_ADAPTED, STANDARDIZING, UNKNOWN, first_rescaling
+from tuner.models.own.build import run_undrawn
+from tuner.models.own.input import NOT_ADAPTED, STANDARDIZING, UNKNOWN, first_rescaling
 
 
 def begins(make):

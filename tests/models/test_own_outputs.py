@@ -9,9 +9,9 @@ from keras import layers
 
 from tests.models import own_nets
 from tuner.errors import InputError
-from tuner.models.own_build import run_undrawn
-from tuner.models.own_compile import read_compiled
-from tuner.models.own_outputs import kind_of_outputs, read_outputs
+from tuner.models.own.build import run_undrawn
+from tuner.models.own.compile import read_compiled
+from tuner.models.own.outputs import kind_of_outputs, read_outputs
 
 IMAGE, CLASSES = own_nets.IMAGE, own_nets.CLASSES
 

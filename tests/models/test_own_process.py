@@ -8,8 +8,8 @@ import keras
 import pytest
 
 from tuner.errors import InputError
-from tuner.models.own import _last_words
-from tuner.models.own_server import _answer, _declaration
+from tuner.models.own.family import _last_words
+from tuner.models.own.server import _answer, _declaration
 
 NETS = """
 import os, keras

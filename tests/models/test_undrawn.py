@@ -12,8 +12,8 @@ from keras import layers
 from tests.models import own_nets
 from tests.models.test_own_build import declaration
 from tuner.errors import InputError
-from tuner.models.own_build import digest_of, run_undrawn
-from tuner.models.undrawn import build_undrawn, called, draw_weights, initializer_of, seeded
+from tuner.models.own.build import digest_of, run_undrawn
+from tuner.models.own.undrawn import build_undrawn, called, draw_weights, initializer_of, seeded
 from tuner.training.network import Network
 
 IMAGE, CLASSES = own_nets.IMAGE, own_nets.CLASSES

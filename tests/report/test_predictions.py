@@ -126,6 +126,16 @@ def test_calibration_is_the_distance_of_confidence_and_accuracy_in_fifteen_bins(
     assert calibration_error(calibration_bins(draws[0], draws[1] < draws[0])) < 0.01
 
 
+def test_the_interval_of_a_calibration_error_never_leaves_0_to_1(search):
+    apart = (
+        said([0] * 4, [1] * 4, [1.0] * 4, [1e-9] * 4),
+        said([0] * 4, [0] * 4, [0.9] * 4, [0.9] * 4),
+    )
+    (figures,) = document_of(kept_of(search, dict(enumerate(apart)))).leaders
+    assert figures.calibration.error == pytest.approx(0.55)
+    assert figures.calibration.low is None  # two seeds as different as these tell nothing
+
+
 def test_fine_classes_are_joined_by_coarse_class_and_mistakes_within_one_are_counted(search):
     names, groups = CLASS_NAMES["cifar100"], CLASS_GROUPS["cifar100"]
     assert len(names) == len(groups) == 100

@@ -109,6 +109,12 @@ def test_a_rule_is_read_as_an_experiment_reads_it(text, words):
     assert all(problem.where.startswith("--stop") for problem in caught.value.problems)
 
 
+def test_a_threshold_that_a_run_refuses_is_refused(results, capsys):
+    rule = "{rule: threshold, value: 30, epochs: 2}"
+    assert main.run(["replay", "grid", "--stop", rule, "--results", str(results)]) == 2
+    assert "--stop: val_accuracy can never be 30" in capsys.readouterr().err
+
+
 def test_a_rule_has_a_name_that_says_all_that_was_set():
     assert read_rule("{rule: asha, min_epochs: 4}").text == "asha min_epochs=4"
     several = read_rule("[{rule: median}, {rule: patience, epochs: 3}]")

@@ -10,7 +10,7 @@ from tests.models import own_nets
 from tests.training.tiny import BACKEND, CLASSES, SIZE, TRAINING, make_data
 from tuner.errors import InputError
 from tuner.models import FAMILIES
-from tuner.models.own_build import run_build
+from tuner.models.own.build import run_build
 from tuner.training.steps import to_arrays
 from tuner.training.trial import prepare, program_class, restored_model
 

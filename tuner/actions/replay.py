@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import BaseModel
 
 from tuner.errors import InputError, Problem
 from tuner.experiment.document import dotted
+from tuner.experiment.experiment import unreachable
 from tuner.experiment.schema import SearchConfig
 from tuner.experiment.validation import validate
 from tuner.experiment.yaml import read_yaml
@@ -24,11 +26,14 @@ def replay_rules(
     """What these rules would have done to the trials of an experiment.
 
     Raises:
-        InputError: there is no ledger, or too few whole curves in it.
+        InputError: there is no ledger, or too few whole curves in it; or a rule that a run refuses.
     """
     epochs: dict[int, list[EpochRow]] = defaultdict(list)
     with Ledger.open_read_only(folder.ledger) as ledger:
         objective, rows = ledger.objective, ledger.rows()
+        found = [unreachable(stop, objective.metric) for rule in rules for stop in rule.stops]
+        if problems := [replace(problem, where="--stop") for problem in found if problem]:
+            raise InputError(problems)
         for epoch in ledger.epochs():
             epochs[epoch.number].append(epoch)
     curves, left_out = whole_curves(rows, dict(epochs), objective)

@@ -19,8 +19,8 @@ from tuner.experiment.trial import Configuration, Trial
 from tuner.experiment.yaml import to_text
 from tuner.ledger.records import TrialRow
 from tuner.models import Cost, family_of, is_own
-from tuner.models.own import DEFAULT_PRECISION, OwnFamily, own_family
-from tuner.models.own_input import NOT_ADAPTED, RESCALING
+from tuner.models.own.family import DEFAULT_PRECISION, OwnFamily, own_family
+from tuner.models.own.input import NOT_ADAPTED, RESCALING
 
 _NAMED = 5  # configurations of a start
 

@@ -190,14 +190,19 @@ class Networks:
 
     def _limit(self, constraint: Constraint, runtime: set[str], is_all: bool) -> SizeLimit | None:
         with_memory = "size.memory_bytes" in constraint.sizes
-        distinct = {
-            key if with_memory else network_key(one.model): (one, sizes)
-            for key, (one, sizes) in self._counted.items()
-            if not constraint.dotted or _values_of(one).keys() >= set(constraint.dotted)
-        }
+        distinct: dict[str, tuple[Configuration, Mapping[str, float]]] = {}
+        verdicts: dict[str, set[bool]] = {}
+        for key, (one, sizes) in self._counted.items():
+            values = _values_of(one)
+            if not constraint.dotted or values.keys() >= set(constraint.dotted):
+                network = key if with_memory else network_key(one.model)
+                distinct[network] = one, sizes
+                verdicts.setdefault(network, set()).add(bool(constraint({**values, **sizes})))
         counted = sorted(distinct.values(), key=lambda pair: pair[1][constraint.sizes[0]])
         names = tuple(size.removeprefix("size.") for size in constraint.sizes)
-        if not counted or not runtime.isdisjoint(constraint.dotted):
+        # A batch size or an optimizer may let a network in that others leave out.
+        is_mixed = any(len(both) > 1 for both in verdicts.values())
+        if not counted or is_mixed or not runtime.isdisjoint(constraint.dotted):
             few = (len(counted), None, None, None, is_all)
             return SizeLimit(constraint.text, names, *few) if counted else None
         holds = [bool(constraint({**_values_of(one), **sizes})) for one, sizes in counted]

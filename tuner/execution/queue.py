@@ -15,7 +15,7 @@ from tuner.experiment.trial import Configuration, Trial, TrialState, canonical
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.reader import LedgerReader
 from tuner.ledger.records import FINISHED_STATES, UNRANKED_STATES, KnownTrial
-from tuner.search.enough import EndedTrial, Settled, Settles, make_enough
+from tuner.search.enough import EndedTrial, EnoughRule, Settled, Settles, make_enough
 from tuner.search.method import Proposal, Result
 from tuner.search.racing import Racing
 from tuner.search.search import LOOK_AHEAD, Search
@@ -78,8 +78,7 @@ class TrialQueue:
         self._history = history
         experiment = search.experiment
         self._racing = Racing(experiment.objective) if experiment.search.racing else None
-        total = search.method.total
-        self._enough = make_enough(experiment, history.ended, total, settles)
+        self._enough = _enough(search, history.ended, settles)
         is_settled = isinstance(self._enough, Settled)
         self._rounds = _rounds(search) if is_settled else None
         self._in_round: set[str] = set()  # trials that were given out of the present round
@@ -369,9 +368,19 @@ def _rounds(search: Search) -> Iterator[list[Trial]]:
 
 def why_enough(search: Search, ledger: LedgerReader, settles: Settles | None) -> str:
     """Why the search ends where the ledger says it stands; empty if it goes on."""
-    ended = _ended(search, ledger)
-    enough = make_enough(search.experiment, ended, search.method.total, settles)
+    enough = _enough(search, _ended(search, ledger), settles)
     return enough.reason if enough else ""
+
+
+def _enough(
+    search: Search, ended: Sequence[EndedTrial], settles: Settles | None
+) -> EnoughRule | None:
+    """What ends the search, told of the trials that have ended."""
+    planned = None
+    if isinstance(search.experiment.search.enough, SettledEnough):
+        # Not `method.total`: a range of a few integers holds fewer than `max_trials`.
+        planned = sum(1 for _ in search.planned())
+    return make_enough(search.experiment, ended, planned, settles)
 
 
 def _ended(search: Search, ledger: LedgerReader) -> tuple[EndedTrial, ...]:

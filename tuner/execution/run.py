@@ -108,10 +108,10 @@ def run_experiment(
     with _machines(engine, ray_address, experiment, workers) as cluster:
         here = _here(experiment, workers, gpus, cluster)
         checked = check_experiment(experiment, data_dir, progress)
-        experiment = checked.experiment
+        experiment, search = checked.experiment, checked.search()
         fetch(experiment.data, data_dir, progress)
         folder = RunFolder(results_dir, experiment.name)
-        with _opened(folder, checked, listener, clock, settles) as parts:
+        with _opened(folder, checked, search, listener, clock, settles) as parts:
             _take_over(parts, reuse)
             _put_in_order(parts, retry)
             most = _num_left(parts)
@@ -159,6 +159,7 @@ class _RunParts:
 def _opened(
     folder: RunFolder,
     checked: CheckedExperiment,
+    search: Search,
     listener: Listener,
     clock: Callable[[], float],
     settles: Settles | None,
@@ -169,7 +170,7 @@ def _opened(
     with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
         if notice := keep_copy(folder.ledger):
             listener(Notice(notice))
-        parts = _RunParts(checked, checked.search(), folder, ledger, listener, clock, settles)
+        parts = _RunParts(checked, search, folder, ledger, listener, clock, settles)
         _keep_what_it_is(parts)
         yield parts
 

@@ -363,7 +363,7 @@ def _prepare(setup: WorkerSetup) -> tuple[type[Program], DeviceImages, dict[str,
         # The person's code may import the framework itself; two threads at once break it.
         is_later = setup.packed is None and runs_code(setup.data)
         reading = None if is_later else reader.submit(_load, setup)
-        from tuner.models.own_build import import_as_known  # here, because they import Keras
+        from tuner.models.own.build import import_as_known  # here, because they import Keras
         from tuner.training.trial import program_class
 
         program = program_class(setup.backend)

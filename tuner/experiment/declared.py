@@ -17,7 +17,7 @@ from tuner.experiment.document import Findings
 from tuner.experiment.domain import Choice, Domain, is_open, parse_range
 from tuner.experiment.effects import OwnEffects, report_idle
 from tuner.experiment.shapes import MAX_BRANCHES, Leaf, Shape
-from tuner.models.own import OPEN, Declaration, Declared, is_own, own_family
+from tuner.models.own.family import OPEN, Declaration, Declared, is_own, own_family
 
 MAX_VALUES = 1_000
 """Of a range of integers that is split."""

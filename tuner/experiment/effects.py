@@ -16,7 +16,7 @@ from tuner.experiment.domain import same
 from tuner.experiment.schema import COMPILED
 from tuner.experiment.shapes import Leaf, Shape
 from tuner.experiment.yaml import to_text
-from tuner.models.own import OPTIMIZER, Declaration, Handed, Refusal
+from tuner.models.own.family import OPTIMIZER, Declaration, Handed, Refusal
 
 _NO_EFFECT = "no value changed anything; write a name under model: to search it all the same"
 

@@ -39,6 +39,7 @@ from tuner.experiment.schema import (
     ObjectiveConfig,
     Resources,
     SearchConfig,
+    Stop,
     ThresholdStop,
     TrainingConfig,
 )
@@ -407,21 +408,18 @@ class _Reading:
 
     def _check_threshold(self, search: SearchConfig, objective: ObjectiveConfig) -> None:
         """One that no accuracy can reach would stop every trial, one below zero none."""
-        is_share = objective.metric.endswith("accuracy")
         for index, stop in enumerate(search.stops):
-            if not isinstance(stop, ThresholdStop):
-                continue
-            if 0 < stop.value <= (1 if is_share else math.inf):
+            problem = unreachable(stop, objective.metric)
+            if problem is None:
                 continue
             place: Path = (index,) if isinstance(search.stop, tuple) else ()
-            percent = stop.value / 100
             self._findings.report(
                 ("search", "stop", *place, "value"),
                 dotted(("search", "stop", *place, "value")),
-                f"{objective.metric} can never be {stop.value:g}",
-                received=to_text(stop.value),
-                expected="more than 0, at most 1" if is_share else "more than 0",
-                mend=f"{percent:g}" if is_share and 0 < percent <= 1 else "",
+                problem.what,
+                received=problem.received,
+                expected=problem.expected,
+                mend=problem.mend,
             )
 
     def _check_texts(
@@ -463,6 +461,20 @@ class _Reading:
         name, what = "search.constraints", "no configuration is left"
         mend = "loosen or remove a constraint"
         self._findings.report(("search", "constraints"), name, what, mend=mend)
+
+
+def unreachable(stop: Stop, metric: str) -> Problem | None:
+    """What is wrong with a threshold that no score can reach, or none can miss."""
+    is_share = metric.endswith("accuracy")
+    if not isinstance(stop, ThresholdStop) or 0 < stop.value <= (1 if is_share else math.inf):
+        return None
+    percent = stop.value / 100
+    return Problem(
+        f"{metric} can never be {stop.value:g}",
+        received=to_text(stop.value),
+        expected="more than 0, at most 1" if is_share else "more than 0",
+        mend=f"{percent:g}" if is_share and 0 < percent <= 1 else "",
+    )
 
 
 def _places(name: str) -> Iterator[str]:

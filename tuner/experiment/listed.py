@@ -56,7 +56,7 @@ from tuner.experiment.yaml import (
     to_text,
 )
 from tuner.models import family_of, runtime_fields
-from tuner.models.own import OwnFamily
+from tuner.models.own.family import OwnFamily
 
 _EXPECTED = "a list of mappings, a mapping of lists, or the path of a .csv or .yaml file"
 

@@ -473,12 +473,14 @@ class SearchConfig(BaseModel):
     def _check_settled(self) -> None:
         """Seeds are compared, of configurations that are known."""
         if self.method not in _SETTLED_METHODS or self.racing:
-            other = "racing" if self.racing else self.method
+            other, mend = str(self.method), {"expected": ", ".join(_SETTLED_METHODS)}
+            if self.racing:
+                other, mend = "racing", {"mend": "racing: false"}
             raise PydanticCustomError(
                 "enough",
                 "enough: settled does not go with {other}, under which configurations do not have "
                 "the same seeds at the same time",
-                {"other": other, "expected": ", ".join(_SETTLED_METHODS), "mend": "enough: null"},
+                {"other": other, "mend": "enough: null", **mend},
             )
         if self.replicates <= _FEWEST_SEEDS:
             raise PydanticCustomError(

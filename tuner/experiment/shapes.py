@@ -27,7 +27,7 @@ from tuner.experiment.schema import (
 from tuner.experiment.validation import schema_at
 from tuner.experiment.yaml import to_text
 from tuner.models import FAMILIES
-from tuner.models.own import is_own, own_family
+from tuner.models.own.family import is_own, own_family
 
 MAX_BRANCHES = 1_000
 SECTIONS = ("model", "training")

@@ -15,7 +15,7 @@ from tuner.experiment.constraints import SIZES, Constraint
 from tuner.experiment.schema import COMPILED, OPTIMIZER_SLOTS
 from tuner.experiment.trial import Configuration, canonical
 from tuner.models import Cost, family_of, is_own, runtime_fields
-from tuner.models.own import own_family
+from tuner.models.own.family import own_family
 
 _ON = 0.5  # any rate that is not 0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tuner.models.families import FAMILIES, family_of
 from tuner.models.family import Cost, Family, FamilyConfig, runtime_fields
-from tuner.models.own import is_own
+from tuner.models.own.family import is_own
 
 __all__ = [
     "FAMILIES",

@@ -12,7 +12,7 @@ from tuner.models.highway import Highway
 from tuner.models.inception import Inception
 from tuner.models.lenet import LeNet
 from tuner.models.mlp import MLP
-from tuner.models.own import is_own, own_family
+from tuner.models.own.family import is_own, own_family
 from tuner.models.plain import Plain
 from tuner.models.resnet import ResNet
 from tuner.models.wide_resnet import WideResNet

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from tuner.errors import InputError, Problem, nearest
 from tuner.models.families import family_of
 from tuner.models.family import Family, ImageShape
-from tuner.models.own import is_own
+from tuner.models.own.family import is_own
 
 # hyperparameters → a Keras optimizer
 MakeOptimizer = Callable[[Any], Any]

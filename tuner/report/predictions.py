@@ -260,13 +260,14 @@ def _within_groups(means: Floats, classes: TestClasses) -> WithinGroups | None:
 
 def _calibration(seeds: Sequence[ImagePredictions]) -> Calibration:
     errors = [calibration_error(calibration_bins(one.probability, one.correct)) for one in seeds]
-    interval = score_interval(errors, "loss")
+    interval = score_interval(errors, "accuracy")  # as that, it never leaves 0..1
+    is_known = interval.is_bounded and not interval.says_nothing("accuracy")
     together = np.concatenate([one.probability for one in seeds])
     bins = calibration_bins(together, np.concatenate([one.correct for one in seeds]))
     return Calibration(
         error=interval.mean,
-        low=interval.low if interval.is_bounded else None,
-        high=interval.high if interval.is_bounded else None,
+        low=interval.low if is_known else None,
+        high=interval.high if is_known else None,
         confidence=float(np.mean(together)),
         bins=[ReliabilityBin(**vars(part)) for part in bins],
     )

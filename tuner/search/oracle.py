@@ -30,7 +30,8 @@ What the program declares and the experiment does not name, in `build` or later 
 Constraints over sizes (`parameters <= 1e6`) are of the networks that `model:` describes, on the
 images of `data:`, whatever `build` makes of the values.
 
-The experiment's `stop`, `budget` and `replicates` belong to `tuner run` and have no effect here.
+The experiment's `stop`, `enough`, `budget`, `replicates` and `resources` belong to `tuner run` and
+have no effect here.
 Importing this imports keras-tuner, and with it Keras.
 '''
 
@@ -56,7 +57,7 @@ from tuner.experiment.sizes import Sizes
 from tuner.experiment.space import Branch
 from tuner.experiment.trial import Configuration, canonical
 from tuner.models import family_of
-from tuner.models.own import is_own
+from tuner.models.own.family import is_own
 from tuner.search import make_method
 from tuner.search.entries import entries_of, extended
 from tuner.search.hyperband import Hyperband

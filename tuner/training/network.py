@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from tuner.models.undrawn import build_undrawn, initializer_of
+from tuner.models.own.undrawn import build_undrawn, initializer_of
 from tuner.training.seeds import VariableSpec, draw_all
 
 Tensor = Any

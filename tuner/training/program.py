@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tuner.data.augment import Augmentation
 from tuner.data.dataset import BYTES, Pixels, class_number
 from tuner.data.images import ImageData
-from tuner.models.undrawn import seeded
+from tuner.models.own.undrawn import seeded
 from tuner.training.network import Network
 from tuner.training.optimizers import OPTIMIZERS, RUNTIME_VALUES, learning_rates
 from tuner.training.seeds import derive, generator

@@ -56,7 +56,7 @@ def draw(spec: VariableSpec, seed: int, index: int) -> Array:
     """The initial value of the network's `index`-th variable under the trial's `seed`."""
     known = _DRAWS.get(type(spec.initializer).__name__)
     if known is None or not type(spec.initializer).__module__.startswith("keras."):
-        from tuner.models.undrawn import called  # here, because it imports Keras
+        from tuner.models.own.undrawn import called  # here, because it imports Keras
 
         key = derive(seed, "weights", index)
         return called(spec.initializer, spec.shape, spec.dtype, key).astype(spec.dtype)

@@ -17,17 +17,17 @@ from tuner.experiment.schema import COMPILED
 from tuner.experiment.trial import canonical
 from tuner.models import family_of, is_own, runtime_fields
 from tuner.models.family import Family, FamilyConfig, ImageShape
-from tuner.models.own import used_values
-from tuner.models.own_build import (
+from tuner.models.own.build import (
     Built,
     digest_of,
     load_build,
     rates_by_place,
     run_undrawn,
 )
-from tuner.models.own_checks import check_classes
-from tuner.models.own_compile import read_compiled
-from tuner.models.own_outputs import Kind, OutputReading, kind_of_outputs, read_outputs
+from tuner.models.own.checks import check_classes
+from tuner.models.own.compile import read_compiled
+from tuner.models.own.family import used_values
+from tuner.models.own.outputs import Kind, OutputReading, kind_of_outputs, read_outputs
 from tuner.training.network import Network
 from tuner.training.program import (
     Blueprint,

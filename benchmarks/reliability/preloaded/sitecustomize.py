@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 
-WORKER, NETWORK = "tuner.execution.worker", "tuner.models.own_server"
+WORKER, NETWORK = "tuner.execution.worker", "tuner.models.own.server"
 
 
 def _stand_in(server: str, folders: list[str], module: str, argument: str) -> None:

@@ -43,10 +43,10 @@ def _answer(name: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _result(name: str, request: dict[str, Any]) -> dict[str, Any]:
-    from tuner.models.own_build import cost_of_model, load_build, run_undrawn
-    from tuner.models.own_checks import check_classes
-    from tuner.models.own_compile import read_compiled
-    from tuner.models.own_outputs import kind_of_outputs, read_outputs
+    from tuner.models.own.build import cost_of_model, load_build, run_undrawn
+    from tuner.models.own.checks import check_classes
+    from tuner.models.own.compile import read_compiled
+    from tuner.models.own.outputs import kind_of_outputs, read_outputs
 
     set_keras_defaults()
     if request["ask"] == "declare":
@@ -62,8 +62,8 @@ def _result(name: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _declaration(name: str) -> dict[str, Any]:
-    from tuner.models.own_build import defining_module, load_build
-    from tuner.models.own_probe import Probe
+    from tuner.models.own.build import defining_module, load_build
+    from tuner.models.own.probe import Probe
 
     before, backend = set(sys.modules), os.environ["KERAS_BACKEND"]
     with kept_globals() as changes:

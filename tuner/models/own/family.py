@@ -273,7 +273,7 @@ class OwnFamily(Family[Any]):
 
     def build(self, config: Any, image_shape: ImageShape, num_classes: int) -> Any:
         """The Keras model as the function returns it: compiled or not, logits or probabilities."""
-        from tuner.models.own_build import load_build, run_build
+        from tuner.models.own.build import load_build, run_build
 
         values = used_values(BaseModel.model_dump(config))
         return run_build(load_build(self.name), values, image_shape).model
@@ -334,7 +334,7 @@ class OwnProcess:
         # What the person's code prints, and Python's last words if it crashes.
         printed = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         process = subprocess.Popen(
-            python_command("tuner.models.own_server", self._name),
+            python_command("tuner.models.own.server", self._name),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=printed,

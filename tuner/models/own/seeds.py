@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from tuner.errors import InputError, Problem
-from tuner.models.own_build import Built, digest_of, set_values
-from tuner.models.undrawn import called, initializer_of
+from tuner.models.own.build import Built, digest_of, set_values
+from tuner.models.own.undrawn import called, initializer_of
 
 
 def note_of_draws(first: Built, run: Callable[[int], Built]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuner.models.own import Conditions
+from tuner.models.own.family import Conditions
 
 MAX_VALUES = 32  # of one hyperparameter of which each is tried; of a longer range those that decide
 MAX_POINTS = 1_000  # of a range on which others may depend

@@ -19,10 +19,9 @@ import keras
 
 from tuner.code.loading import raised
 from tuner.errors import InputError, Problem
-from tuner.models.own import NETWORK, Declaration, Declared, Refusal
-from tuner.models.own_build import Built, run_undrawn
-from tuner.models.own_conditions import MAX_POINTS, MAX_VALUES, UsageRules, UsedNames
-from tuner.models.own_effects import (
+from tuner.models.own.build import Built, run_undrawn
+from tuner.models.own.conditions import MAX_POINTS, MAX_VALUES, UsageRules, UsedNames
+from tuner.models.own.effects import (
     BuildRun,
     handed_of,
     is_structural,
@@ -30,9 +29,10 @@ from tuner.models.own_effects import (
     read_run,
     refusals_of,
 )
-from tuner.models.own_fit import FitArguments, follow_fit, own_fit
-from tuner.models.own_input import first_rescaling
-from tuner.models.own_seeds import note_of_draws
+from tuner.models.own.family import NETWORK, Declaration, Declared, Refusal
+from tuner.models.own.fit import FitArguments, follow_fit, own_fit
+from tuner.models.own.input import first_rescaling
+from tuner.models.own.seeds import note_of_draws
 
 MAX_SECONDS = 60.0
 MAX_LISTED = 1_000  # points of a stepped range that become a choice

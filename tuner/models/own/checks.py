@@ -16,7 +16,7 @@ from keras.src.backend.common.variables import Variable as AnyVariable
 
 from tuner.errors import InputError, Problem, reason_of
 from tuner.models.family import ImageShape
-from tuner.models.undrawn import SEED_STATE, initializer_of, replaced
+from tuner.models.own.undrawn import SEED_STATE, initializer_of, replaced
 
 # Keras calls these when it trains by itself; here nobody would.
 _OWN_TRAINING = (

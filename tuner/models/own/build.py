@@ -26,8 +26,8 @@ from tuner.code.loading import load_function, raised
 from tuner.code.process import prints_aside
 from tuner.errors import InputError, Problem
 from tuner.models.family import Cost, ImageShape
-from tuner.models.own_checks import check_model, is_own, outputs_on_shapes
-from tuner.models.undrawn import SEED_STATE, initializer_of, undrawn
+from tuner.models.own.checks import check_model, is_own, outputs_on_shapes
+from tuner.models.own.undrawn import SEED_STATE, initializer_of, undrawn
 
 # Layers whose kernel meets every place of the output; the last axis or two are channels.
 _CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D",

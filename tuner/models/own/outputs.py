@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from tuner.errors import InputError, Problem
 from tuner.models.family import ImageShape
-from tuner.models.own_compile import CompileArguments
-from tuner.models.undrawn import draw_weights
+from tuner.models.own.compile import CompileArguments
+from tuner.models.own.undrawn import draw_weights
 
 # Some below zero; rows that sum to 1; between 0 and 1 with another sum; none below zero.
 Kind = Literal["logits", "probabilities", "scores", "positive"]

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tuner.errors import InputError, Problem
-from tuner.models.own import NETWORK, OPTIMIZER, Handed, Refusal
-from tuner.models.own_build import Built, digest_of
-from tuner.models.own_compile import CompileArguments, read_compiled
-from tuner.models.own_fit import TRAINING, FitArguments
+from tuner.models.own.build import Built, digest_of
+from tuner.models.own.compile import CompileArguments, read_compiled
+from tuner.models.own.family import NETWORK, OPTIMIZER, Handed, Refusal
+from tuner.models.own.fit import TRAINING, FitArguments
 
 SMOOTHING = "label_smoothing"
 

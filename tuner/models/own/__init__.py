@@ -1,0 +1,1 @@
+"""Networks of a person's own: a function `build(hp)` or Keras model as `family: module:name`."""
