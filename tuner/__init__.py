@@ -223,15 +223,9 @@ def confirm(
     """
     from pathlib import Path
 
-    from tuner.actions.confirm import (
-        keep_confirmation,
-        keep_predictions,
-        plan_confirmation,
-        read_confirmation,
-    )
+    from tuner.actions.confirm import conclude, plan_confirmation
     from tuner.cli.in_python import CalledRun, check_counts, data_folder, write_page
     from tuner.ledger.folder import RunFolder
-    from tuner.report.confirmation import to_json
     from tuner.report.results import Results
 
     check_counts(top=top, seeds=seeds, epochs=epochs, train_images=train_images)
@@ -245,16 +239,9 @@ def confirm(
     )
     experiment = planned.experiment.with_resources(cpus_per_worker, gpus_per_worker)
     ended = called.run(experiment, folder.path)
-    confirmation = read_confirmation(planned, folder)
-    is_over = ended.ending != "interrupted"
-    said, lost = keep_predictions(planned, folder, data_folder(data_dir), is_over=is_over)
-    document = {
-        **to_json(confirmation),
-        "predictions": said.sentences if said else [],
-        "ending": ended.ending,
-    }
-    write_page(folder, lost, keep_confirmation(document, folder))
-    return confirmation
+    concluded = conclude(planned, folder, data_folder(data_dir), ended.ending)
+    write_page(folder, concluded.lost, concluded.unwritten)
+    return concluded.confirmation
 
 
 def compare(

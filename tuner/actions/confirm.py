@@ -30,7 +30,7 @@ from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import RANKED_STATES
 from tuner.ledger.threads import mixed_threads
-from tuner.report.confirmation import Confirmation, SearchedLeader, confirmation
+from tuner.report.confirmation import Confirmation, SearchedLeader, confirmation, to_json
 from tuner.report.page.confirmed import CONFIRMED
 from tuner.report.prediction_document import (
     PredictionDocument,
@@ -263,6 +263,35 @@ def _less_training(planned: PlannedConfirmation, images: int | None) -> str:
     if images and planned.num_images and images < planned.num_images:
         parts.append(f"on {images:,} of {planned.num_images:,} images")
     return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """What a confirmation found, and what is kept of it.
+
+    `lost` says what went wrong with the predictions, `unwritten` with the document.
+    """
+
+    confirmation: Confirmation
+    predictions: PredictionDocument | None
+    document: dict[str, Any]
+    lost: str
+    unwritten: str
+
+
+def conclude(
+    planned: PlannedConfirmation, folder: RunFolder, data_dir: Path | None, ending: str
+) -> Concluded:
+    """Read what the run that ended so has found, and keep it for the views of the search."""
+    found = read_confirmation(planned, folder)
+    is_over = ending != "interrupted"
+    said, lost = keep_predictions(planned, folder, data_dir, is_over=is_over)
+    document = {
+        **to_json(found),
+        "predictions": said.sentences if said else [],
+        "ending": ending,
+    }
+    return Concluded(found, said, document, lost, keep_confirmation(document, folder))
 
 
 def keep_predictions(

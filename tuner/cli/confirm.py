@@ -40,15 +40,10 @@ def command(
     again to continue. The trials are in NAME/confirm, with what they predict of each test image as
     CSV.
     """
-    from tuner.actions.confirm import (
-        keep_confirmation,
-        keep_predictions,
-        plan_confirmation,
-        read_confirmation,
-    )
+    from tuner.actions.confirm import conclude, plan_confirmation
     from tuner.actions.page import write_run_page
     from tuner.report import prediction_document
-    from tuner.report.confirmation import to_json, to_text
+    from tuner.report.confirmation import to_text
 
     folder = RunFolder.open(name, results_dir)
     planned = plan_confirmation(
@@ -58,24 +53,17 @@ def command(
     again = command_line(command, click.get_current_context().params)
     with going_on_by(again):
         ended, stop = run_shown(options.on_workers(planned.experiment), options)
-        confirmation = read_confirmation(planned, folder)
-        is_over = ended.ending != "interrupted"
-        said, lost = keep_predictions(planned, folder, options.data_dir, is_over=is_over)
-        document = {
-            **to_json(confirmation),
-            "predictions": said.sentences if said else [],
-            "ending": ended.ending,
-        }
-        unwritten = keep_confirmation(document, folder) or write_run_page(folder)
+        concluded = conclude(planned, folder, options.data_dir, ended.ending)
+        unwritten = concluded.unwritten or write_run_page(folder)
         if not stop.terminal_is_gone:
-            for problem in filter(None, (lost, unwritten)):
+            for problem in filter(None, (concluded.lost, unwritten)):
                 click.echo(problem, err=True)
             if options.as_json:
-                terminal.echo_json(document)
+                terminal.echo_json(concluded.document)
             else:
                 wide, style = terminal.width(), terminal.style_for()
-                click.echo(to_text(confirmation, wide, style), nl=False)
-                if said:
+                click.echo(to_text(concluded.confirmation, wide, style), nl=False)
+                if said := concluded.predictions:
                     click.echo("\n" + prediction_document.to_text(said, wide, style), nl=False)
             where = folder.path / planned.experiment.name
             say_how_it_ended(where, ended, again, quiet=options.quiet)
