@@ -24,17 +24,22 @@ def coordinates(num_images=7, height=12, width=10):
 class Compiled:
     """`Augmentation.batch` in a compiled function, its generator's state carried along."""
 
-    def __init__(self, augmentation, images, seed=3, training=True):
+    def __init__(self, augmentation, images, seed=3, training=True, names=()):
         self.generator = keras.random.SeedGenerator(seed)
         self.images = keras.ops.convert_to_tensor(images)
         self.traces = 0
         self.call = self._jax() if keras.backend.backend() == "jax" else self._tensorflow()
         self.augmentation = augmentation
         self.training = training
+        switches = augmentation.switches(names).items()
+        self.values = {name: keras.ops.convert_to_tensor(value) for name, value in switches}
 
     def _batch(self, images, indices):
         self.traces += 1
-        return self.augmentation.batch(images, indices, self.generator, self.training)
+        values = self.values
+        return self.augmentation.batch(
+            images, indices, self.generator, values, training=self.training
+        )
 
     def _tensorflow(self):
         import tensorflow as tf
@@ -208,7 +213,22 @@ def test_the_number_of_draws_is_what_a_batch_takes_from_its_generator(names):
     images = augmentation.prepare(np.zeros((4, 8, 8, 3), np.uint8))
     seeds = keras.random.SeedGenerator(0)
     augmentation.batch(images, keras.ops.arange(4, dtype="int32"), seeds)
-    assert int(np.asarray(seeds.state.numpy())[1]) == augmentation.num_draws
+    assert int(np.asarray(seeds.state.numpy())[1]) == augmentation.num_draws({})
+
+
+@pytest.mark.parametrize("names", [(), ("flip",), ("crop", "cutout"), ("crop", "flip", "cutout")])
+def test_a_program_that_searches_them_gives_the_images_of_one_that_has_just_these(names):
+    images = coordinates()
+    closed = Augmentation(names, images.shape[1:], **NEUTRAL)
+    searched = Augmentation(
+        ("crop", "flip", "cutout"), images.shape[1:], **NEUTRAL, is_searched=True
+    )
+    one = Compiled(closed, closed.prepare(images))
+    other = Compiled(searched, searched.prepare(images), names=names)
+    for _ in range(3):  # what is drawn next depends on what has been drawn
+        np.testing.assert_array_equal(other(np.arange(7)), one(np.arange(7)))
+    assert int(searched.num_draws(other.values)) == closed.num_draws({})
+    assert other.traces == 1
 
 
 def test_pixels_that_are_not_normalized_are_padded_and_covered_with_the_mean():

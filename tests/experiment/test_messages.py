@@ -24,7 +24,7 @@ CASES = [
     (RESNET + "data: {dataset: cifar10O}", "data.dataset: no such data set", 2, ""),
     (RESNET + "data: {augment: [crop, flop]}", "flop is not known", 2, "flip?"),
     (RESNET + "data: {seed: {choice: [1, 2]}}", "cannot be left open", 2,
-     "only values under model and training may be open"),
+     "only values under model and training, and data.augment, may be open"),
     (RESNET + "search: {method: radom}", "radom is not known", 2, "random?"),
     (RESNET + "search: {method: random}", "search.max_trials: is missing", 2, "max_trials: 20"),
     (RESNET + "search: {budget: 90}", "90 is not allowed", 2, ""),

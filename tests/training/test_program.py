@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 
@@ -36,9 +37,10 @@ def float16_program(images):
     return make_program(images, precision="mixed_float16")
 
 
-def train(program, seed=0, epochs=2, dropout=0.3, planned_epochs=3, **changes):
+def train(program, seed=0, epochs=2, dropout=0.3, planned_epochs=3, augment=(), **changes):
     training = {**TRAINING, "epochs": planned_epochs, **changes}
     values = hyperparameters({**NETWORK, "dropout": dropout}, training, seed)
+    values = dataclasses.replace(values, augment=augment)
     state, history = program.initial(seed), []
     for epoch in range(epochs):
         state, metrics = program.train_epoch(state, values, epoch)
@@ -66,6 +68,20 @@ def test_no_later_trial_traces_anything(program):
     ):
         train(program, epochs=1, **changes)
     assert program.num_traces == before == 2
+
+
+def test_a_program_that_searches_augmentation_trains_as_one_that_has_just_these(program):
+    names = ("crop", "flip", "cutout")
+    searching = make_program(place(make_data(NUM_TRAIN), names, augment_is_searched=True))
+    whole, history = train(searching, augment=("crop", "flip"))
+    expected, reference = train(program)
+    # XLA fuses what it is given as it likes.
+    tolerance = 0 if BACKEND == "tensorflow" else 1e-4
+    np.testing.assert_allclose(weights(whole), weights(expected), rtol=tolerance, atol=tolerance)
+    assert history[-1]["loss"] == pytest.approx(reference[-1]["loss"], rel=tolerance)
+    plain, _ = train(searching, epochs=1)
+    assert not np.allclose(weights(plain), weights(train(program, epochs=1)[0]), atol=1e-4)
+    assert searching.num_traces == 2
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,8 @@ def make_data(num_train=70, num_validation=37, seed=0):
     return ImageData(x_train, y_train, x_validation, y_validation, CLASSES, mean, std, {})
 
 
-def place(data, augment=()):
-    return program_class(BACKEND).place(data, augment)
+def place(data, augment=(), **options):
+    return program_class(BACKEND).place(data, augment, **options)
 
 
 def network(family, **values):

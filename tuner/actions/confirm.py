@@ -175,6 +175,7 @@ def _closed_branch(configuration: Configuration) -> Branch:
         axes=(),
         names=tuple(configuration.values),
         switches=configuration.switches,
+        data=configuration.data,
     )
 
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from tuner.data import find_dataset, is_path
 from tuner.errors import InputError
@@ -13,11 +22,28 @@ MAX_SIZE = 10_000  # pixels of a side
 _Side = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 Augment = Literal["crop", "flip", "cutout"]
 
+_CLOSED = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+def in_order(names: Iterable[Augment]) -> tuple[Augment, ...]:
+    """The order in which they are done, however they were written: one experiment, one key."""
+    given = list(names)
+    if len(set(given)) < len(given):
+        raise ValueError("names the same augmentation twice")
+    return tuple(name for name in get_args(Augment) if name in given)
+
+
+Augmentations = Annotated[
+    tuple[Augment, ...],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    AfterValidator(in_order),
+]
+
 
 class DataConfig(BaseModel):
-    """Which images a trial sees, and what is done to them; one for all trials of an experiment."""
+    """Which images a trial sees, and what is done to them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+    model_config = _CLOSED
 
     dataset: str = Field(
         "cifar100",
@@ -40,10 +66,11 @@ class DataConfig(BaseModel):
     train_images: int | None = Field(
         None, ge=1, description="Train on this many images, of every class its share; null: on all."
     )
-    augment: tuple[Augment, ...] = Field(
+    augment: Augmentations = Field(
         (),
         description="Done to training images, on the device: crop (random 4-pixel shift), "
-        "flip (left-right, half of the time), cutout (an 8x8 square set to the mean).",
+        "flip (left-right, half of the time), cutout (an 8x8 square set to the mean). May be left "
+        "open, as the only value of the section.",
     )
     normalize: bool = Field(
         True,
@@ -87,18 +114,13 @@ class DataConfig(BaseModel):
             raise ValueError("a fraction is between 0 and 1; a number of images is written whole")
         return value
 
-    @field_validator("augment", mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
-    @field_validator("augment")
-    @classmethod
-    def _in_order(cls, value: tuple[Augment, ...]) -> tuple[Augment, ...]:
-        """The order in which they are done, however they were written: one experiment, one key."""
-        if len(set(value)) < len(value):
-            raise ValueError("names the same augmentation twice")
-        return tuple(name for name in get_args(Augment) if name in value)
+class SearchedData(BaseModel):
+    """What of the section may differ between the trials of an experiment."""
+
+    model_config = _CLOSED
+
+    augment: Augmentations = ()
 
 
 class FinalDataConfig(DataConfig):
@@ -113,6 +135,11 @@ class FinalDataConfig(DataConfig):
     @classmethod
     def _count_or_fraction(cls, value: Any) -> Any:
         return value
+
+
+def closed_data(data: DataConfig, values: Mapping[str, Any]) -> DataConfig:
+    """The section with the values of a trial, or of a whole space, in place of its own."""
+    return data.model_copy(update={n: tuple(value) for n, value in values.items()})
 
 
 def final_data(data: DataConfig, train_images: int | None = None) -> FinalDataConfig:

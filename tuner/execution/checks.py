@@ -126,7 +126,14 @@ def check_same_code(rows: Iterable[TrialRow]) -> None:
 def worker_setup(experiment: Experiment, data_dir: Path | None, checkpoints: Path) -> WorkerSetup:
     """What the workers of a run are told, with the code of networks as it is now."""
     code = {family.name: family.declaration.files for family in own_families(experiment)}
-    return WorkerSetup(experiment.backend, experiment.data, data_dir, checkpoints, code)
+    return WorkerSetup(
+        experiment.backend,
+        experiment.data,
+        data_dir,
+        checkpoints,
+        code,
+        augment_is_searched=experiment.searches_augment,
+    )
 
 
 def notes(experiment: Experiment, total: int | None, info: DatasetInfo) -> Iterator[str]:

@@ -29,6 +29,7 @@ class WorkerSetup:
     """What a worker needs before its first trial; sent once.
 
     `code` are the files of the person's own networks, by family, as they were when the run began.
+    If `augment_is_searched`, `data` names all that any trial does to its images.
     `packed` is the folder of packed data that takes the place of the data set's own files.
     `gpu_memory_bytes` is all that it may take of a GPU that it shares.
     """
@@ -40,6 +41,7 @@ class WorkerSetup:
     code: Mapping[str, tuple[CodeFile, ...]] = field(default_factory=dict)
     packed: Path | None = None
     gpu_memory_bytes: int | None = None
+    augment_is_searched: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class TrainTrial:
     seed: int
     structure: str
     until: int
+    augment: tuple[str, ...] = ()
     checkpoints: tuple[CheckpointRow, ...] = ()
     may_end: bool = False
 

@@ -224,6 +224,7 @@ class Scheduler:
                 seed=trial.seed,
                 structure=structure,
                 until=running.until,
+                augment=tuple(trial.data.augment),
                 checkpoints=tuple(self._recorder.ledger.checkpoints(running.number)),
                 may_end=self._may_end(running),
             ),

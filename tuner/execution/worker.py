@@ -211,7 +211,7 @@ class Worker:
             if isinstance(task, Rehearse):
                 epoch_seconds = _rehearsed(task, program, values)
             else:
-                self._train(task, program, values)
+                self._train(task, program, dataclasses.replace(values, augment=task.augment))
         except Interrupted:
             pass
         except (Exception, SystemExit) as raised:  # a person's build may do anything
@@ -372,7 +372,10 @@ def _prepare(setup: WorkerSetup) -> tuple[type[Program], DeviceImages, dict[str,
         data = reading.result() if reading else _load(setup)
     if setup.backend == "tensorflow":
         _make_deterministic()
-    return program, program.place(data, tuple(setup.data.augment)), data.hashes
+    images = program.place(
+        data, tuple(setup.data.augment), augment_is_searched=setup.augment_is_searched
+    )
+    return program, images, data.hashes
 
 
 def _load(setup: WorkerSetup) -> ImageData:

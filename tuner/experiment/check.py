@@ -191,7 +191,7 @@ class BranchCheck:
 
     def _is_structural(self, leaf: Leaf) -> bool:
         section, name = leaf.path[:2]
-        if section == "training":
+        if section != "model":
             return name in STRUCTURAL
         return "model" not in self._classes or name not in runtime_fields(self._classes["model"])  # type: ignore[arg-type]
 
@@ -297,12 +297,13 @@ class BranchCheck:
         return Problem(f"is not known to {own}", "", problem.received, problem.expected, mend)
 
     def _build(self) -> Branch:
-        base = {section: self._dumps[section][0][1] for section in ("model", "training")}
+        base = {section: self._dumps[section][0][1] for section in self._classes}
         axes = [self._axis(open_) for open_ in self._opens]
         listed = [leaf for leaf in self._shape.leaves if leaf.is_axis or leaf.chosen]
         return Branch(
             model=base["model"],
             training=base["training"],
+            data=base.get("data", {}),
             axes=tuple(sorted(axes, key=lambda axis: not axis.structural)),
             names=tuple(leaf.name for leaf in listed),
             switches=frozenset(self._switches(base["model"])),
@@ -324,7 +325,17 @@ class BranchCheck:
                 for data, dump in self._dumps[open_.leaf.path[0]]
             }
             domain = Choice(tuple(held.get(identity(value), value) for value in domain.options))
+            self._check_same(open_, domain.options)
         return Axis(open_.leaf.path, domain, self._is_structural(open_.leaf))
+
+    def _check_same(self, open_: OpenLeaf, options: Sequence[Any]) -> None:
+        """Values that are written otherwise may still be the same: augmentations have no order."""
+        seen: dict[Any, Any] = {}
+        for written, source, held in zip(open_.values, open_.sources, options, strict=True):
+            first = seen.setdefault(identity(held), written)
+            if identity(first) != identity(written):
+                what = f"{to_text(written)} is the same as {to_text(first)}"
+                self._findings.report(source, open_.leaf.name, what, mend="keep one of them")
 
     def _switches(self, model: Mapping[str, Any]) -> Iterator[str]:
         """The runtime fields of the model that are on anywhere in the branch."""

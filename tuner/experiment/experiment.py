@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from tuner.data import with_whole_path
-from tuner.data.config import DataConfig
+from tuner.data.config import DataConfig, closed_data
 from tuner.data.dataset import DatasetInfo, class_number
 from tuner.errors import InputError, Problem
 from tuner.experiment.check import BranchCheck, Efforts, find_overlap
@@ -44,6 +44,7 @@ from tuner.experiment.schema import (
     TrainingConfig,
 )
 from tuner.experiment.shapes import (
+    AUGMENT,
     SECTIONS,
     Classes,
     Shape,
@@ -108,14 +109,20 @@ class Experiment:
         """
         return Trial(
             configuration=configuration,
-            data=self.data,
+            data=closed_data(self.data, configuration.data),
             backend=self.backend,
             precision=self.precision,
             replicate=replicate,
             seed=self.search.seed + replicate,
             data_fingerprint=data_fingerprint,
             num_train_images=num_train_images,
+            searched_augment=self.data.augment if self.searches_augment else None,
         )
+
+    @property
+    def searches_augment(self) -> bool:
+        """Whether trials differ in what is done to their images; `data` then names all of it."""
+        return self.space.augment is not None
 
     @property
     def sized(self) -> tuple[Constraint, ...]:
@@ -170,7 +177,10 @@ class Experiment:
         held = {n: v for n, v in flat.items() if v is not None or not n.startswith("model.")}
         name = self.name[: _LONGEST_NAME - len(suffix)] + suffix
         search = {"method": "grid", "seed": seed}
-        return write_document(self.document | sections_of(held) | {"name": name, "search": search})
+        sections = sections_of(held)
+        data = self.document["data"] | sections.pop("data", {})
+        changed = {**sections, "data": data, "name": name, "search": search}
+        return write_document(self.document | changed)
 
     def where(self, name: str) -> str:
         """`file:line` (or the override) of a dotted name, for a message."""
@@ -243,9 +253,10 @@ class _Reading:
         self._findings.raise_if_any()
         if listed:
             search = search.model_copy(update={"configurations": listed})
+        opened = value_at(self._tree, AUGMENT)
         document = {
             **plain(head),
-            "data": plain(data),
+            "data": plain(data) | ({"augment": opened} if is_open(opened) else {}),
             **{name: self._tree[name] for name in SECTIONS if name in self._tree},
             "objective": plain(objective),
             "search": plain(search),
@@ -256,7 +267,7 @@ class _Reading:
             description=head.description,
             backend=head.backend,
             precision=head.precision,
-            data=data,
+            data=data if space.augment is None else closed_data(data, {"augment": space.augment}),
             objective=Objective(objective.metric, objective.direction),
             search=search,
             space=space,
@@ -299,6 +310,9 @@ class _Reading:
 
     def _closed_section(self, section: str, config: type[_Section], node: Any) -> _Section | None:
         node = {} if node is None else node
+        if is_open(node):
+            self._report_open((section,), node)
+            return None
         if isinstance(node, Mapping):
             return self._validated((section,), config, node)
         received = to_text(node)
@@ -310,8 +324,12 @@ class _Reading:
         return None
 
     def _data(self) -> Any:
-        """The section with the whole path of a file that lies beside the experiment, or here."""
+        """The section without an open value, which is the search space's, and with the whole path
+        of a file that lies beside the experiment, or here.
+        """
         node = self._tree.get("data")
+        if isinstance(node, Mapping) and is_open(node.get("augment")):
+            node = {name: value for name, value in node.items() if name != "augment"}
         if not isinstance(node, Mapping) or not isinstance(name := node.get("dataset"), str):
             return node
         folder = pathlib.Path(self._document.source).parent
@@ -328,14 +346,7 @@ class _Reading:
     ) -> _Section | None:
         opened = [name for name, value in values.items() if is_open(value)]
         for name in opened:
-            self._findings.report(
-                (*path, name),
-                ".".join((*path, name)),
-                "cannot be left open",
-                received=to_text(values[name]),
-                expected="one value",
-                mend="only values under model and training may be open",
-            )
+            self._report_open((*path, name), values[name])
         if opened:
             return None
         checked = validate(config, values)
@@ -345,6 +356,16 @@ class _Reading:
             place = (*path, *fault.path)
             self._findings.add(place, dotted(place) if place else "", fault.problem)
         return None
+
+    def _report_open(self, path: tuple[str, ...], node: Any) -> None:
+        self._findings.report(
+            path,
+            ".".join(path),
+            "cannot be left open",
+            received=to_text(node),
+            expected="one value",
+            mend="only values under model and training, and data.augment, may be open",
+        )
 
     def _space(
         self, search: SearchConfig | None, backend: str

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tuner.data.config import DataConfig
+from tuner.data.config import DataConfig, SearchedData
 from tuner.experiment.schema import (
     OBSERVING,
     Head,
@@ -46,7 +46,7 @@ def json_schema() -> Schema:
     """JSON Schema (2020-12) of the whole file, open values included."""
     definitions: Schema = {"range": _RANGE}
     sections = {
-        "data": _section(DataConfig, definitions),
+        "data": _data(definitions),
         "model": {"$ref": "#/$defs/model", "description": "The network; any value may be open."},
         "training": {"$ref": "#/$defs/training", "description": "How one trial is trained."},
         "objective": _section(ObjectiveConfig, definitions),
@@ -72,6 +72,13 @@ def _section(config: type[BaseModel], definitions: Schema) -> Schema:
     schema: Schema = _clean(config.model_json_schema())
     definitions.update(schema.pop("$defs", {}))
     return schema
+
+
+def _data(definitions: Schema) -> Schema:
+    section = _section(DataConfig, definitions)
+    opened = _opened(section)["properties"]
+    section["properties"] |= {name: opened[name] for name in SearchedData.model_fields}
+    return section
 
 
 def _training(definitions: Schema) -> Schema:

@@ -34,6 +34,7 @@ from tuner.experiment.document import (
 from tuner.experiment.domain import is_open
 from tuner.experiment.schema import OBSERVING, TrainingConfig
 from tuner.experiment.shapes import (
+    AUGMENT,
     SECTIONS,
     Classes,
     Leaf,
@@ -326,6 +327,9 @@ class ListedSpace:
         paths = self._paths(rows)
         self._entries = [self._entry(row, entry, paths) for row, entry in rows]
         self._reported: set[str] = set()
+        self._sets_augment = any(AUGMENT in entry.values for entry in self._entries)
+        if not (self._sets_augment or is_open(value_at(tree, AUGMENT))):
+            self._base.pop(AUGMENT, None)
         closed = [pair for entry in self._entries for pair in self._closed(entry)]
         self._read: list[tuple[ListedEntry, Shape, Classes, frozenset[str]]] = []
         for entry, shape in closed:
@@ -393,6 +397,7 @@ class ListedSpace:
                 for name, other in known.declaration.moved.items():
                     moved |= dict.fromkeys((name, f"model.{name}"), f"training.{other}")
         names += [f"training.{n}" for n in TrainingConfig.model_fields if n not in OBSERVING]
+        names.append(".".join(AUGMENT))
         return list(dict.fromkeys(names)), moved
 
     def _entry(
@@ -420,6 +425,8 @@ class ListedSpace:
     def _closed(self, entry: ListedEntry) -> Iterator[tuple[ListedEntry, Shape]]:
         """The entry over what the file writes; nothing where a value is left open."""
         leaves = dict(self._base)
+        if self._sets_augment:
+            leaves.setdefault(AUGMENT, Leaf(AUGMENT, AUGMENT, []))
         for path, value in entry.values.items():
             name = path[:2]
             node = _put(leaves[name].node if name in leaves else {}, path[2:], value)
@@ -469,6 +476,8 @@ class ListedSpace:
 
 def _fields(tree: Mapping[str, Any], findings: Findings) -> Iterator[tuple[tuple[str, ...], Leaf]]:
     """What the file writes, field by field."""
+    if (augment := value_at(tree, AUGMENT)) is not None:
+        yield AUGMENT, Leaf(AUGMENT, AUGMENT, augment)
     for section in SECTIONS:
         node = tree.get(section)
         node = {} if node is None else node
@@ -496,7 +505,7 @@ def named_path(name: str, known: list[str]) -> tuple[str, ...]:
         ConstraintError: `known` holds no such name, or several.
     """
     parts = name.split(".")
-    head = 2 if parts[0] in SECTIONS and len(parts) > 1 else 1
+    head = 2 if parts[0] in (*SECTIONS, AUGMENT[0]) and len(parts) > 1 else 1
     resolved = resolve_name(".".join(parts[:head]), known)
     return *resolved.split("."), *parts[head:]
 

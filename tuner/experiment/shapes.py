@@ -14,8 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tuner.data.config import SearchedData
 from tuner.errors import Problem, nearest
-from tuner.experiment.document import Findings, Path, dotted
+from tuner.experiment.document import Findings, Path, dotted, value_at
 from tuner.experiment.domain import choice_problem, is_open
 from tuner.experiment.schema import (
     COMPILED,
@@ -31,6 +32,9 @@ from tuner.models.own.family import is_own, own_family
 
 MAX_BRANCHES = 1_000
 SECTIONS = ("model", "training")
+AUGMENT = ("data", "augment")
+"""The one value outside of these sections that may be left open."""
+
 _OTHER_NAMES = frozenset(n for family in FAMILIES.values() for n in family.config.model_fields)
 
 # Fields that decide which other fields there are.
@@ -138,7 +142,7 @@ class Shape:
 
 
 def expand(tree: Mapping[str, Any], findings: Findings) -> list[Shape]:
-    """All branches of `model:` and `training:`; what cannot be one is reported.
+    """All branches of `model:`, `training:` and `data.augment`; what cannot be one is reported.
 
     Raises:
         InputError: there are too many to look at, with all that was found before.
@@ -151,6 +155,8 @@ def expand(tree: Mapping[str, Any], findings: Findings) -> list[Shape]:
             shapes = _product(shapes, _expand(Leaf((section,), (section,), node), findings))
         else:
             _report_section(node, (section,), findings)
+    if is_open(augment := value_at(tree, AUGMENT)):
+        shapes = _product(shapes, _expand(Leaf(AUGMENT, AUGMENT, augment), findings))
     if len(shapes) > MAX_BRANCHES:
         what = f"choices of mappings make more than {MAX_BRANCHES:,} branches"
         mend = "fewer options that are mappings, or several experiments"
@@ -252,6 +258,8 @@ def _report_section(node: Any, source: Path, findings: Findings) -> None:
 def section_classes(shape: Shape, findings: Findings) -> Classes:
     """The class of each section of a branch; an unknown family is reported and has none."""
     classes: Classes = {"training": TrainingConfig}
+    if shape.leaf(*AUGMENT):
+        classes["data"] = SearchedData
     leaf, family = shape.leaf("model", "family"), shape.closed("model", "family")
     if isinstance(family, str) and family in FAMILIES:
         _check_compiled(shape, None, findings)

@@ -16,6 +16,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, Protocol
 
+from tuner.data.config import Augment, in_order
 from tuner.errors import InputError, Problem
 from tuner.experiment.constraints import SIZES, Constraint, Exclusion, SizedConstraint, as_array
 from tuner.experiment.document import Path, value_at
@@ -85,6 +86,12 @@ class SearchSpace:
         """The open dotted names in file order."""
         names = (name for branch in self.branches for name in branch.names)
         return tuple(dict.fromkeys(names))
+
+    @cached_property
+    def augment(self) -> tuple[Augment, ...] | None:
+        """All that any trial does to its images, if that is searched."""
+        values = [list(branch.augment) for branch in self.branches if branch.data]
+        return in_order(set(itertools.chain(*itertools.chain(*values)))) if values else None
 
     def __len__(self) -> int:
         return self.size
@@ -227,7 +234,8 @@ def _values_of(flat: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
 class Branch:
     """A product of axes over fixed values. Structural axes come first and vary slowest.
 
-    `model` and `training` are closed: fixed values, defaults, and some value for each axis.
+    `model` and `training` are closed: fixed values, defaults, and some value for each axis; `data`
+    has what is searched of it.
     `names` are the axes and what differs between branches, in file order. `constraints` are those
     that speak of this branch; those over sizes, whose networks nobody has looked at, are `sized`,
     and exclude nothing yet. `sources` are the places in the document, for messages; `notes` what
@@ -240,6 +248,7 @@ class Branch:
     names: tuple[str, ...]
     switches: frozenset[str]
     weight: float = 1.0
+    data: dict[str, Any] = field(default_factory=dict)
     constraints: tuple[AnyConstraint, ...] = ()
     sized: tuple[Constraint, ...] = ()
     sources: Mapping[str, Path] = field(default_factory=dict, compare=False, repr=False)
@@ -284,11 +293,11 @@ class Branch:
 
     def close(self, values: Mapping[str, Any]) -> Configuration:
         """The configuration with this value for each axis, by dotted name."""
-        tree = {"model": self.model, "training": self.training}
+        tree = {"model": self.model, "training": self.training, "data": self.data}
         for axis in self.axes:
             tree = _with(tree, axis.path, values[axis.name])
         named = {name: value_at(tree, tuple(name.split("."))) for name in self.names}
-        return Configuration(tree["model"], tree["training"], named, self.switches)
+        return Configuration(tree["model"], tree["training"], named, self.switches, tree["data"])
 
     def find(self, flat: Mapping[str, Any]) -> dict[str, Any] | None:
         """The axis values of a flat configuration that belongs to this branch."""
@@ -356,10 +365,18 @@ class Branch:
             if all(constraint(self._fixed | values) for constraint in decided):
                 yield values
 
+    @property
+    def augment(self) -> Sequence[Sequence[Augment]]:
+        """The lists of augmentations that are searched."""
+        for axis in self.axes:
+            if axis.name == "data.augment":
+                return axis.points
+        return [self.data["augment"]]
+
     @cached_property
     def _fixed(self) -> dict[str, Any]:
         """What constraints may name: every value by dotted name."""
-        flat = Configuration(self.model, self.training, {}).flat()
+        flat = Configuration(self.model, self.training, {}, data=self.data).flat()
         tree = sections_of(flat)
         return flat | {name: value_at(tree, tuple(name.split("."))) for name in self.names}
 

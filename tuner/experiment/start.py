@@ -127,7 +127,8 @@ class _Fit:
                 yield axis.name, Problem(what, "", to_text(given), _described(axis))
 
     def _problems(self) -> Iterator[tuple[str, Problem]]:
-        tree = {"model": self.configuration.model, "training": self.configuration.training}
+        closed = self.configuration
+        tree = {"model": closed.model, "training": closed.training, "data": closed.data}
         for path, value in self._values.items():
             if not same(value, held := value_at(tree, path)):
                 name = ".".join(path)

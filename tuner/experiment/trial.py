@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -45,13 +45,15 @@ class Configuration:
 
     `model` and `training` are plain JSON values with the defaults filled in; `values` holds what
     was left open, by dotted name. `switches` are the runtime fields of the model (rates) that its
-    branch of the space ever turns on: they shape the graph, but not the outcome.
+    branch of the space ever turns on: they shape the graph, but not the outcome. `data` has what
+    is searched of that section.
     """
 
     model: dict[str, Any]
     training: dict[str, Any]
     values: dict[str, Any]
     switches: frozenset[str] = frozenset()
+    data: dict[str, Any] = field(default_factory=dict)
 
     def flat(self) -> dict[str, Any]:
         """Every value that is used, by dotted name; what the optimizer does not use is absent, and
@@ -65,7 +67,7 @@ class Configuration:
         asked = {n: v for n, v in self.model.items() if v is not None or not own}
         model = {f"model.{name}": value for name, value in asked.items()}
         training = {f"training.{n}": value for n, value in self.training.items() if n in used}
-        return model | training
+        return model | training | {f"data.{name}": value for name, value in self.data.items()}
 
 
 def sections_of(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +104,11 @@ class Structure:
 
 @dataclass(frozen=True)
 class Trial:
-    """A closed configuration with everything else that decides its outcome."""
+    """A closed configuration with everything else that decides its outcome.
+
+    `data` is closed, too. `searched_augment` is all that any trial of its experiment does to
+    images, if that is searched: its program can do all of it.
+    """
 
     configuration: Configuration
     data: DataConfig
@@ -112,6 +118,7 @@ class Trial:
     seed: int
     data_fingerprint: str = ""
     num_train_images: int = 0  # that it is trained on; 0 where nobody has looked at the data
+    searched_augment: tuple[str, ...] | None = None
 
     @cached_property
     def key(self) -> str:
@@ -164,7 +171,8 @@ class Trial:
         later = _changed({n: v for n, v in written.items() if n in _LATER}, _defaults(DataConfig))
         data = {n: v for n, v in written.items() if n not in _LATER} | later
         data["fingerprint"] = self.data_fingerprint
-        context = {f"data.{name}": value for name, value in data.items()}
+        searched = self.configuration.data
+        context = {f"data.{name}": value for name, value in data.items() if name not in searched}
         context |= {"backend": self.backend, "precision": self.precision}
         if code := family_of(self.configuration.model["family"]).fingerprint:
             context["code"] = code
@@ -185,8 +193,14 @@ class Trial:
             optimizer=training["optimizer"],
             backend=self.backend,
             precision=self.precision,
-            augment=tuple(self.data.augment),
+            augment=self._augment_of_program(),
         )
+
+    def _augment_of_program(self) -> tuple[str, ...]:
+        """What the compiled program does to images; `?` where it is told for each trial."""
+        if self.searched_augment is None:
+            return tuple(self.data.augment)
+        return tuple(f"{name}?" for name in self.searched_augment)
 
     def _data(self) -> dict[str, Any]:
         """The data section without its defaults; a file is known by its content, not its path."""
@@ -212,9 +226,9 @@ def _digest(content: Any) -> str:
 def _defaults(config: Any) -> dict[str, Any]:
     """Default of each field that has one, as plain JSON values."""
     defaults = {}
-    for name, field in config.model_fields.items():
-        if not field.is_required():
-            defaults[name] = json.loads(json.dumps(field.get_default(call_default_factory=True)))
+    for name, info in config.model_fields.items():
+        if not info.is_required():
+            defaults[name] = json.loads(json.dumps(info.get_default(call_default_factory=True)))
     return defaults
 
 

@@ -151,7 +151,7 @@ class Network:
         if keys is not None:
             for index, generator in enumerate(self.generators):
                 # A draw adds 1 to the second number: steps are so far apart that none is met twice.
-                apart = self.augmentation.num_draws if index == 0 else 1
+                apart = self.augmentation.num_draws(values) if index == 0 else 1
                 state = ops.stack([keys[index], ops.cast(step, keys.dtype) * apart])
                 mapping.append((generator.state, ops.cast(state, generator.state.dtype)))
         return mapping
@@ -172,7 +172,7 @@ class Network:
         """
         mapping = self._mapping(weights, moving, values, keys, step)
         with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
-            batch = self.augmentation.batch(images, indices, self.augmentation_seeds)
+            batch = self.augmentation.batch(images, indices, self.augmentation_seeds, values)
             outputs = self.model(batch, training=True)
             penalty = sum(self.model.losses, start=ops.zeros(()))
         updated = tuple(scope.get_current_value(variable) for variable in self.moving)

@@ -98,11 +98,15 @@ class DeviceImages:
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The runtime values of a trial: its closed `training` section, and its layers' rates."""
+    """The runtime values of a trial: its closed `training` section, and its layers' rates.
+
+    `augment` are its augmentations, where those are searched.
+    """
 
     training: Mapping[str, Any]
     rates: Mapping[str, float]
     seed: int
+    augment: tuple[str, ...] = ()
 
     def values(self, rate_names: Iterable[str]) -> dict[str, float]:
         """What the compiled program reads, by name."""
@@ -162,9 +166,13 @@ class Program(ABC):
         return self.last_batch < self.blueprint.batch_size
 
     @classmethod
-    def place(cls, data: ImageData, augment: tuple[str, ...]) -> DeviceImages:
-        """Bring a data set to the device."""
-        augmentation = Augmentation(augment, data.image_shape, data.mean, data.std, data.fill)
+    def place(
+        cls, data: ImageData, augment: tuple[str, ...], *, augment_is_searched: bool = False
+    ) -> DeviceImages:
+        """Bring a data set to the device; `augment` is all that any trial does to its images."""
+        augmentation = Augmentation(
+            augment, data.image_shape, data.mean, data.std, data.fill, augment_is_searched
+        )
         return DeviceImages(
             x_train=cls._to_device(augmentation.prepare(data.x_train)),
             y_train=cls._to_device(data.y_train.astype(np.int32)),
@@ -367,6 +375,7 @@ class Program(ABC):
 
     def _device_values(self, hyperparameters: Hyperparameters) -> Any:
         values: dict[str, Any] = dict(hyperparameters.values(self.network.rate_names))
+        values |= self.images.augmentation.switches(hyperparameters.augment)
         asked = hyperparameters.training.get("class_weight")
         values["class_weight"] = class_weights(
             asked, self.images.class_counts, self.images.class_names
