@@ -14,7 +14,8 @@ import sys
 
 import numpy as np
 
-from tuner.report.statistics import Verdict, paired, power_of, seeds_to_decide
+from tuner.report.power import power_of, seeds_to_decide
+from tuner.report.statistics import Verdict, paired
 
 DIFFERENCES = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
 SEEDS = (6, 7, 8, 10, 12, 13, 16, 24)

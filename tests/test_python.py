@@ -94,7 +94,11 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
 def test_a_run_tells_how_it_goes_in_lines_and_calls_back(asked, capsys):
     heard = []
     workers = {"cpus_per_worker": np.int64(2), "gpus_per_worker": 0.5}
-    results = tuner.run(SPEC, max_trials=3, budget="1h30m", on_event=heard.append, **workers)
+    results = tuner.run(
+        SPEC, max_trials=3, budget="1h30m", on_event=heard.append, profile=True, **workers
+    )
+    assert asked["profile"]
+    assert results.profile().empty  # the recorded run has none
     assert asked["experiment"].resources == Resources(cpu=2, gpu=0.5)
     assert results.best().number == 2
     assert asked["experiment"].search.max_trials == 3

@@ -131,6 +131,7 @@ def run(
     budget: str | float | None = None,
     fail_fast: bool = False,
     reuse: Sequence[str | Path] = (),
+    profile: bool = False,
     on_event: Callable[[Event], object] | None = None,
     progress: bool = True,
 ) -> Results:
@@ -157,6 +158,8 @@ def run(
         fail_fast: stop at the first failed trial.
         reuse: folders of other experiments whose finished trials are taken over where they are the
             same.
+        profile: measure where the time of each worker goes, and how fast it trains:
+            `results.profile()`, and a part of the page.
         on_event: is called with everything that happens, one of the classes of `tuner.events`:
             TrialStarted, EpochEnded, TrialEnded, …, in the thread that runs the search. What it
             raises ends the run; everything finished is kept.
@@ -175,9 +178,8 @@ def run(
     if max_trials is not None:
         loaded = loaded.with_values([f"search.max_trials={max_trials}"])
     loaded = loaded.with_resources(cpus_per_worker, gpus_per_worker)
-    called = CalledRun(
-        data_dir, workers, gpus, budget, fail_fast, on_event, progress, engine, ray_address
-    )
+    options = (budget, fail_fast, on_event, progress, engine, ray_address, profile)
+    called = CalledRun(data_dir, workers, gpus, *options)
     called.run(loaded, results, [RunFolder.open(str(path), results) for path in reuse])
     return open_results(RunFolder(results, loaded.name).path)
 

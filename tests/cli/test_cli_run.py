@@ -102,7 +102,7 @@ def test_options_reach_the_scheduler(run_grid, results, scheduler, tmp_path, mon
     run_grid(
         *("-S", "training.epochs=7", "-m", "2", "--budget", "1h30m", "-j", "2", "--gpus", "0,1"),
         *("--fail-fast", "--data-dir", tmp_path),
-        *("--cpus-per-worker", "3", "--gpus-per-worker", "0.5"),
+        *("--cpus-per-worker", "3", "--gpus-per-worker", "0.5", "--profile"),
     )
     seen = scheduler.seen
     assert seen["experiment"].resources == Resources(cpu=3, gpu=0.5)
@@ -110,10 +110,12 @@ def test_options_reach_the_scheduler(run_grid, results, scheduler, tmp_path, mon
     assert seen["experiment"].document["training"]["epochs"] == 7
     assert seen["experiment"].search.max_trials == 2
     assert (seen["budget_seconds"], seen["workers"], seen["gpus"]) == (5400.0, 2, ("0", "1"))
+    assert seen["profile"]
     assert (seen["fail_fast"], seen["results_dir"], seen["data_dir"]) == (True, results, tmp_path)
     monkeypatch.setenv("TUNER_DATA_DIR", str(tmp_path / "of the environment"))
     run_grid()
     assert scheduler.seen["data_dir"] == tmp_path / "of the environment"
+    assert not scheduler.seen["profile"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ RUNNING = [
 ]
 SEARCH = [
     *("grid.yaml", "-S", "model.depth={choice: [20, 32]}", "-S", "training.epochs=3", "-m", "2"),
-    *("--reuse", "a", "--reuse", "b", "--tensorboard", "--dry-run", *RUNNING),
+    *("--reuse", "a", "--reuse", "b", "--tensorboard", "--profile", "--dry-run", *RUNNING),
 ]
 LEADERS = ["grid", "--top", "2", "--seeds", "9", "--epochs", "3", "--train-images", "7", *RUNNING]
 

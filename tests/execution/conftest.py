@@ -147,7 +147,15 @@ class Bench:
     ending: str = ""
 
     def run(
-        self, script=good, text=None, workers=1, listener=None, retry=(), settles=None, **options
+        self,
+        script=good,
+        text=None,
+        workers=1,
+        listener=None,
+        retry=(),
+        settles=None,
+        profile=False,
+        **options,
     ):
         experiment = parse_experiment(text or self.text, "grid.yaml")
         self.pool, self.events = self.make_pool(script), []
@@ -169,6 +177,7 @@ class Bench:
                 silence_seconds=60.0,
                 clock=lambda: self.now,
                 settles=settles,
+                profile=profile,
             )
             self.ending = scheduler.run(workers, self.stop, **options)
         return self.rows()

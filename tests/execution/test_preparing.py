@@ -10,6 +10,7 @@ import pytest
 from tuner.data.config import DataConfig
 from tuner.execution import worker
 from tuner.execution.protocol import WorkerSetup
+from tuner.ledger.profile import Stopwatch
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_a_function_is_called_where_no_framework_is_being_imported(
     monkeypatch.setattr("tuner.data.images.load_images", load_images)
     monkeypatch.setattr("tuner.training.trial.program_class", program_class)
     setup = WorkerSetup("jax", DataConfig(dataset=dataset), None, tmp_path)
-    assert worker._prepare(setup)[1:] == ("placed", {"dataset": "a"})
+    assert worker._prepare(setup, Stopwatch())[1:] == ("placed", {"dataset": "a"})
     assert [entry[0] for entry in called if entry[0] != "program"] == [in_main_thread]
     if in_main_thread:
         assert called[0][0] == "program"

@@ -22,6 +22,7 @@ from tuner.execution.run import run_experiment
 from tuner.experiment.experiment import load_experiment
 from tuner.experiment.trial import TrialState
 from tuner.ledger.ledger import Ledger
+from tuner.ledger.profile import PHASES
 from tuner.ledger.records import UNRANKED_STATES
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
@@ -40,7 +41,9 @@ def finished(tmp_path_factory, forked_workers):
     folder = tmp_path_factory.mktemp("run")
     experiment = load_experiment(write_experiment(folder))
     events = []
-    ended = run_experiment(experiment, results_dir=folder / "results", listener=events.append)
+    ended = run_experiment(
+        experiment, results_dir=folder / "results", profile=True, listener=events.append
+    )
     return folder, experiment, events, ended
 
 
@@ -73,6 +76,27 @@ def test_the_folder_holds_tables_environment_and_the_resolved_experiment(finishe
     environment = json.loads((results / "environment.json").read_text())
     assert environment["data"]["train_images"].startswith("96")
     assert load_experiment(results / "experiment.yaml").space == experiment.space
+
+
+def test_a_profile_says_where_all_the_time_went_and_how_much_was_computed(finished):
+    folder, _, events, ended = finished
+    results = tuner.open_results(folder / "results" / "tiny")
+    (worker,) = results.record.profile.workers
+    spent, trials = worker.seconds, results.trials()
+    assert all(spent[phase] > 0 for phase in PHASES)
+    # The worker begins after the run and ends before it; how much, is the machine's affair.
+    assert 0.5 * ended.seconds < worker.whole_seconds < ended.seconds
+    assert spent["other"] < 0.5 * worker.whole_seconds
+    made = spent["build"] + spent["trace"] + spent["compile"]
+    assert made >= next(e.seconds for e in events if isinstance(e, TrialCompiled))
+    # Epochs are 96 images; one that diverges ends where its loss is no number.
+    whole = results.epochs()["trial"].isin(trials[trials["state"] == "completed"]["trial"]).sum()
+    least = 6 * trials["macs"][0] * 96 * whole
+    assert least < worker.training_flop <= least + 6 * trials["macs"][0] * 96 * 2
+    assert worker.programs == 1 and worker.matrix_flops > 1e6
+    frame = results.profile()
+    assert frame.loc[1, "train"] == spent["train"]
+    assert frame.loc[1, "whole_seconds"] == pytest.approx(frame.loc[1, list(PHASES)].sum())
 
 
 def test_running_again_starts_no_worker(finished):

@@ -14,7 +14,7 @@ from tuner.errors import InputError
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.records import TrialRow
-from tuner.report import comparison, render
+from tuner.report import comparison_tables, render
 from tuner.report.comparison import CompareOptions, Comparison, compare
 from tuner.report.cost_at_score import cost_at, pareto
 from tuner.report.record import RunRecord
@@ -81,7 +81,7 @@ def only(found: Comparison):
 
 
 def text(found: Comparison, width: int = 80) -> str:
-    return render.to_text(*comparison.sections(found), width=width)
+    return render.to_text(*comparison_tables.sections(found), width=width)
 
 
 # ---------------------------------------------------------------------- pairs
@@ -304,7 +304,7 @@ def test_left_out_trials_are_said_where_they_belong():
 def test_a_side_without_a_score_is_shown_and_nothing_is_claimed():
     found = compare([source("one", seeds("a", [0.1, 0.2])), source("empty", [])], PLAIN)
     assert only(found).how == "no trial of empty has a score"
-    assert comparison.to_json(found)["sides"][1]["mean"] is None
+    assert comparison_tables.to_json(found)["sides"][1]["mean"] is None
     empty = compare(pair([], []), PLAIN)
     assert empty.target is None
     assert "–" in text(empty)
@@ -335,7 +335,7 @@ def test_stopped_trials_are_compared_after_equal_training():
     assert only(found).difference.mean == pytest.approx(0)
     assert only(found).difference.told() == "within noise"
     assert "in the first 1 epoch, which every trial has" in only(found).how
-    assert comparison.verdicts(found)[0].startswith(
+    assert comparison_tables.verdicts(found)[0].startswith(
         "No difference from resnet is shown for densenet"
     )
     assert text(found).startswith("No difference from resnet is shown")
@@ -362,7 +362,7 @@ def test_without_curves_unequal_training_is_not_compared():
     assert (only(found).difference, only(found).how) == (
         None, "no test: their trials were trained for 3 to 5 epochs",
     )  # fmt: skip
-    assert comparison.verdicts(found) == [
+    assert comparison_tables.verdicts(found) == [
         "No test against one: other (their trials were trained for 3 to 5 epochs)."
     ]
 
@@ -402,7 +402,7 @@ def test_long_paths_of_other_data_are_told_apart_by_their_ends():
         on_data(name, name, dataset=f"{home}/{name}.npz", fingerprint=f"sha256:{name * 9}")
         for name in ("shapes", "digits")
     ]
-    first = comparison.sections(compare(sources, PLAIN))[0].title
+    first = comparison_tables.sections(compare(sources, PLAIN))[0].title
     assert "ojects/digits.npz and …" in first and "ojects/shapes.npz" in first
     assert "fingerprint sha256:digit… and sha256:shape…" in first
 
@@ -417,7 +417,7 @@ def test_scores_of_other_images_are_shown_but_nothing_is_claimed(data):
     assert (other.difference, other.how) == (None, "no test: the scores are of different data")
     assert third.difference.told() == "better"  # alone: the other costs it nothing
     assert found.target is None
-    first, scores = comparison.sections(found)[:2]
+    first, scores = comparison_tables.sections(found)[:2]
     assert first.title.startswith("other and one do not compare: their scores are of different")
     assert all(f"data.{name}" in first.title for name in data)
     assert found.incomparable[0] == first.title
@@ -468,13 +468,13 @@ def hostile() -> Comparison:
 
 
 def test_names_stay_text_in_every_format():
-    sections = comparison.sections(hostile())
+    sections = comparison_tables.sections(hostile())
     assert "\x1b" not in text(hostile())
     latex = render.to_latex(*sections)
     assert "\\input" not in latex.replace("\\textbackslash{}input", "")
     assert "\\$x\\_1\\$" in latex
     assert "\\|\\$x_1\\$\\\\input{a}\\*\\&" in render.to_markdown(*sections)
-    csv = comparison.to_csv(hostile())
+    csv = comparison_tables.to_csv(hostile())
     assert "\x1b" not in csv
     assert not any(line.startswith(("=", '"=')) for line in csv.splitlines())
 

@@ -11,10 +11,12 @@ import pytest
 
 from tests.report import page_ledgers
 from tests.report.page_ledgers import HOSTILE, Plan
+from tuner.cli import main
 from tuner.errors import InputError
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
+from tuner.ledger.profile import RunProfile, WorkerProfile
 from tuner.ledger.workers import WorkerRecord
 from tuner.report.page import write_page
 from tuner.report.page.page import render_page
@@ -57,6 +59,27 @@ class Elements(HTMLParser):
 
 def page_of(folder: RunFolder) -> str:
     return render_page([read_source(folder)])
+
+
+def test_a_profiled_run_says_where_the_time_went(tmp_path, capsys):
+    folder = page_ledgers.write(tmp_path, "mixed", page_ledgers.mixed())
+    worker = WorkerProfile(1, {"import": 4.0, "train": 6.0}, training_flop=12e9, matrix_flops=8e9)
+    profile = RunProfile("2026-01-02T03:04:05+00:00", "mixed_bfloat16", {"wait": 9.0}, (worker,))
+    assert "e0-profile" not in page_of(folder)
+    with Ledger.create_or_open(folder.ledger, "mixed") as ledger:
+        ledger.keep_workers([], profile)
+    page = page_of(folder)
+    assert page.count("e0-profile") == 2  # and a way there from the top
+    assert '<td class="n"><bdi>60 %</bdi></td><td class="share"><bdi>█' in page
+    assert "a product of bfloat16 matrices reached 8 GFLOP/s there (25 % of it)" in page
+    assert "40 % of the time went into starting workers" in page
+    for form in ("table", "markdown"):
+        assert main.run(["report", str(folder.path), "-f", form]) == 0
+        assert capsys.readouterr().out.count("Where the time went") == 1
+    for command in ("report", "status"):
+        assert main.run([command, str(folder.path), "--json"]) == 0
+        (entry,) = json.loads(capsys.readouterr().out)["experiments"]
+        assert entry["profile"]["workers"][0]["training_flops"] == 2e9
 
 
 @pytest.mark.parametrize("name", ODD)

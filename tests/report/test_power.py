@@ -18,15 +18,10 @@ from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import NewTrial, Outcome
 from tuner.report import statistics
-from tuner.report.power import SAME_DATA, SeedSpread, spread_elsewhere, spread_of
+from tuner.report.power import least_difference, power_of, seeds_to_decide
 from tuner.report.record import RunRecord, read_record
-from tuner.report.statistics import (
-    Verdict,
-    least_difference,
-    paired,
-    power_of,
-    seeds_to_decide,
-)
+from tuner.report.seed_spread import SAME_DATA, SeedSpread, spread_elsewhere, spread_of
+from tuner.report.statistics import Verdict, paired
 from tuner.report.summary import summarize
 
 DATA = {"data.fingerprint": "f10", "data.validation": 5000, "data.train_images": None}
@@ -129,14 +124,14 @@ def test_the_spread_of_other_experiments_on_the_same_data_stands_in(tmp_path):
     assert spread.spread == pytest.approx((8 * 0.002**2 / 6) ** 0.5)
     assert spread_elsewhere(single, "val_accuracy", dict.fromkeys(SAME_DATA)) is None
     advice = summarize(read_record(single)).advice
-    assert "10 points between the first two take 6 seeds and about 20m 00s to decide" in advice
+    assert "the lead of 10 points takes 6 seeds and about 20m 00s to decide" in advice
     assert "`tuner confirm single --top 2 --seeds 6`" in advice
     assert "6 degrees of freedom, in seeds" in advice
 
 
 def test_a_lead_that_cannot_be_decided_says_so(record: RunRecord):
     close = replicated(record, [0.5, 0.52, 0.54, 0.56], [0.52, 0.5, 0.56, 0.53999])
-    assert "take more than 200 seeds to decide" in summarize(close).advice
+    assert "takes more than 200 seeds to decide" in summarize(close).advice
     settled = replicated(
         record, [0.9 + n / 100 for n in range(6)], [0.1 + n / 100 for n in range(6)]
     )
@@ -162,15 +157,16 @@ def test_a_plan_says_how_many_seeds_decide_before_anything_runs(tmp_path):
     assert (power.seeds, power.replicates, power.spread.source) == (7, 8, "seeds")
     assert power.least == pytest.approx(1.75 * power.spread.spread, rel=0.02)
     assert dataclasses.replace(power, seconds=None).text == (  # this machine may know the time
-        "0.5 points between two configurations take 7 seeds to decide, and 8 decide 0.4 points "
+        "a difference of 0.5 points between two configurations takes 7 seeds to decide, and 8 "
+        "decide 0.4 points "
         "(seeds differ by sd 0.0023, 6 degrees of freedom, in seeds)"
     )
     timed = dataclasses.replace(power, seconds=2_400.0, replicates=3, least=None)
-    assert "take 7 seeds and about 40m to decide, and 3 decide nothing" in timed.text
+    assert "takes 7 seeds and about 40m to decide, and 3 decide nothing" in timed.text
 
 
 def test_a_row_says_which_data_it_was_trained_on():
-    from tuner.report.power import data_of
+    from tuner.report.seed_spread import data_of
 
     assert data_of(in_context(trial(1, 0.5, {}))) == DATA
     assert SeedSpread(0.0042, 1).text == "seeds differ by sd 0.0042, 1 degree of freedom"

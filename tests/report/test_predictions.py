@@ -22,9 +22,14 @@ from tuner.report.page.predicted import class_figure, confusion_figure, worst_ca
 from tuner.report.page.source import read_source
 from tuner.report.prediction_document import NUM_WORST, keep_document, read_document, to_text
 from tuner.report.prediction_tables import TABLES, write_tables
-from tuner.report.predictions import document_of, read_predictions
+from tuner.report.predictions import (
+    calibration_bins,
+    calibration_error,
+    document_of,
+    read_predictions,
+)
 from tuner.report.results import open_results
-from tuner.report.statistics import calibration_bins, calibration_error, wilson_interval
+from tuner.report.statistics import wilson_interval
 
 # Four images of classes 0, 0, 1, 2 of four: the first seed takes one 0 for a 1, the second
 # both, and the 2 for a 1.

@@ -116,11 +116,12 @@ def test_a_threshold_that_a_run_refuses_is_refused(results, capsys):
 
 
 def test_a_rule_has_a_name_that_says_all_that_was_set():
-    assert read_rule("{rule: asha, min_epochs: 4}").text == "asha min_epochs=4"
+    assert read_rule("{rule: asha, min_epochs: 4}").text(30) == "asha min_epochs=4"
     several = read_rule("[{rule: median}, {rule: patience, epochs: 3}]")
-    assert several.text == "median or patience epochs=3"
-    assert ReplayedRule((), 20).text == "no rule, first 20 trials"
-    assert ReplayedRule((MedianStop(rule="median"),), 1).text == "median, first 1 trial"
+    assert several.text(30) == "median or patience epochs=3"
+    assert ReplayedRule((), 20).text(30) == "no rule, first 20 trials"
+    assert ReplayedRule((MedianStop(rule="median"),), 1).text(30) == "median, first 1 trial"
+    assert ReplayedRule((), 100).text(12) == "no rule, all 12 trials"
 
 
 def test_every_format(results, capsys, tmp_path):

@@ -39,7 +39,7 @@ from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.models import Cost, family_of, is_own, runtime_fields
 from tuner.report import format
-from tuner.report.power import (
+from tuner.report.seed_spread import (
     SAME_DATA,
     SeedSpread,
     data_of,
@@ -93,13 +93,12 @@ class PlannedPower:
     @property
     def text(self) -> str:
         """In a line."""
-        difference = difference_text(self.metric, self.difference)
-        if self.seeds is None:
-            text = f"{difference} between two configurations take too many seeds to decide"
-        else:
+        difference = f"a difference of {difference_text(self.metric, self.difference)}"
+        needed = "too many seeds"
+        if self.seeds is not None:
             time = "" if self.seconds is None else f" and about {rough_text(self.seconds)}"
-            between = f"{difference} between two configurations"
-            text = f"{between} take {self.seeds} seeds{time} to decide"
+            needed = f"{self.seeds} seeds{time}"
+        text = f"{difference} between two configurations takes {needed} to decide"
         if self.replicates > 1:
             least = "nothing" if self.least is None else difference_text(self.metric, self.least)
             text += f", and {self.replicates} decide {least}"
@@ -228,10 +227,10 @@ def _power(
     spread = spread or spread_elsewhere(folder, metric, data)
     if spread is None or not spread.spread:
         return None
-    from tuner.report import statistics  # late: needs numpy
+    from tuner.report.power import least_difference, seeds_to_decide  # late: needs numpy
 
     difference, replicates = usual_difference(metric, spread.spread), experiment.search.replicates
-    seeds = statistics.seeds_to_decide(difference, spread.spread)
+    seeds = seeds_to_decide(difference, spread.spread)
     each = time.seconds / to_run if time.seconds and to_run else None
     return PlannedPower(
         metric=metric,
@@ -240,7 +239,7 @@ def _power(
         seeds=seeds,
         seconds=None if each is None or seeds is None else 2 * seeds * each,
         replicates=replicates,
-        least=statistics.least_difference(spread.spread, replicates),
+        least=least_difference(spread.spread, replicates),
     )
 
 

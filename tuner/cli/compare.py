@@ -78,7 +78,7 @@ def command(
 
 
 def _rendered(comparison: Comparison, form: str, style: Style) -> str:
-    from tuner.report.comparison import sections, to_csv, to_json
+    from tuner.report.comparison_tables import sections, to_csv, to_json
 
     if form == "json":
         return terminal.json_text(to_json(comparison))

@@ -55,6 +55,7 @@ class CalledRun:
     progress: bool
     engine: str
     ray_address: str | None
+    profile: bool = False
 
     def run(
         self, experiment: Experiment, results_dir: Path, reuse: Sequence[RunFolder] = ()
@@ -91,6 +92,7 @@ class CalledRun:
                     fail_fast=self.fail_fast,
                     reuse=reuse,
                     settles=settles,
+                    profile=self.profile,
                     listener=listener,
                     data_progress=view.data_progress,
                 )

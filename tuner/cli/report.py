@@ -19,7 +19,7 @@ from tuner.cli.options import (
 )
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder
-from tuner.report import format, render, summary, trials_table
+from tuner.report import format, profile, render, summary, trials_table
 from tuner.report.record import RunRecord, many_objects, read_record
 from tuner.report.render import Style
 from tuner.report.trial_fields import bound_of, narrowed
@@ -118,6 +118,8 @@ def table_text(record: RunRecord, options: TableOptions, style: Style) -> str:
     text = f"{render.to_text(table, width=wide, style=style)}\n{below}"
     if apart := trials_table.superseded_table(record):
         text += f"\n{render.to_text(apart, width=wide, style=style)}"
+    if record.profile:
+        text += f"\n{profile.to_text(record.profile, wide, style)}"
     return text
 
 
@@ -143,6 +145,7 @@ def document(records: list[RunRecord], options: TableOptions) -> dict[str, objec
     for record in records:
         entry = trials_table.to_json(record, options)
         entry["summary"] = render.finite(summary.to_json(summary.summarize(record)))
+        entry["profile"] = record.profile.document() if record.profile else None
         entries.append(entry)
     return {"experiments": entries}
 
@@ -169,6 +172,8 @@ def _markdown(record: RunRecord, options: TableOptions) -> str:
     parts = [render.to_markdown(table), summary.to_markdown(summary.summarize(record))]
     if apart := trials_table.superseded_table(record):
         parts.append(render.to_markdown(apart))
+    if record.profile:
+        parts.append(render.to_markdown(profile.profile_table(record.profile)))
     return "\n".join(parts)
 
 

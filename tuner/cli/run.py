@@ -62,6 +62,11 @@ _INTERRUPTED = 130
     is_flag=True,
     help="Keep event files for TensorBoard in results/NAME/tensorboard.",
 )
+@click.option(
+    "--profile",
+    is_flag=True,
+    help="Say at the end where the time of each worker went, and how fast it trained.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would run, as tuner plan.")
 @running_options
 def command(
@@ -115,6 +120,7 @@ class RunOptions:
     max_trials: int | None = None
     reuse: tuple[str, ...] = ()
     tensorboard: bool = False
+    profile: bool = False
     cpus_per_worker: int | None = None
     gpus_per_worker: float | None = None
 
@@ -253,6 +259,7 @@ def run_shown(
             data_progress=view.data_progress,
             silence_seconds=options.silence_seconds or SILENCE_SECONDS,
             settles=settles,
+            profile=options.profile,
             stop=stop,
         )
     return ended, stop

@@ -94,7 +94,8 @@ def _document(status: Status) -> dict[str, Any]:
         }
         for worker in status.workers
     ]
-    return asdict(status) | {"workers": workers}
+    profile = status.profile.document() if status.profile else None
+    return asdict(status) | {"workers": workers, "profile": profile}
 
 
 def _watch(look: Callable[[], list[Status]], text_of: Callable[[list[Status]], str]) -> int:

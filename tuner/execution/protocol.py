@@ -31,7 +31,8 @@ class WorkerSetup:
     `code` are the files of the person's own networks, by family, as they were when the run began.
     If `augment_is_searched`, `data` names all that any trial does to its images.
     `packed` is the folder of packed data that takes the place of the data set's own files.
-    `gpu_memory_bytes` is all that it may take of a GPU that it shares.
+    `gpu_memory_bytes` is all that it may take of a GPU that it shares. With `profile` it reports
+    what it has `Spent`.
     """
 
     backend: str
@@ -42,6 +43,7 @@ class WorkerSetup:
     packed: Path | None = None
     gpu_memory_bytes: int | None = None
     augment_is_searched: bool = False
+    profile: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class TrainTrial:
     """Train this closed configuration up to epoch `until`; epochs are reported one by one.
 
     It goes on from the first of `checkpoints` that can be read. If a rule `may_end` it, the worker
-    looks more often for a `StopTrial` when an epoch has begun.
+    looks more often for a `StopTrial` when an epoch has begun. `macs` are the multiply-adds of an
+    image's forward pass, for a profile; 0 where they are unknown.
     """
 
     number: int
@@ -65,6 +68,7 @@ class TrainTrial:
     augment: tuple[str, ...] = ()
     checkpoints: tuple[CheckpointRow, ...] = ()
     may_end: bool = False
+    macs: int = 0
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,19 @@ class Predicted:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Where the worker's time went since its process began, by `ledger.profile.PHASES`.
+
+    The other fields are those of `WorkerProfile`.
+    """
+
+    seconds: Mapping[str, float]
+    programs: int = 0
+    training_flop: float = 0.0
+    matrix_flops: float | None = None
+
+
+@dataclass(frozen=True)
 class Finished:
     """The worker is done with the trial. `reason` is empty unless it raised.
 
@@ -230,6 +247,7 @@ Report = (
     | Watched
     | Predicted
     | Epoch
+    | Spent
     | Finished
     | Lost
     | Waiting

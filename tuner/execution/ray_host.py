@@ -292,7 +292,7 @@ class WorkerHost:
 
     def _listen(self) -> Iterator[tuple[Any, ...]]:
         """What the worker says and prints, until it is gone."""
-        from tuner.execution.protocol import Epoch, Finished, Lost, Progress, Watched
+        from tuner.execution.protocol import Epoch, Finished, Lost, Progress, Spent, Watched
 
         log = self._slot / "logs" / f"worker-{self._worker}.log"
         printed, sent_at, is_lost = 0, 0.0, False
@@ -300,7 +300,7 @@ class WorkerHost:
         while not is_lost:
             reports += [report for _, report in self._pool.receive(WAIT_SECONDS)]
             is_lost = any(isinstance(report, Lost) for report in reports)
-            can_wait = all(isinstance(r, Epoch | Progress | Watched) for r in reports)
+            can_wait = all(isinstance(r, Epoch | Progress | Spent | Watched) for r in reports)
             if can_wait and time.monotonic() - sent_at < BATCH_SECONDS:
                 continue
             text = _read_from(log, printed)

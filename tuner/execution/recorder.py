@@ -19,7 +19,8 @@ from tuner.execution.events import (
     TrialStarted,
     TrialWaits,
 )
-from tuner.execution.protocol import Epoch, Predicted, Resumed, Watched, not_finite
+from tuner.execution.profiler import Profiler
+from tuner.execution.protocol import Epoch, Predicted, Resumed, Spent, Watched, not_finite
 from tuner.execution.queue import Assignment
 from tuner.execution.workforce import Workforce
 from tuner.experiment.objective import Objective
@@ -97,8 +98,10 @@ class Recorder:
         checkpoints: Path,
         listener: Listener,
         clock: Callable[[], float] = time.monotonic,
+        profiler: Profiler | None = None,
     ) -> None:
         self.ledger = ledger
+        self._profiler = profiler
         self._objective = objective
         self._csv = csv
         self._cost = cost
@@ -137,9 +140,26 @@ class Recorder:
     def keep_workers(self) -> None:
         """What workers do, in a commit of its own: for whoever looks from another process."""
         self._next_keep = self._clock() + KEEP_SECONDS
-        self.ledger.keep_workers(self._workforce.records())
+        workers = self._workforce.records()
+        profile = self._profiler.record(workers) if self._profiler else None
+        self.ledger.keep_workers(workers, profile)
+
+    def note_start(self, worker: int) -> None:
+        """A process of the worker is being started."""
+        if self._profiler:
+            self._profiler.start(worker)
+
+    def note_spent(self, worker: int, report: Spent) -> None:
+        """Where its time went; comes only where a profile was asked for."""
+        if self._profiler:
+            self._profiler.note(worker, report)
 
     # ------------------------------------------------------------ the life of a trial
+
+    def macs(self, trial: Trial) -> int:
+        """Multiply-adds of an image's forward pass; 0 where they are unknown, or nobody asks."""
+        cost = self._cost(trial) if self._profiler else None
+        return cost.macs if cost else 0
 
     def number(self, trial: Trial, known: int | None, position: int | None) -> int:
         """The number of a trial in the ledger, which is made where there is none.

@@ -38,6 +38,7 @@ from tuner.execution.estimate import (
 from tuner.execution.events import Event, Listener, Notice, RunEnded, RunStarted
 from tuner.execution.networks import CheckedExperiment, check_experiment
 from tuner.execution.pools import LocalPool, Pool
+from tuner.execution.profiler import Profiler
 from tuner.execution.protocol import Ready, not_finite
 from tuner.execution.queue import TrialQueue, read_history, why_enough
 from tuner.execution.recorder import Recorder
@@ -51,6 +52,7 @@ from tuner.ledger.environment import environment_record
 from tuner.ledger.estimate import Estimate
 from tuner.ledger.folder import RunFolder, network_file_system, write_atomically
 from tuner.ledger.ledger import Ledger
+from tuner.ledger.profile import OTHER, PREPARING, Stopwatch
 from tuner.ledger.records import FINISHED_STATES, RANKED_STATES
 from tuner.ledger.table import TrialsCsv
 from tuner.models import Cost
@@ -82,6 +84,7 @@ def run_experiment(
     reuse: Sequence[RunFolder] = (),
     silence_seconds: float = SILENCE_SECONDS,
     settles: Settles | None = None,
+    profile: bool = False,
     listener: Listener = _unheard,
     data_progress: Progress | None = None,
     stop: threading.Event | None = None,
@@ -94,13 +97,13 @@ def run_experiment(
     than trials. Checkpoints of `shared_from_bytes` and more go through the results folder, which
     all its nodes must share. Trials in the states of `retry` are run again; finished ones of the
     experiments in `reuse` are taken over. `settles` is what `search.enough: {rule: settled}` asks
-    (`tuner.report.settled`).
+    (`tuner.report.settled`). With `profile` the ledger keeps where the time went.
 
     Raises:
         InputError: the experiment, its data or its folder is wrong; nothing was written.
         TunerError: another process runs it, or workers cannot start.
     """
-    started = clock()
+    started, stopwatch = clock(), Stopwatch(PREPARING, clock)
     check_backend(experiment)
     stop = stop or threading.Event()
     progress = _until(stop, data_progress)
@@ -111,7 +114,8 @@ def run_experiment(
         experiment, search = checked.experiment, checked.search()
         fetch(experiment.data, data_dir, progress)
         folder = RunFolder(results_dir, experiment.name)
-        with _opened(folder, checked, search, listener, clock, settles) as parts:
+        shared = (listener, clock, settles, stopwatch, profile)
+        with _opened(folder, checked, search, *shared) as parts:
             _take_over(parts, reuse)
             _put_in_order(parts, retry)
             most = _num_left(parts)
@@ -120,7 +124,7 @@ def run_experiment(
             train = partial(
                 _train,
                 parts,
-                _pool(experiment, folder, data_dir, here, cluster, shared_from_bytes, most),
+                _pool(parts, data_dir, here, cluster, shared_from_bytes, most),
                 workers if cluster else here.workers,
                 stop,
                 budget_seconds=_least(budget_seconds, experiment.search.budget_seconds),
@@ -143,6 +147,7 @@ class _RunParts:
     listener: Listener
     clock: Callable[[], float]
     settles: Settles | None
+    profile: bool
 
     @property
     def experiment(self) -> Experiment:
@@ -163,14 +168,17 @@ def _opened(
     listener: Listener,
     clock: Callable[[], float],
     settles: Settles | None,
+    stopwatch: Stopwatch,
+    profile: bool,
 ) -> Iterator[_RunParts]:
     """The folder, where nobody else runs, with the ledger of what it is."""
     experiment = checked.experiment
     folder.prepare(experiment.source)
-    with folder.lock(), Ledger.create_or_open(folder.ledger, experiment.name) as ledger:
+    opened = partial(Ledger.create_or_open, folder.ledger, experiment.name, stopwatch=stopwatch)
+    with folder.lock(), opened() as ledger:
         if notice := keep_copy(folder.ledger):
             listener(Notice(notice))
-        parts = _RunParts(checked, search, folder, ledger, listener, clock, settles)
+        parts = _RunParts(checked, search, folder, ledger, listener, clock, settles, profile)
         _keep_what_it_is(parts)
         yield parts
 
@@ -265,14 +273,16 @@ def _train(
             silence_seconds=silence_seconds,
             clock=parts.clock,
             settles=parts.settles,
+            profile=parts.profile,
         )
-        return scheduler.run(
-            workers,
-            stop,
-            budget_seconds=budget_seconds,
-            budget_epochs=_epochs_left(experiment, ledger),
-            fail_fast=fail_fast,
-        )
+        with ledger.stopwatch.phase(OTHER):
+            return scheduler.run(
+                workers,
+                stop,
+                budget_seconds=budget_seconds,
+                budget_epochs=_epochs_left(experiment, ledger),
+                fail_fast=fail_fast,
+            )
     finally:
         _write_csv(csv, parts.listener)
 
@@ -435,15 +445,15 @@ def _here(
 
 
 def _pool(
-    experiment: Experiment,
-    folder: RunFolder,
+    parts: _RunParts,
     data_dir: Path | None,
     here: Here,
     cluster: RayCluster | None,
     shared_from_bytes: int | None,
     most: int | None,
 ) -> Pool:
-    setup = worker_setup(experiment, data_dir, folder.checkpoints)
+    experiment, folder = parts.experiment, parts.folder
+    setup = replace(worker_setup(experiment, data_dir, folder.checkpoints), profile=parts.profile)
     if cluster is not None:
         from tuner.execution.ray_pool import RayPool
 
@@ -529,6 +539,7 @@ def make_scheduler(
     silence_seconds: float = SILENCE_SECONDS,
     clock: Callable[[], float] = time.monotonic,
     settles: Settles | None = None,
+    profile: bool = False,
 ) -> Scheduler:
     """A scheduler for what is missing of an experiment; `mark_current` comes before.
 
@@ -536,6 +547,7 @@ def make_scheduler(
     """
     experiment = search.experiment
     queue = TrialQueue(search, read_history(search, ledger), settles)
+    profiler = Profiler(experiment.precision, ledger.stopwatch, clock) if profile else None
     recorder = Recorder(
         ledger,
         objective=experiment.objective,
@@ -544,6 +556,7 @@ def make_scheduler(
         checkpoints=checkpoints,
         listener=listener,
         clock=clock,
+        profiler=profiler,
     )
     return Scheduler(
         queue,

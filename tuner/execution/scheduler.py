@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass, field
 from threading import Event as StopEvent
 
@@ -24,6 +24,7 @@ from tuner.execution.protocol import (
     Report,
     Resumed,
     SetupFailed,
+    Spent,
     StopTrial,
     TrainTrial,
     Waiting,
@@ -32,6 +33,7 @@ from tuner.execution.protocol import (
 from tuner.execution.queue import Assignment, LearningCurve, TrialQueue
 from tuner.execution.recorder import Recorder, RunningTrial
 from tuner.experiment.trial import Trial, TrialState
+from tuner.ledger.profile import SEARCH, WAIT
 from tuner.search.stopping import StoppingRule
 
 WAIT_SECONDS = 0.2
@@ -95,6 +97,7 @@ class Scheduler:
         self._failed = False
         self._asked_at = -math.inf  # for room
         self._epochs_left = math.inf
+        self._stopwatch = recorder.ledger.stopwatch
 
     def run(
         self,
@@ -136,7 +139,7 @@ class Scheduler:
         """Until something ends it: `interrupted`, `failed`, or nothing that may start or runs."""
         self._grow(workers or self._pool.room() or 1)
         while self._assign(late=self._clock() >= deadline or self._epochs_left <= 0):
-            self._hear(self._pool.receive(WAIT_SECONDS))
+            self._hear(self._receive())
             self._kill_silent()
             if workers is None:
                 self._fill_room()
@@ -150,7 +153,11 @@ class Scheduler:
         """More workers; those that are there stay."""
         for worker in range(len(self._slots) + 1, workers + 1):
             self._slots[worker] = Slot(heard_at=self._clock())
-            self._pool.start(worker)
+            self._start_worker(worker)
+
+    def _start_worker(self, worker: int) -> None:
+        self._recorder.note_start(worker)
+        self._pool.start(worker)
 
     def _fill_room(self) -> None:
         """What has come since is used at once."""
@@ -183,13 +190,18 @@ class Scheduler:
         """Whether there was a trial to train."""
         # A single worker takes all in order, which then is the same after an interruption.
         held = slot.programs if len(self._slots) > 1 else ()
-        while not slot.running and (assignment := self._queue.next(held)):
+        while not slot.running and (assignment := self._next_assignment(held)):
             self._start(worker, slot, assignment)
         return slot.running is not None
 
+    def _next_assignment(self, held: Container[str]) -> Assignment | None:
+        with self._stopwatch.phase(SEARCH):
+            return self._queue.next(held)
+
     def _is_out_of_work(self) -> bool:
         """Nothing to give out; what the search let go on the way to that is written down."""
-        is_empty = self._queue.is_empty()
+        with self._stopwatch.phase(SEARCH):
+            is_empty = self._queue.is_empty()
         self._end_dropped()
         return is_empty
 
@@ -227,6 +239,7 @@ class Scheduler:
                 augment=tuple(trial.data.augment),
                 checkpoints=tuple(self._recorder.ledger.checkpoints(running.number)),
                 may_end=self._may_end(running),
+                macs=self._recorder.macs(trial),
             ),
         )
 
@@ -247,6 +260,10 @@ class Scheduler:
 
     # ------------------------------------------------------------ hearing of it
 
+    def _receive(self) -> list[tuple[int, Report]]:
+        with self._stopwatch.phase(WAIT):
+            return self._pool.receive(WAIT_SECONDS)
+
     def _hear(self, reports: Sequence[tuple[int, Report]]) -> None:
         """What has arrived together is one commit, as each has to wait for the disk."""
         with self._recorder.together():
@@ -266,6 +283,8 @@ class Scheduler:
             self._lost(worker, slot, report)
         elif isinstance(report, Waiting):
             self._waits(report)
+        elif isinstance(report, Spent):
+            self._recorder.note_spent(worker, report)
         elif running is None or report.number != running.number:
             self._too_late(slot, report)
         elif isinstance(report, Compiled):
@@ -370,7 +389,11 @@ class Scheduler:
         self._recorder.wait(worker, running)
         self._numbers[running.trial.key] = running.number
         curve = LearningCurve(running.score, tuple(running.curve), has_ended=False)
-        self._queue.tell(running.trial, curve)
+        self._tell_search(running.trial, curve)
+
+    def _tell_search(self, trial: Trial, curve: LearningCurve) -> None:
+        with self._stopwatch.phase(SEARCH):
+            self._queue.tell(trial, curve)
         self._end_dropped()
 
     def _end(
@@ -390,8 +413,7 @@ class Scheduler:
             self._rule.end(running.number)
         if is_news:
             score = running.score if state in (TrialState.COMPLETED, TrialState.STOPPED) else None
-            self._queue.tell(running.trial, LearningCurve(score, tuple(running.curve)))
-            self._end_dropped()
+            self._tell_search(running.trial, LearningCurve(score, tuple(running.curve)))
 
     def _forget(self, trial: Trial) -> None:
         """A search may have many trials."""
@@ -424,7 +446,7 @@ class Scheduler:
             self._machines[key] += report.machine_went
             self._recorder.clear_away(running.number)
             self._put_back(worker, running, report.reason)
-        self._pool.start(worker)
+        self._start_worker(worker)
 
     def _put_back(self, worker: int, running: RunningTrial, reason: str) -> None:
         """A trial whose worker died goes on elsewhere, unless it kills one after the other."""
@@ -455,6 +477,6 @@ class Scheduler:
         """Let workers save what they have finished; nothing that has arrived is lost."""
         deadline = self._clock() + GRACE_SECONDS
         while self._pool.dismiss() and self._clock() < deadline:
-            reports = self._pool.receive(WAIT_SECONDS)
-            kept = Resumed | Watched | Predicted | Epoch | Finished
+            reports = self._receive()
+            kept = Resumed | Watched | Predicted | Epoch | Spent | Finished
             self._hear([(n, report) for n, report in reports if isinstance(report, kept)])

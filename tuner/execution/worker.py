@@ -38,6 +38,7 @@ from tuner.execution.protocol import (
     Resumed,
     SetupFailed,
     Shutdown,
+    Spent,
     StopTrial,
     Task,
     TrainTrial,
@@ -46,7 +47,9 @@ from tuner.execution.protocol import (
     not_finite,
 )
 from tuner.ledger import checkpoint, logs
+from tuner.ledger import profile as phases
 from tuner.ledger.predictions import ImagePredictions
+from tuner.ledger.profile import Stopwatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from tuner.training.steps import State
 
 PROGRESS_SECONDS = 0.5
+MEASUREMENTS = 3  # of the device, for a profile
 # What ends a run: the scheduler hears it, and tells its workers.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _MEMORY_ERRORS = ("ResourceExhaustedError", "MemoryError", "_ArrayMemoryError")
@@ -156,9 +160,15 @@ class Saver:
 class Worker:
     """Trains trials one after the other, and keeps the programs that it has compiled."""
 
-    def __init__(self, setup: WorkerSetup, connection: Connection, mailbox: Mailbox) -> None:
+    def __init__(
+        self, setup: WorkerSetup, connection: Connection, mailbox: Mailbox, stopwatch: Stopwatch
+    ) -> None:
         self._connection = connection
         self._mailbox = mailbox
+        self._stopwatch = stopwatch
+        self._profile = setup.profile
+        self._measurements = 0  # of the device
+        self._spent = Spent({})  # but for the seconds, which the stopwatch has
         self._programs: Programs[Program] = Programs()
         self._checkpoints = setup.checkpoints
         # The test images are looked at once, when training is over.
@@ -166,20 +176,33 @@ class Worker:
         self._sending = threading.Lock()
         self._saver = Saver(setup.checkpoints, self._send)
         started = time.perf_counter()
-        self._program_class, self._images, hashes = _prepare(setup)
-        seconds = time.perf_counter() - started
-        device = _device_name(setup.backend)
+        with stopwatch.phase(phases.IMPORT):
+            self._program_class, self._images, hashes = _prepare(setup, stopwatch)
+            seconds = time.perf_counter() - started
+            device = _device_name(setup.backend)
         # A GPU computes the same whatever the host's threads are.
         threads = computing_threads(setup.backend, os.environ) if device == "CPU" else None
         self._send(Ready(device, seconds, hashes, threads=threads))
+        self._tell_spent()
 
     def run(self) -> None:
         """Until told to shut down."""
-        while isinstance(task := self._mailbox.next(), TrainTrial | Rehearse):
+        while isinstance(task := self._next_task(), TrainTrial | Rehearse):
             finished = self._marked(task) if isinstance(task, TrainTrial) else self._finished(task)
+            self._tell_spent()
             self._send(finished)
             if finished.leaves:
                 return
+        self._tell_spent()
+
+    def _next_task(self) -> Task:
+        with self._stopwatch.phase(phases.WAIT):
+            return self._mailbox.next()
+
+    def _tell_spent(self) -> None:
+        if self._profile:
+            self._spent = dataclasses.replace(self._spent, seconds=self._stopwatch.seconds())
+            self._send(self._spent)
 
     def _marked(self, task: TrainTrial) -> Finished:
         """Train it, and mark in the log what was printed meanwhile."""
@@ -195,15 +218,17 @@ class Worker:
 
         built, error, epoch_seconds = False, None, None
         try:
-            trial = prepare(
-                task.model,
-                task.training,
-                structure=task.structure,
-                switches=task.switches,
-                seed=task.seed,
-                precision=task.precision,
-                images=self._images,
-            )
+            self._measure_device(task.precision)
+            with self._stopwatch.phase(phases.BUILD):
+                trial = prepare(
+                    task.model,
+                    task.training,
+                    structure=task.structure,
+                    switches=task.switches,
+                    seed=task.seed,
+                    precision=task.precision,
+                    images=self._images,
+                )
             built = True
             program = self._program(trial.key, trial.blueprint, task.number)
             values = trial.hyperparameters
@@ -217,7 +242,8 @@ class Worker:
         except (Exception, SystemExit) as raised:  # a person's build may do anything
             traceback.print_exc()
             error = raised
-        self._saver.flush()
+        with self._stopwatch.phase(phases.CHECKPOINT):
+            self._saver.flush()
         return Finished(
             number=task.number,
             reason=reason_of(error) if error else "",
@@ -230,20 +256,44 @@ class Worker:
         """The program of the trial's structure, compiled now if it must be."""
 
         def compiled() -> Program:
-            program = self._program_class(blueprint, self._images)
+            with self._stopwatch.phase(phases.COMPILE):
+                program = self._program_class(blueprint, self._images)
+            self._stopwatch.move(program.build_seconds, phases.COMPILE, phases.BUILD)
+            self._stopwatch.move(program.trace_seconds, phases.COMPILE, phases.TRACE)
+            self._spent = dataclasses.replace(self._spent, programs=self._spent.programs + 1)
             self._send(Compiled(number, program.compile_seconds))
             return program
 
         return self._programs.use(key, compiled)
 
+    def _measure_device(self, precision: str) -> None:
+        """For a profile, before each of the first trials; the best counts, as others may compute
+        beside it. Together under a second.
+        """
+        if not self._profile or self._measurements >= MEASUREMENTS:
+            return
+        from tuner.training.matrix_rate import matrix_flops
+
+        self._measurements += 1
+        with self._stopwatch.phase(phases.MEASURE):
+            try:
+                flops = max(matrix_flops(precision), self._spent.matrix_flops or 0.0)
+            except Exception:  # short memory, for one: that must cost no trial anything
+                traceback.print_exc()
+                return
+        self._spent = dataclasses.replace(self._spent, matrix_flops=flops)
+
     def _train(self, task: TrainTrial, program: Program, values: Hyperparameters) -> None:
         from tuner.training.steps import to_arrays
 
-        state, done = self._begin(task, program)
+        with self._stopwatch.phase(phases.CHECKPOINT if task.checkpoints else phases.BUILD):
+            state, done = self._begin(task, program)
         watches = "gradients" in task.training.get("watch", ())
         layers = program.network.kernel_names()
         if watches and not done:
-            self._watch(task.number, 0, program.gradient_norms(state, values), layers)
+            with self._stopwatch.phase(phases.EVALUATE):
+                norms = program.gradient_norms(state, values)
+            self._watch(task.number, 0, norms, layers)
         for epoch in range(done + 1, task.until + 1):
             started = time.perf_counter()
             state, metrics, evaluating = self._epoch(task, program, state, values, epoch)
@@ -254,11 +304,15 @@ class Worker:
                 self._send(report)
                 return
             if watches:
-                norms = program.gradient_norms(state, values)
+                with self._stopwatch.phase(phases.EVALUATE):
+                    norms = program.gradient_norms(state, values)
                 self._watch(task.number, epoch, norms, layers if epoch == done + 1 else ())
             if self._held_out == "test" and epoch == task.training["epochs"]:
-                self._predict(task, program, state, values)
-            self._saver.put(report, to_arrays(state), self._notes(task, epoch))
+                with self._stopwatch.phase(phases.EVALUATE):
+                    self._predict(task, program, state, values)
+            with self._stopwatch.phase(phases.CHECKPOINT):
+                self._saver.put(report, to_arrays(state), self._notes(task, epoch))
+            self._tell_spent()
 
     def _predict(
         self, task: TrainTrial, program: Program, state: State, values: Hyperparameters
@@ -319,10 +373,13 @@ class Worker:
         """The state after an epoch, its metrics, and how many seconds validation took."""
         from tuner.training.program import FIRST_CALL_SECONDS, SECONDS_PER_CALL, Interrupted
 
-        last_sent = time.perf_counter()
+        last_sent, seen = time.perf_counter(), 0
 
         def on_progress(step: int, steps: int, loss: float) -> None:
-            nonlocal last_sent
+            nonlocal last_sent, seen
+            images = min(step * program.blueprint.batch_size, self._images.num_train)
+            self._count_flop(task.macs * (images - seen))
+            seen = images
             if self._mailbox.gives_up(task):
                 raise Interrupted
             now = time.perf_counter()
@@ -334,26 +391,35 @@ class Worker:
             if self._mailbox.gives_up(task):
                 raise Interrupted
 
-        state, metrics = program.train_epoch(
-            state,
-            values,
-            epoch - 1,
-            on_progress,
-            call_seconds=FIRST_CALL_SECONDS if task.may_end else SECONDS_PER_CALL,
-        )
+        with self._stopwatch.phase(phases.TRAIN):
+            state, metrics = program.train_epoch(
+                state,
+                values,
+                epoch - 1,
+                on_progress,
+                call_seconds=FIRST_CALL_SECONDS if task.may_end else SECONDS_PER_CALL,
+            )
         if not_finite(metrics) or (self._held_out == "test" and epoch < task.training["epochs"]):
             return state, metrics, 0.0
         started = time.perf_counter()
-        found = program.evaluate(state, values, on_evaluation)
+        with self._stopwatch.phase(phases.EVALUATE):
+            found = program.evaluate(state, values, on_evaluation)
         metrics |= {f"{self._held_out}_{name}": value for name, value in found.items()}
         return state, metrics, time.perf_counter() - started
+
+    def _count_flop(self, macs: int) -> None:
+        """A multiply-add is two operations; the backward pass does those of two forward passes."""
+        flop = self._spent.training_flop + 3 * 2 * macs
+        self._spent = dataclasses.replace(self._spent, training_flop=flop)
 
     def _send(self, report: Report) -> None:
         with self._sending:  # the saver reports from a thread of its own
             self._connection.send(report)
 
 
-def _prepare(setup: WorkerSetup) -> tuple[type[Program], DeviceImages, dict[str, str]]:
+def _prepare(
+    setup: WorkerSetup, stopwatch: Stopwatch
+) -> tuple[type[Program], DeviceImages, dict[str, str]]:
     """Read the data while the framework is imported, and place them on the device."""
     from tuner.data.images import runs_code
 
@@ -369,13 +435,15 @@ def _prepare(setup: WorkerSetup) -> tuple[type[Program], DeviceImages, dict[str,
         program = program_class(setup.backend)
         set_keras_defaults()
         import_as_known(setup.code)
-        data = reading.result() if reading else _load(setup)
+        with stopwatch.phase(phases.DATA):
+            data = reading.result() if reading else _load(setup)
     if setup.backend == "tensorflow":
         _make_deterministic()
-    images = program.place(
-        data, tuple(setup.data.augment), augment_is_searched=setup.augment_is_searched
-    )
-    return program, images, data.hashes
+    with stopwatch.phase(phases.DATA):
+        placed = program.place(
+            data, tuple(setup.data.augment), augment_is_searched=setup.augment_is_searched
+        )
+    return program, placed, data.hashes
 
 
 def _load(setup: WorkerSetup) -> ImageData:
@@ -460,6 +528,7 @@ def _hear_signals_again() -> None:
 
 def main() -> None:
     """Serve the socket whose file descriptor is the first argument."""
+    stopwatch = Stopwatch()
     _leave_signals_to_the_scheduler()
     _mark(logs.STARTED)
     connection = Connection(int(sys.argv[1]))
@@ -467,7 +536,7 @@ def main() -> None:
     setup = mailbox.next()
     assert isinstance(setup, WorkerSetup)
     try:
-        worker = Worker(setup, connection, mailbox)
+        worker = Worker(setup, connection, mailbox, stopwatch)
     except InputError as error:
         connection.send(SetupFailed(str(error), error.problems))
         return

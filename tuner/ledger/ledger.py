@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tuner.ledger import connection as files
 from tuner.ledger.checkpoint import SavedCheckpoint
 from tuner.ledger.codec import encode
 from tuner.ledger.connection import writing
+from tuner.ledger.profile import LEDGER, RunProfile, Stopwatch
 from tuner.ledger.reader import LedgerReader
 from tuner.ledger.records import (
     RANKED_STATES,
@@ -44,26 +46,38 @@ class Ledger(LedgerReader):
     """
 
     def __init__(
-        self, path: Path, connection: sqlite3.Connection, now: Callable[[], datetime] = utc_now
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        now: Callable[[], datetime] = utc_now,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         super().__init__(path, connection)
         self._now = now
+        self.stopwatch = stopwatch or Stopwatch()
         self._names: Names | None = None
         self._is_together = False
         self._best: set[int] | None = None  # when a trial ended last; None: may be others now
 
     @classmethod
     def create_or_open(
-        cls, path: Path, experiment_name: str, *, now: Callable[[], datetime] = utc_now
+        cls,
+        path: Path,
+        experiment_name: str,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        stopwatch: Stopwatch | None = None,
     ) -> Ledger:
         """The writer's ledger. Hold the run's lock (`RunFolder.lock`) while it is open.
+
+        The `stopwatch` is told what writing takes.
 
         Raises:
             InputError: the file is damaged, foreign or of a newer version; it is left as it is.
         """
         if not path.exists():
             files.create(path, experiment_name)
-        return cls(path, files.open_for_writing(path), now)
+        return cls(path, files.open_for_writing(path), now, stopwatch)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -74,7 +88,7 @@ class Ledger(LedgerReader):
         finally:
             self._is_together = False
             if self._connection.in_transaction:
-                with writing(self.path), self._or_undone("ROLLBACK"):
+                with self._writing(), self._or_undone("ROLLBACK"):
                     self._connection.execute("COMMIT")
 
     # ------------------------------------------------------------------ what the run is
@@ -143,10 +157,17 @@ class Ledger(LedgerReader):
         """Keeps them, so that a changed data set is noticed."""
         self._keep("data", dict(record))
 
-    def keep_workers(self, workers: Sequence[WorkerRecord]) -> None:
-        """Keeps what the workers of the run do now, in place of what they did before."""
+    def keep_workers(
+        self, workers: Sequence[WorkerRecord], profile: RunProfile | None = None
+    ) -> None:
+        """Keeps what the workers of the run do now, in place of what they did before.
+
+        The `profile` takes the place of that of an earlier run, which else stays.
+        """
         with self._commit():
             self._set_meta("workers", [vars(worker) for worker in workers])
+            if profile is not None:
+                self._set_meta("profile", asdict(profile))
 
     def begin_run(
         self, *, total: int | None, done: int, workers: int, epochs_to_run: int | None = None
@@ -321,8 +342,13 @@ class Ledger(LedgerReader):
     # ------------------------------------------------------------------ inside
 
     @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self.stopwatch.phase(LEDGER), writing(self.path):
+            yield
+
+    @contextmanager
     def _commit(self) -> Iterator[None]:
-        with writing(self.path):
+        with self._writing():
             if self._is_together:
                 begin, undo, end = "SAVEPOINT change", "ROLLBACK TO change", "RELEASE change"
                 if not self._connection.in_transaction:

@@ -14,6 +14,7 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.codec import Late, decode, decode_all
 from tuner.ledger.connection import damaged, open_for_reading, reading, version_of
 from tuner.ledger.migration import migrated_copy
+from tuner.ledger.profile import RunProfile
 from tuner.ledger.records import CheckpointRow, EpochRow, EventRow, KnownTrial, Names, TrialRow
 from tuner.ledger.schema import COLUMNS, SCHEMA_VERSION, checked_rows
 from tuner.ledger.workers import WorkerRecord
@@ -112,6 +113,13 @@ class LedgerReader:
         with _decoding(self.path):
             known = [{n: v for n, v in one.items() if n in fields} for one in kept]
             return [WorkerRecord(**one) for one in known]
+
+    @property
+    def profile(self) -> RunProfile | None:
+        """Where the time of the last run with `--profile` went; None where there was none."""
+        kept = self._meta("profile", None)
+        with _decoding(self.path):
+            return RunProfile.from_json(kept) if kept else None
 
     @property
     def plan(self) -> str:

@@ -114,6 +114,14 @@ def _scaled(value: float, units: Sequence[tuple[str, float]]) -> str:
     return f"{scaled:.0f}{unit}" if scaled >= 99.95 or size == 1 else f"{scaled:.3g}{unit}"
 
 
+def bar_text(value: float, largest: float, width: int = 16) -> str:
+    """A bar of characters, `width` of them for the largest value; empty where there is none."""
+    if not largest or not math.isfinite(value) or value < 0:
+        return ""
+    full, part = divmod(round(value / largest * width * 8), 8)
+    return "█" * full + ("▏▎▍▌▋▊▉"[part - 1] if part else "")
+
+
 # What every trial has beside its values, in tables.
 _FACTS = {"trial", "state", "score", "epochs", "replicate", "seed", "reason", "n", "train"}
 

@@ -1,140 +1,97 @@
-"""How many seeds decide a difference, from how much scores were seen to differ between seeds.
-
-`statistics.power_of` says how often so many seeds decide; here is what it is asked with.
-"""
+"""How often a number of seeds decides a difference, and how many decide it often enough."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from functools import lru_cache
 
-from tuner.errors import InputError, TunerError
-from tuner.experiment.trial import TrialState, canonical
-from tuner.ledger.folder import RunFolder, run_folders
-from tuner.ledger.ledger import Ledger
-from tuner.ledger.records import TrialRow
-from tuner.report import format
-from tuner.report.table import mean_score
+import numpy as np
 
-MIN_DEGREES = 3
-"""Degrees of freedom below which the spread between seeds counts as unknown."""
+from tuner.report.statistics import ALPHA, TIED, Array, widened_quantile
 
-SAME_DATA = ("data.fingerprint", "data.validation", "data.train_images")
-"""What must be equal for the spread of another experiment to say something of this one."""
+POWER = 0.8
+"""How often a difference that is there shall be found, where nothing else is said."""
 
-_MOST_FOLDERS = 20  # the newest of a results folder
-_MOST_TRIALS = 5_000  # of an experiment that is only looked at for its spread
-_POINT = 0.005
+FEWEST_SEEDS = 6  # see `statistics.paired`
+MOST_SEEDS = 200
+_POWER_RUNS = 4_000
+_MOST_FLIPPED = 12  # pairs; beyond, the sign-flip test agrees with Student's
 
 
-@dataclass(frozen=True)
-class SeedSpread:
-    """The standard deviation of a configuration's score between seeds, pooled over configurations.
+def power_of(difference: float, spread: float, n: int) -> float:
+    """How often `statistics.paired` claims a difference of means, of n seeds for both sides.
 
-    √(Σ (x − x̄ of its configuration)² / Σ (n − 1)); `degrees` is Σ (n − 1). `source` names the
-    experiments that it comes from, where that is not this one.
+    The scores of a side differ between seeds by the standard deviation `spread`, independently on
+    both sides, so that differences of pairs do by √2 times that. Found by playing the rule on
+    4,000 normal samples under a fixed seed: the end of the BCa interval comes from an expansion
+    and not from resampling, and of more than twelve pairs it decides alone, as it then nearly does.
     """
-
-    spread: float
-    degrees: int
-    source: str = ""
-
-    @property
-    def text(self) -> str:
-        """`seeds differ by sd 0.0042, 24 degrees of freedom, in cifar100-small`."""
-        source = f", in {format.printable(self.source)}" if self.source else ""
-        degrees = format.counted(self.degrees, "degree")
-        return f"seeds differ by sd {format.score_text(self.spread)}, {degrees} of freedom{source}"
-
-
-def spread_of(rows: Iterable[TrialRow]) -> SeedSpread | None:
-    """Of trials that were trained to their end; None where too few share a configuration."""
-    groups: dict[str, list[float]] = defaultdict(list)
-    ended = [row for row in rows if row.state is TrialState.COMPLETED and row.score is not None]
-    if not any(row.replicate for row in ended):
-        return None
-    for row in ended:
-        if row.score is not None and math.isfinite(row.score):
-            groups[canonical(dict(row.configuration))].append(row.score)
-    return _pooled(groups.values())
-
-
-def spread_elsewhere(folder: RunFolder, metric: str, data: Mapping[str, Any]) -> SeedSpread | None:
-    """Of the other experiments of a results folder on the same data, with the same metric.
-
-    `data` are the values of `SAME_DATA`, as a trial's context has them. The newest experiments are
-    looked at; one that cannot be read says nothing.
-    """
-    if not data.get("data.fingerprint"):
-        return None
-    groups, names = list[list[float]](), list[str]()
-    for other in _newest(folder):
-        with suppress(TunerError, OSError):  # one that cannot be read
-            if found := _groups_in(other, metric, data):
-                groups += found
-                names.append(other.name)
-    pooled = _pooled(groups)
-    return replace(pooled, source=format.listed(names)) if pooled else None
-
-
-def data_of(row: TrialRow) -> dict[str, Any]:
-    """What `spread_elsewhere` asks of the data that a trial was trained on."""
-    return {name: row.context.get(name) for name in SAME_DATA}
-
-
-def usual_difference(metric: str, spread: float) -> float:
-    """A difference that people ask for: half a point of an accuracy, of others one spread."""
-    return _POINT if metric.endswith("accuracy") else spread
-
-
-def difference_text(metric: str, difference: float) -> str:
-    """`0.5 points` of an accuracy."""
-    if metric.endswith("accuracy"):
-        points = f"{100 * difference:.2g}"
-        return f"{points} point{'s' * (points != '1')}"
-    return format.score_text(difference)
-
-
-def _newest(folder: RunFolder) -> list[RunFolder]:
-    try:
-        others = [other for other in run_folders(folder.results_dir) if other.name != folder.name]
-    except InputError:  # whoever may read only this one folder of it
-        return []
-    return sorted(others, key=_changed_at, reverse=True)[:_MOST_FOLDERS]
-
-
-def _changed_at(folder: RunFolder) -> float:
-    try:
-        return Path(folder.ledger).stat().st_mtime
-    except OSError:
+    if n < FEWEST_SEEDS or not difference:
         return 0.0
+    if not spread:
+        return 1.0
+    return _power(round(abs(difference) / (math.sqrt(2) * spread), 6), n)
 
 
-def _groups_in(folder: RunFolder, metric: str, data: Mapping[str, Any]) -> list[list[float]]:
-    with Ledger.open_read_only(folder.ledger) as ledger:
-        few = sum(ledger.counts().values()) <= _MOST_TRIALS
-        if not few or ledger.objective.metric != metric:
-            return []
-        rows = ledger.rows([TrialState.COMPLETED])
-    groups: dict[str, list[float]] = defaultdict(list)
-    for row in rows if any(row.replicate for row in rows) else ():
-        if row.score is not None and math.isfinite(row.score) and data_of(row) == data:
-            groups[canonical(dict(row.configuration))].append(row.score)
-    return [scores for scores in groups.values() if len(scores) > 1]
+@lru_cache(maxsize=1024)
+def _power(effect: float, n: int) -> float:
+    """Of a mean of `effect` standard deviations."""
+    samples = _normal_samples(n) + effect
+    samples = samples[_bca_lows(samples) > 0]
+    if n <= _MOST_FLIPPED:
+        flips = 1.0 - 2 * (np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1)
+        least = np.abs(samples).sum(axis=1) * -TIED + np.abs(samples.sum(axis=1))
+        p = np.mean(np.abs(flips @ samples.T) >= least, axis=0)
+        return float(np.sum(p <= ALPHA)) / _POWER_RUNS
+    return len(samples) / _POWER_RUNS
 
 
-def _pooled(groups: Iterable[list[float]]) -> SeedSpread | None:
-    squares, degrees = 0.0, 0
-    for scores, n in _several(groups):
-        squares += (mean_score("", scores).spread or 0.0) ** 2 * (n - 1)
-        degrees += n - 1
-    return SeedSpread(math.sqrt(squares / degrees), degrees) if degrees >= MIN_DEGREES else None
+def _bca_lows(samples: Array) -> Array:
+    """The lower end of `bca_interval` of each row, widened, without resampling.
+
+    The quantiles of a bootstrapped mean by Cornish and Fisher's expansion, from the row's skewness
+    and kurtosis (DiCiccio & Efron 1996, Statistical Science 11, have it for intervals).
+    """
+    n = samples.shape[1]
+    means = np.mean(samples, axis=1)
+    away = samples - means[:, None]
+    spread = np.sqrt(np.mean(away**2, axis=1))
+    skew = np.mean(away**3, axis=1) / spread**3 / math.sqrt(n)  # of the mean
+    tails = (np.mean(away**4, axis=1) / spread**4 - 3) / n
+    bias = acceleration = skew / 6
+    shifted = bias - widened_quantile(n)
+    z = bias + shifted / (1 - acceleration * shifted)
+    end = z + skew * (z**2 - 1) / 6 + tails * (z**3 - 3 * z) / 24
+    end -= skew**2 * (2 * z**3 - 5 * z) / 36
+    return np.asarray(means + spread / math.sqrt(n) * end)
 
 
-def _several(groups: Iterable[list[float]]) -> Iterator[tuple[list[float], int]]:
-    return ((scores, len(scores)) for scores in groups if len(scores) > 1)
+@lru_cache(maxsize=32)
+def _normal_samples(n: int) -> Array:
+    return np.random.default_rng(n).standard_normal((_POWER_RUNS, n))
+
+
+def seeds_to_decide(difference: float, spread: float, power: float = POWER) -> int | None:
+    """With how many seeds each a difference is claimed so often; None: more than 200, or never."""
+
+    def is_enough(n: int) -> bool:
+        return power_of(difference, spread, n) >= power
+
+    if not is_enough(MOST_SEEDS):
+        return None
+    low, high = FEWEST_SEEDS - 1, MOST_SEEDS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high
+
+
+def least_difference(spread: float, n: int, power: float = POWER) -> float | None:
+    """The least difference that n seeds each decide so often; None for fewer than six."""
+    if n < FEWEST_SEEDS:
+        return None
+    low, high = 0.0, 10.0
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (low, middle) if power_of(middle, 1.0, n) >= power else (middle, high)
+    return high * spread

@@ -21,11 +21,12 @@ from pydantic import (
 from tuner.ledger.folder import RunFolder, write_atomically
 from tuner.report import format
 from tuner.report.render import Style, plain, wrapped
-from tuner.report.statistics import CALIBRATION_BINS, Interval
+from tuner.report.statistics import Interval
 
 DOCUMENT = "predictions.json"
 """Its name in the folder of the confirming trials."""
 
+CALIBRATION_BINS = 15
 NUM_WORST = 24
 _MOST_BYTES = 8_000_000  # of a document; a real one has some hundred thousand
 _NUM_NAMED = 3  # classes and confusions in a sentence
@@ -91,7 +92,10 @@ class ConfusionMatrix(BaseModel):
 
 
 class ReliabilityBin(BaseModel):
-    """See `statistics.CalibrationBin`; over all seeds."""
+    """Predictions, over all seeds, whose probability lies in one of the equal parts of 0..1.
+
+    `confidence` is the mean of these probabilities, `accuracy` the share that is right.
+    """
 
     model_config = _STRICT
 

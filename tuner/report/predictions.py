@@ -7,6 +7,7 @@ ledger has kept; the document that it makes is what the page and the terminal sh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from tuner.ledger.predictions import PREDICTIONS, ImagePredictions
 from tuner.ledger.records import RANKED_STATES
 from tuner.report.open_values import experiment_tree
 from tuner.report.prediction_document import (
+    CALIBRATION_BINS,
     NUM_WORST,
     Calibration,
     ClassFigures,
@@ -33,12 +35,7 @@ from tuner.report.prediction_document import (
     WorstImage,
     sentences,
 )
-from tuner.report.statistics import (
-    calibration_bins,
-    calibration_error,
-    score_interval,
-    share_interval,
-)
+from tuner.report.statistics import score_interval, share_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -269,8 +266,34 @@ def _calibration(seeds: Sequence[ImagePredictions]) -> Calibration:
         low=interval.low if is_known else None,
         high=interval.high if is_known else None,
         confidence=float(np.mean(together)),
-        bins=[ReliabilityBin(**vars(part)) for part in bins],
+        bins=bins,
     )
+
+
+def calibration_bins(probabilities: Floats, correct: NDArray[np.bool_]) -> list[ReliabilityBin]:
+    """The fifteen equal parts of 0..1 that hold any prediction, from the least sure one on.
+
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 2.
+    """
+    places = np.minimum((probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    counts, sure, right = (
+        np.bincount(places, weights, CALIBRATION_BINS) for weights in (None, probabilities, correct)
+    )
+    return [
+        ReliabilityBin(n=int(n), confidence=float(p / n), accuracy=float(r / n))
+        for n, p, r in zip(counts, sure, right, strict=True)
+        if n
+    ]
+
+
+def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """Expected calibration error: Σ n_b/n · |accuracy_b − confidence_b| over the bins.
+
+    0 where of all predictions made with probability p the share p is right (Guo et al. 2017,
+    equation 3).
+    """
+    total = sum(part.n for part in bins)
+    return math.fsum(part.n / total * abs(part.accuracy - part.confidence) for part in bins)
 
 
 def worst_images(

@@ -18,9 +18,10 @@ from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
+from tuner.ledger.profile import RunProfile
 from tuner.ledger.records import FINISHED_STATES, RANKED_STATES, TrialRow
 from tuner.ledger.workers import WorkerRecord
-from tuner.report.power import SeedSpread, data_of, spread_elsewhere, spread_of
+from tuner.report.seed_spread import SeedSpread, data_of, spread_elsewhere, spread_of
 
 TEST_SET_READ = "test set read"
 """Kind of the events in the ledger of a search that `confirm` leaves, one for each reading."""
@@ -68,7 +69,7 @@ class RunRecord:
     whose configurations it trained again. `is_running` says that a run is on. `spread_elsewhere`
     is how much seeds differed in other experiments on these data, where none is repeated here.
     `enough` says why `search.enough` has ended the search, if it has. `workers` are those of the
-    last run.
+    last run; `profile` is of the last one that was run with `--profile`.
     """
 
     name: str
@@ -89,6 +90,7 @@ class RunRecord:
     enough: str = ""
     spread_elsewhere: SeedSpread | None = None
     workers: Sequence[WorkerRecord] = ()
+    profile: RunProfile | None = None
 
     @property
     def metric(self) -> str:
@@ -156,6 +158,7 @@ def read_record(folder: RunFolder, *, all_versions: bool = False) -> RunRecord:
             enough=str(ledger.last_run.get("enough", "")),
             spread_elsewhere=_elsewhere(folder, rows, ledger.objective),
             workers=ledger.workers,
+            profile=ledger.profile,
         )
 
 

@@ -39,13 +39,14 @@ class ReplayedRule:
     stops: tuple[Stop, ...] = ()
     max_trials: int | None = None
 
-    @property
-    def text(self) -> str:
-        """`asha min_epochs=4, first 20 trials`."""
-        parts = [_stop_text(stop) for stop in self.stops]
-        rules = " or ".join(parts) or "no rule"
-        first = f", first {format.counted(self.max_trials, 'trial')}" if self.max_trials else ""
-        return f"{rules}{first}"
+    def text(self, curves: int) -> str:
+        """`asha min_epochs=4, first 20 trials`, of so many curves."""
+        rules = " or ".join(map(_stop_text, self.stops)) or "no rule"
+        if self.max_trials is None:
+            return rules
+        if self.max_trials >= curves:
+            return f"{rules}, all {format.counted(curves, 'trial')}"
+        return f"{rules}, first {format.counted(self.max_trials, 'trial')}"
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ class _CurveScores:
         winner = float(np.mean(survived[:, self._order[0]]))
         held = self._gains[places, trained].max(axis=1)
         return Replay(
-            rule.text,
+            rule.text(len(self._epochs)),
             rule.max_trials,
             _over(1 - trained.sum(axis=1) / total),
             _over(seconds - self._seconds[places, trained].sum(axis=1)),

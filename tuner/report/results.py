@@ -12,6 +12,7 @@ from tuner.errors import InputError, Problem, TunerError
 from tuner.ledger.checkpoint import best_checkpoints, model_section, read_checkpoint
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
+from tuner.ledger.profile import PHASES
 from tuner.ledger.records import TrialRow
 from tuner.ledger.table import csv_columns, csv_row
 from tuner.report import format, notebook
@@ -156,6 +157,24 @@ class Results:
             ]
         frame = pd.DataFrame(rows)
         return frame if rows else pd.DataFrame(columns=["trial", "epoch", "seconds"])
+
+    def profile(self) -> pandas.DataFrame:
+        """Where the time of the last run with `profile=True` went: a row for each worker.
+
+        Its seconds in each phase (`import`, `data`, `build`, `trace`, `compile`, `train`, …), which
+        add up to `whole_seconds`; operations a second while it trained (`training_flops`) and in a
+        matrix product on its device (`matrix_flops`). Empty where no run was profiled.
+        """
+        import pandas as pd
+
+        with Ledger.open_read_only(self.folder.ledger) as ledger:
+            profile = ledger.profile
+        rows = profile.document()["workers"] if profile else []
+        phases = [{name: row["seconds"].get(name, 0.0) for name in PHASES} for row in rows]
+        facts = [{k: v for k, v in row.items() if k not in ("seconds", "worker")} for row in rows]
+        numbers = pd.Index([row["worker"] for row in rows], name="worker")
+        seconds = pd.DataFrame(phases, index=numbers, columns=list(PHASES))
+        return seconds.join(pd.DataFrame(facts, index=numbers))
 
     def test_predictions(self) -> pandas.DataFrame:
         """What `tuner confirm` has kept: a row for each test image and confirming trial.

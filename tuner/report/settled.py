@@ -20,7 +20,8 @@ def settles(
     Either the comparison that `report` makes claims a difference; or the lead is so small beside
     the spread of the pairs that all planned replicates would hardly decide it.
     """
-    from tuner.report.statistics import paired_by_key, power_of  # late: needs numpy
+    from tuner.report.power import power_of  # late: these need numpy
+    from tuner.report.statistics import paired_by_key
 
     common = [seed for seed in first if seed in second]
     difference = paired_by_key(first, second, objective=objective)

@@ -23,10 +23,9 @@ Key = TypeVar("Key")
 ALPHA = 0.05
 NORMAL_QUANTILE = NormalDist().inv_cdf(1 - ALPHA / 2)
 RESAMPLES = 9_999
-CALIBRATION_BINS = 15
 
 _HIGHER = Objective()
-_TIED = 1e-12  # numbers that differ by less, relative to the data, are equal
+TIED = 1e-12  # numbers that differ by less, relative to the data, are equal
 _CHUNK = 2_000_000  # numbers in memory at a time
 _MAX_EXACT_SIGNS = 16  # pairs; 2^15 sums take 5 ms
 _MAX_EXACT_SPLITS = 50_000  # ways to split two groups; two of nine are 48,620
@@ -145,44 +144,6 @@ def share_interval(shares: Sequence[float], images: int) -> Interval:
     return replace(interval, low=low, high=high)
 
 
-@dataclass(frozen=True)
-class CalibrationBin:
-    """Predictions whose probability lies in one of the equal parts of 0..1.
-
-    `confidence` is the mean of these probabilities, `accuracy` the share that is right.
-    """
-
-    n: int
-    confidence: float
-    accuracy: float
-
-
-def calibration_bins(probabilities: Array, correct: NDArray[np.bool_]) -> list[CalibrationBin]:
-    """The fifteen equal parts of 0..1 that hold any prediction, from the least sure one on.
-
-    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 2.
-    """
-    places = np.minimum((probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    counts, sure, right = (
-        np.bincount(places, weights, CALIBRATION_BINS) for weights in (None, probabilities, correct)
-    )
-    return [
-        CalibrationBin(int(n), float(p / n), float(r / n))
-        for n, p, r in zip(counts, sure, right, strict=True)
-        if n
-    ]
-
-
-def calibration_error(bins: Sequence[CalibrationBin]) -> float:
-    """Expected calibration error: Σ n_b/n · |accuracy_b − confidence_b| over the bins.
-
-    0 where of all predictions made with probability p the share p is right (Guo et al. 2017,
-    equation 3).
-    """
-    total = sum(part.n for part in bins)
-    return math.fsum(part.n / total * abs(part.accuracy - part.confidence) for part in bins)
-
-
 def _bounds(metric: str) -> tuple[float, float]:
     """What values a metric can have."""
     if metric.endswith("accuracy"):
@@ -228,7 +189,7 @@ def bca_interval(
     n, mean = len(data), float(np.mean(data))
     if n == 1:
         return _around(mean, math.inf, n)
-    if np.ptp(data) <= _TIED * abs(mean):
+    if np.ptp(data) <= TIED * abs(mean):
         return _around(mean, 0.0, n)
     generator = np.random.default_rng(seed)
     places = (generator.integers(0, n, (draws, n)) for draws in _chunks(n))
@@ -236,7 +197,7 @@ def bca_interval(
     # For a mean the jackknife's values are the deviations, scaled; the scale does not matter.
     deviations = (data - mean) / np.max(np.abs(data - mean))
     acceleration = float(np.sum(deviations**3)) / (6 * float(np.sum(deviations**2)) ** 1.5)
-    bias = _bias(means, mean, _TIED * float(np.max(np.abs(data))))
+    bias = _bias(means, mean, TIED * float(np.max(np.abs(data))))
     shares = [_corrected(end, bias, acceleration) for end in (-quantile, quantile)]
     low, high = np.quantile(means, shares)
     return Interval(mean, float(low), float(high), n)
@@ -315,7 +276,7 @@ def sign_flip_p(differences: Sequence[float], *, seed: int = 0) -> float:
     """
     data = _checked(differences)
     n = len(data)
-    least = abs(float(np.sum(data))) - _TIED * float(np.sum(np.abs(data)))
+    least = abs(float(np.sum(data))) - TIED * float(np.sum(np.abs(data)))
     if n <= _MAX_EXACT_SIGNS:
         # The first sign can stay: all flips come in opposite pairs.
         flips = np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1
@@ -340,7 +301,7 @@ def split_p(one: Sequence[float], other: Sequence[float], *, seed: int = 0) -> f
     first, second = sorted((_checked(one), _checked(other)), key=len)
     data, size = np.concatenate([first, second]), len(first)
     centred = data - np.mean(data)  # so that the means' distance is the smaller side's sum alone
-    least = abs(float(np.sum(centred[:size]))) - _TIED * float(np.sum(np.abs(data)))
+    least = abs(float(np.sum(centred[:size]))) - TIED * float(np.sum(np.abs(data)))
     if math.comb(len(data), size) <= _MAX_EXACT_SPLITS:
         sums = np.sum(centred[_splits(len(data), size)], axis=1)
         return float(np.mean(np.abs(sums) >= least))
@@ -535,93 +496,3 @@ def _verdict(difference: Difference, attainable_p: float) -> Verdict:
         return Verdict.NOISE
     is_better = difference.objective.is_better(difference.mean, than=0.0)
     return Verdict.BETTER if is_better else Verdict.WORSE
-
-
-# ---------------------------------------------------------------------- how many seeds decide?
-
-POWER = 0.8
-"""How often a difference that is there shall be found, where nothing else is said."""
-
-FEWEST_SEEDS = 6  # see `paired`
-MOST_SEEDS = 200
-_POWER_RUNS = 4_000
-_MOST_FLIPPED = 12  # pairs; beyond, the sign-flip test agrees with Student's
-
-
-def power_of(difference: float, spread: float, n: int) -> float:
-    """How often `paired` claims a difference of means, of n seeds under which both were trained.
-
-    The scores of a side differ between seeds by the standard deviation `spread`, independently on
-    both sides, so that differences of pairs do by √2 times that. Found by playing the rule on
-    4,000 normal samples under a fixed seed: the end of the BCa interval comes from an expansion
-    and not from resampling, and of more than twelve pairs it decides alone, as it then nearly does.
-    """
-    if n < FEWEST_SEEDS or not difference:
-        return 0.0
-    if not spread:
-        return 1.0
-    return _power(round(abs(difference) / (math.sqrt(2) * spread), 6), n)
-
-
-@lru_cache(maxsize=1024)
-def _power(effect: float, n: int) -> float:
-    """Of a mean of `effect` standard deviations."""
-    samples = _normal_samples(n) + effect
-    samples = samples[_bca_lows(samples) > 0]
-    if n <= _MOST_FLIPPED:
-        flips = 1.0 - 2 * (np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1)
-        least = np.abs(samples).sum(axis=1) * -_TIED + np.abs(samples.sum(axis=1))
-        p = np.mean(np.abs(flips @ samples.T) >= least, axis=0)
-        return float(np.sum(p <= ALPHA)) / _POWER_RUNS
-    return len(samples) / _POWER_RUNS
-
-
-def _bca_lows(samples: Array) -> Array:
-    """The lower end of `bca_interval` of each row, widened, without resampling.
-
-    The quantiles of a bootstrapped mean by Cornish and Fisher's expansion, from the row's skewness
-    and kurtosis (DiCiccio & Efron 1996, Statistical Science 11, have it for intervals).
-    """
-    n = samples.shape[1]
-    means = np.mean(samples, axis=1)
-    away = samples - means[:, None]
-    spread = np.sqrt(np.mean(away**2, axis=1))
-    skew = np.mean(away**3, axis=1) / spread**3 / math.sqrt(n)  # of the mean
-    tails = (np.mean(away**4, axis=1) / spread**4 - 3) / n
-    bias = acceleration = skew / 6
-    shifted = bias - widened_quantile(n)
-    z = bias + shifted / (1 - acceleration * shifted)
-    end = z + skew * (z**2 - 1) / 6 + tails * (z**3 - 3 * z) / 24
-    end -= skew**2 * (2 * z**3 - 5 * z) / 36
-    return np.asarray(means + spread / math.sqrt(n) * end)
-
-
-@lru_cache(maxsize=32)
-def _normal_samples(n: int) -> Array:
-    return np.random.default_rng(n).standard_normal((_POWER_RUNS, n))
-
-
-def seeds_to_decide(difference: float, spread: float, power: float = POWER) -> int | None:
-    """With how many seeds each a difference is claimed so often; None: more than 200, or never."""
-
-    def is_enough(n: int) -> bool:
-        return power_of(difference, spread, n) >= power
-
-    if not is_enough(MOST_SEEDS):
-        return None
-    low, high = FEWEST_SEEDS - 1, MOST_SEEDS
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_enough(middle) else (middle, high)
-    return high
-
-
-def least_difference(spread: float, n: int, power: float = POWER) -> float | None:
-    """The least difference that n seeds each decide so often; None for fewer than six."""
-    if n < FEWEST_SEEDS:
-        return None
-    low, high = 0.0, 10.0
-    while high - low > 1e-3:
-        middle = (low + high) / 2
-        low, high = (low, middle) if power_of(middle, 1.0, n) >= power else (middle, high)
-    return high * spread

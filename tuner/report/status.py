@@ -10,6 +10,7 @@ from tuner.experiment.trial import TrialState
 from tuner.ledger.estimate import last_estimate, trained_in_run
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
+from tuner.ledger.profile import RunProfile
 from tuner.ledger.records import FINISHED_STATES, UNRANKED_STATES, TrialRow
 from tuner.ledger.workers import WorkerRecord
 
@@ -18,7 +19,8 @@ from tuner.ledger.workers import WorkerRecord
 class Status:
     """`state` is running, done, incomplete, empty or unreadable; `total` None when unknown.
 
-    `workers` are those of the last run, as they were some seconds ago, or at its end.
+    `workers` are those of the last run, as they were some seconds ago, or at its end; `profile` is
+    of the last one with `--profile`.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Status:
     problem: str = ""
     superseded: int = 0
     workers: tuple[WorkerRecord, ...] = ()
+    profile: RunProfile | None = None
 
 
 def status_of(folder: RunFolder) -> Status:
@@ -72,6 +75,7 @@ def _status(folder: RunFolder, ledger: Ledger) -> Status:
         process=holder or None,
         superseded=ledger.num_superseded(),
         workers=tuple(ledger.workers),
+        profile=ledger.profile,
     )
 
 

@@ -15,9 +15,9 @@ from tuner.ledger.records import TrialRow
 from tuner.ledger.threads import mixed_threads
 from tuner.report import format
 from tuner.report.groups import TrialGroup, difference, exact_key, trial_groups
-from tuner.report.power import difference_text
 from tuner.report.record import RunRecord
 from tuner.report.render import grid_lines, wrapped
+from tuner.report.seed_spread import difference_text
 from tuner.report.table import MeanScore, is_number, mean_score, mean_text, text_table
 from tuner.report.trial_fields import fields_named, trial_fields
 
@@ -343,19 +343,18 @@ def _seeds_needed(record: RunRecord, winner: _Winner) -> str:
         return ""
     if not math.isfinite(winner.lead):
         return ""
-    from tuner.report import statistics  # late: needs numpy
+    from tuner.report.power import MOST_SEEDS, seeds_to_decide  # late: needs numpy
 
-    lead = difference_text(record.metric, winner.lead)
-    n = statistics.seeds_to_decide(winner.lead, spread.spread)
+    lead = f"the lead of {difference_text(record.metric, winner.lead)}"
+    n = seeds_to_decide(winner.lead, spread.spread)
     if n is None:
-        most = statistics.MOST_SEEDS
-        return f"{lead} between the first two take more than {most} seeds to decide ({spread.text})"
+        return f"{lead} takes more than {MOST_SEEDS} seeds to decide ({spread.text})"
     seconds = n * ((first.train_seconds or 0.0) + (second.train_seconds or 0.0))
     time = f" and about {format.seconds_text(seconds)}" if seconds else ""
     how = f"search.replicates: {n}"
     if record.can_be_confirmed:
         how = f"{_confirm(record)[:-1]} --top 2 --seeds {n}`"
-    return f"{lead} between the first two take {n} seeds{time} to decide ({how}; {spread.text})"
+    return f"{lead} takes {n} seeds{time} to decide ({how}; {spread.text})"
 
 
 def _edge(record: RunRecord, winner: TrialRow, marginal: Marginal) -> str:
@@ -510,12 +509,5 @@ def _marginal_lines(marginals: Sequence[Marginal]) -> list[str]:
 
 def _mean_cell(group: MeanScore, largest: float) -> str:
     spread = f"± {format.score_text(group.spread)}" if group.spread is not None else ""
-    bar = _bar(group.mean, largest)
+    bar = format.bar_text(group.mean, largest)
     return f"{format.score_text(group.mean):>9} {spread:<11} n={group.n:<4} {bar}"
-
-
-def _bar(value: float, largest: float, width: int = 16) -> str:
-    if not largest or not math.isfinite(value) or value < 0:
-        return ""
-    full, part = divmod(round(value / largest * width * 8), 8)
-    return "█" * full + ("▏▎▍▌▋▊▉"[part - 1] if part else "")

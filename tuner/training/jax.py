@@ -90,24 +90,27 @@ class JaxProgram(Program):
         )
         return result
 
-    def _compile(self) -> None:
+    def _trace(self) -> None:
         self._traces = 0
         self._watch: Any = None
         self._predictions: Any = None
         state, epoch, values = self._examples()
         totals, bounds = self._zero_totals(), (np.int32(0), np.int32(0))
         # Shapes are constants here: a last batch of another size is a function of its own.
-        self._train = {
-            size: jax.jit(partial(self._train_call, size=size), donate_argnums=(0, 1))
-            .lower(state, totals, values, epoch, *bounds, self._train_fixed)
-            .compile()
+        self._traced_train = {
+            size: jax.jit(partial(self._train_call, size=size), donate_argnums=(0, 1)).lower(
+                state, totals, values, epoch, *bounds, self._train_fixed
+            )
             for size in {self.blueprint.batch_size, self.last_batch}
         }
-        self._evaluate = (
-            jax.jit(self._evaluate_call)
-            .lower(state, totals, values, *bounds, self._validation_fixed)
-            .compile()
+        self._traced_evaluate = jax.jit(self._evaluate_call).lower(
+            state, totals, values, *bounds, self._validation_fixed
         )
+
+    def _compile(self) -> None:
+        self._train = {size: traced.compile() for size, traced in self._traced_train.items()}
+        self._evaluate = self._traced_evaluate.compile()
+        del self._traced_train, self._traced_evaluate
 
     def _calls(self, first: int, last: int) -> list[tuple[np.int32, np.int32]]:
         """The bounds of each compiled call that runs steps first … last − 1."""

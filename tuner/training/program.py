@@ -151,9 +151,13 @@ class Program(ABC):
         decayed = self._to_device(self.network.kernels())
         self._train_fixed = Fixed(images.x_train, images.y_train, decayed)
         self._validation_fixed = Fixed(images.x_validation, images.y_validation, decayed)
+        built = time.perf_counter()
         with seeded(0):  # whatever a network of somebody's own draws while it is traced
+            self._trace()
+            traced = time.perf_counter()
             self._compile()
-        self.compile_seconds = time.perf_counter() - started
+        self.build_seconds, self.trace_seconds = built - started, traced - built
+        self.compile_seconds = time.perf_counter() - started  # with building and tracing
 
     @property
     def last_batch(self) -> int:
@@ -201,8 +205,12 @@ class Program(ABC):
         """((loss, aux), gradient) of a function that gives (loss, aux)."""
 
     @abstractmethod
+    def _trace(self) -> None:
+        """Trace everything that any trial will run."""
+
+    @abstractmethod
     def _compile(self) -> None:
-        """Trace and compile everything that any trial will run."""
+        """Compile what was traced."""
 
     @abstractmethod
     def _train_steps(

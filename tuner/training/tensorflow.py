@@ -65,16 +65,24 @@ class TensorFlowProgram(Program):
         )
         return totals
 
-    def _compile(self) -> None:
-        """Calls of no steps: everything is traced and optimized, nothing is trained."""
+    def _trace(self) -> None:
         self._traces = 0
         self._watch: Any = None
         self._predictions: Any = None
         self._train = tf.function(self._train_graph, autograph=False)
         self._evaluate = tf.function(self._evaluate_graph, autograph=False)
         state, epoch, values = self._examples()
-        self._train_steps(state, self._zero_totals(), values, epoch, 0, 0)
-        self._evaluate_steps(state, self._zero_totals(), values, 0, 0)
+        totals, bounds = self._zero_totals(), (tf.constant(0), tf.constant(0))
+        self._first_arguments = (state, totals, values)
+        self._train.get_concrete_function(*self._first_arguments, epoch, *bounds)
+        self._evaluate.get_concrete_function(*self._first_arguments, *bounds)
+        self._first_epoch = epoch
+
+    def _compile(self) -> None:
+        """Calls of no steps: everything is optimized, nothing is trained."""
+        self._train_steps(*self._first_arguments, self._first_epoch, 0, 0)
+        self._evaluate_steps(*self._first_arguments, 0, 0)
+        del self._first_arguments, self._first_epoch
 
     def _train_steps(
         self, state: State, totals: Totals, values: Any, epoch: EpochPlan, first: int, last: int

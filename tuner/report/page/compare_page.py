@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tuner.report import format
-from tuner.report.comparison import Comparison, SideSummary, counts_text, tables
+from tuner.report.comparison import Comparison, SideSummary
+from tuner.report.comparison_tables import counts_text, tables
 from tuner.report.page import contest as figures
 from tuner.report.page import trials as table
 from tuner.report.page.contest import COLORS, COST_NAMES, Contest, verdict_text

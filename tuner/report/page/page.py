@@ -19,6 +19,7 @@ from tuner.report.page.html import clean, embedded, label, render_file, tick
 from tuner.report.page.source import PageSource
 from tuner.report.page.trials import TrialColumn, trial_columns
 from tuner.report.prediction_document import heading
+from tuner.report.profile import profile_table
 from tuner.report.trials_table import superseded_table
 from tuner.report.workers import workers_table
 
@@ -113,6 +114,7 @@ def _view(source: PageSource, id: str) -> dict[str, Any]:
         "sections": sections,
         "failures": overview.failures(source),
         "superseded": superseded_table(record),
+        "profile": profile_table(record.profile) if record.profile else None,
         "workers": workers_table(record.workers, is_running=record.is_running),
         "num_trials": len(source.rows),
         "yaml": clean(source.yaml),

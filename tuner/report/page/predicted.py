@@ -10,6 +10,7 @@ from tuner.report.page import drawing as draw
 from tuner.report.page.drawing import Figure, Layout, Trace, View
 from tuner.report.page.html import clean, number, numbers, tick
 from tuner.report.prediction_document import (
+    CALIBRATION_BINS,
     NUM_WORST,
     ClassFigures,
     ConfusionMatrix,
@@ -19,7 +20,6 @@ from tuner.report.prediction_document import (
     WorstImage,
     error_text,
 )
-from tuner.report.statistics import CALIBRATION_BINS
 
 _HARDEST, _EASIEST = 20, 10  # of more classes than have room
 _ROOTS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1)  # where the colours of the matrix are named
