@@ -1,4 +1,4 @@
-# make demo | test | lint | docs | bench: each installs what it needs into .venv first (Python >= 3.11).
+# make demo | test | wheel-test | lint | docs | site | bench: each installs what it needs into .venv first (Python >= 3.11).
 # Versions are those of requirements.lock, which were tested together; test-latest takes the newest of everything.
 
 PYTHON ?= python3
@@ -9,13 +9,17 @@ PIP_FLAGS := --disable-pip-version-check install --quiet
 # Without isolation the build uses the locked setuptools, too.
 LOCKED := $(BIN)/python -m pip $(PIP_FLAGS) --constraint requirements.lock --no-build-isolation
 
-.PHONY: demo test test-latest lint docs bench lock clean
+.PHONY: demo test test-latest wheel-test lint docs site bench lock clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/tuner run experiments/quickstart.yaml
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# What `pip install convtuner` brings, built and tried in an environment of its own.
+wheel-test: $(VENV)/test.stamp
+	$(BIN)/python -m pytest tests/wheel.py
 
 # Nothing is kept of an earlier time: "newest" means today's.
 test-latest:
@@ -33,6 +37,10 @@ lint: $(VENV)/test.stamp
 docs: $(VENV)/demo.stamp
 	$(BIN)/python -m docs.generate
 	$(BIN)/tuner schema > docs/tuner.schema.json
+
+# The manual in site/. A link or an anchor that leads nowhere is an error.
+site: $(VENV)/site.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks.sweep
@@ -59,6 +67,10 @@ $(VENV)/build.stamp: $(VENV)/python.stamp requirements.lock
 
 $(VENV)/demo.stamp: $(VENV)/build.stamp pyproject.toml
 	$(LOCKED) -e .
+	touch $@
+
+$(VENV)/site.stamp: $(VENV)/build.stamp pyproject.toml
+	$(LOCKED) -e '.[docs]'
 	touch $@
 
 $(VENV)/bench.stamp: $(VENV)/build.stamp pyproject.toml

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from docs import coming_from, families, layers, sections
+from docs import coming_from, commands, families, in_python, layers, sections
 
 FOLDER = Path(__file__).parent / "reference"
 COMMAND = "python -m docs.generate"
@@ -22,6 +22,8 @@ _INDEX = f"""# Reference
 | [families.md](families.md) | every network family: fields, sizes, an example |
 | [layers.md](layers.md) | every Keras layer: formula, arguments, shapes, source |
 | [sections.md](sections.md) | every field of `data:`, `training:`, `objective:` and `search:` |
+| [commands.md](commands.md) | every command and its options, exit statuses |
+| [python.md](python.md) | what a Python program calls |
 | [coming-from.md](coming-from.md) | what keras-tuner, Optuna and others call it |
 
 [The experiment file](../experiment.md) says how values are left open. These pages are generated
@@ -36,6 +38,8 @@ def pages() -> dict[str, str]:
         "families.md": families.page(),
         "layers.md": layers.page(),
         "sections.md": sections.page(),
+        "commands.md": commands.page(),
+        "python.md": in_python.page(),
         "coming-from.md": coming_from.page(),
     }
     return {name: _MARK + text for name, text in texts.items()}

@@ -7,7 +7,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from docs.docstrings import Docstring, cell, parse
@@ -44,7 +44,11 @@ def page() -> str:
 
 def _section(name: str, layer: Any) -> str:
     doc = _with_inherited(layer)
-    parts = [f"## {name}\n", f"```python\n{_call(name, layer)}\n```\n", doc.text + "\n"]
+    parts = [
+        f"## {name}\n",
+        f"```python\n{call_text(name, _all_parameters(layer).values())}\n```\n",
+        doc.text + "\n",
+    ]
     parts += [_arguments(layer, doc), *_notes(layer, doc)]
     return "\n".join(filter(None, parts)) + "\n"
 
@@ -61,20 +65,26 @@ def _with_inherited(layer: Any) -> Docstring:
     return doc
 
 
-def _call(name: str, layer: Any) -> str:
-    """The constructor as one writes it, without types."""
-    arguments = [_bare(parameter) for parameter in _all_parameters(layer).values()]
+def call_text(name: str, parameters: Iterable[inspect.Parameter]) -> str:
+    """A call as one writes it, without types."""
+    arguments = list(_bare(parameters))
     line = f"{name}({', '.join(arguments)})"
     if len(line) <= _WIDTH:
         return line
     return f"{name}(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
 
 
-def _bare(parameter: inspect.Parameter) -> str:
-    """A parameter without its type, with quotes as ruff puts them (it formats this page, too)."""
-    if parameter.default is parameter.empty:
-        return str(parameter.replace(annotation=parameter.empty))
-    return f"{parameter.name}={_value(parameter.default)}"
+def _bare(parameters: Iterable[inspect.Parameter]) -> Iterator[str]:
+    """Without types, with quotes as ruff puts them (it formats this page, too)."""
+    star = False
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY and not star:
+            yield "*"
+        star = parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
+        if parameter.default is parameter.empty:
+            yield str(parameter.replace(annotation=parameter.empty))
+        else:
+            yield f"{parameter.name}={_value(parameter.default)}"
 
 
 def _value(default: Any) -> str:

@@ -1,20 +1,27 @@
-"""The picture of the page in README.md, taken of results that were really run.
+"""The pictures of the page (README.md) and of the terminal (docs/results.md), of a real run.
 
     make demo
     python -m docs.picture [results/quickstart]
 
-writes docs/report.png: the page as a browser shows it, from its top to the end of "What mattered".
-Needs chromium, chromedriver and selenium (`make test` installs the last). Take it again when the
-page changes.
+writes docs/report.png: the page as a browser shows it, from its top to the end of "What mattered";
+and docs/terminal.svg: what `tuner report` says at a terminal. Needs chromium, chromedriver and
+selenium (`make test` installs the last). Take them again when the page or the report changes.
 """
 
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
+import os
+import pty
+import re
 import shutil
+import struct
+import subprocess
 import sys
 import tempfile
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +33,11 @@ from tuner.ledger.folder import RunFolder
 from tuner.report.page import write_page
 
 TARGET = Path(__file__).parent / "report.png"
+TERMINAL = Path(__file__).parent / "terminal.svg"
 MAX_BYTES = 400_000  # everybody who opens the project's page loads it
 WIDTH = 1280
+COLUMNS = 100
+_LETTERS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 _COLOURS = 256  # of its palette: a third of the size, and nobody sees it
 # Where the section begins that follows "What mattered".
 _END = """
@@ -38,7 +48,7 @@ return Math.floor(heads[last + 1].getBoundingClientRect().top + window.scrollY);
 
 
 def main() -> None:
-    """Take the picture of the folder that was named, or of the quickstart's."""
+    """Take the pictures of the folder that was named, or of the quickstart's."""
     folder = RunFolder.open(*sys.argv[1:2] or ["results/quickstart"], Path("results"))
     with tempfile.TemporaryDirectory() as place:
         page = Path(place) / "report.html"
@@ -47,7 +57,9 @@ def main() -> None:
     if len(data) > MAX_BYTES:
         sys.exit(f"{len(data):,} bytes are more than {MAX_BYTES:,}: name a smaller run")
     TARGET.write_bytes(data)
-    sys.stdout.write(f"{TARGET}: {len(data):,} bytes\n")
+    TERMINAL.write_text(_drawn(["tuner", "report", folder.name], folder.results_dir), "utf-8")
+    for path in (TARGET, TERMINAL):
+        sys.stdout.write(f"{path}: {path.stat().st_size:,} bytes\n")
 
 
 def _photograph(page: Path) -> bytes:
@@ -90,6 +102,43 @@ def _compressed(png: bytes) -> bytes:
     image = Image.open(io.BytesIO(png)).convert("RGB")
     image.quantize(_COLOURS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def _drawn(command: list[str], results: Path) -> str:
+    """What a command says at a terminal, with its colours, as a drawing."""
+    from rich.console import Console
+    from rich.text import Text
+
+    said = f"$ {' '.join(command)}\n{_typed([*command, '--results', str(results)])}"
+    console = Console(record=True, width=COLUMNS, file=io.StringIO())
+    console.print(Text.from_ansi(said), soft_wrap=True)
+    drawing = console.export_svg(title=" ".join(command), unique_id="tuner")
+    # The reader's own letters: a drawing in a page may not load any, and none are to be loaded.
+    drawing = re.sub(r"@font-face \{.*?\}", "", drawing, flags=re.DOTALL)
+    drawing = drawing.replace("Fira Code, monospace", _LETTERS)
+    return "".join(f"{line.rstrip()}\n" for line in drawing.splitlines() if line.strip())
+
+
+def _typed(command: list[str]) -> str:
+    """At a terminal of its own, because a pipe gets no colours."""
+    main_end, other_end = pty.openpty()
+    fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+    environ = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
+    program = [sys.executable, "-m", *command]
+    with subprocess.Popen(program, stdout=other_end, stderr=other_end, env=environ) as process:
+        os.close(other_end)
+        said = b"".join(iter(lambda: _read(main_end), b""))
+    os.close(main_end)
+    if process.returncode:
+        sys.exit(said.decode())
+    return said.decode().replace("\r\n", "\n")
+
+
+def _read(end: int) -> bytes:
+    try:
+        return os.read(end, 65536)
+    except OSError:  # what Linux says when the other end is closed
+        return b""
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**31:
 LONG = (
     "_on_jax",
     "test_tutorial",
+    "test_pages",
     "test_ray",
     "test_pool_contract",
     "test_faults",

@@ -7,8 +7,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+from tuner.version import __version__
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,3 +42,9 @@ def test_a_package_has_one_version_for_every_python() -> None:
     names = [line.split("==")[0] for line in lines if "==" in line]
     assert len(names) == len(set(names))
     assert not any("python_full_version" in line for line in lines)
+
+
+def test_who_cites_it_names_this_version_and_licence() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert (citation["version"], citation["license"]) == (__version__, project["license"])

@@ -1,4 +1,4 @@
-"""The picture in README.md."""
+"""The pictures of the page and of the terminal."""
 
 from __future__ import annotations
 
@@ -16,3 +16,10 @@ def test_the_picture_of_the_readme_is_there_and_small():
     assert picture.TARGET.stat().st_size <= picture.MAX_BYTES
     with Image.open(picture.TARGET) as image:
         assert image.width == picture.WIDTH
+
+
+def test_the_terminal_is_drawn_and_loads_nothing():
+    assert "](terminal.svg)" in (picture.TERMINAL.parent / "results.md").read_text("utf-8")
+    drawing = picture.TERMINAL.read_text("utf-8")
+    assert "report" in drawing
+    assert "url(http" not in drawing and "@font-face" not in drawing

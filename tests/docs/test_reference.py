@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import tuner
 from docs import families, generate
 from tuner import layers
 from tuner.cli.main import COMMANDS
@@ -14,7 +15,15 @@ from tuner.experiment.schema import ObjectiveConfig, SearchConfig
 from tuner.models import FAMILIES
 from tuner.synonyms import COMING_FROM
 
-PAGES = ["README.md", "families.md", "layers.md", "sections.md", "coming-from.md"]
+PAGES = [
+    "README.md",
+    "families.md",
+    "layers.md",
+    "sections.md",
+    "commands.md",
+    "python.md",
+    "coming-from.md",
+]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +58,12 @@ def test_the_example_of_a_family_is_valid_and_leaves_values_open(pages, name):
     text = families.example(name)
     assert text in pages["families.md"]
     assert parse_experiment(text, f"{name}.yaml").space.size > 1
+
+
+def test_every_command_and_function_has_a_section(pages):
+    assert re.findall(r"^## (.+)$", pages["commands.md"], re.MULTILINE) == list(COMMANDS)
+    named = re.findall(r"^## tuner\.(.+)$", pages["python.md"], re.MULTILINE)
+    assert set(named) | {"__version__", "events", "layers", "models"} == set(tuner.__all__)
 
 
 def test_every_tool_that_messages_know_has_a_section_with_all_its_words(pages):

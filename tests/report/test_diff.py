@@ -26,6 +26,12 @@ def of_row(row: TrialRow, epochs=(), environment=None) -> ComparedTrial:
     return ComparedTrial("x", row, tuple(epochs), environment or {}, Objective())
 
 
+def test_two_folders_of_one_name_are_told_apart():
+    one, other = (dataclasses.replace(subject({}), folder=path) for path in ("mine/x", "theirs/x"))
+    assert text(diff(one, other)).startswith("mine/x/1 and theirs/x/1 are the same trial")
+    assert text(diff(one, one)).startswith("x/1 and x/1 are the same trial")
+
+
 def test_only_what_differs_is_listed_and_the_rest_counted():
     found = diff(subject({"a": 1, "b": 2, "c": [1, 2]}), subject({"a": 1.0, "b": 3, "c": [1, 2]}))
     assert found.configuration == (Change("b", 2, 3),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,13 @@ class ComparedTrial:
     epochs: tuple[EpochRow, ...]
     environment: Mapping[str, Any]
     objective: Objective
+    folder: str = ""
+    shown_as: str = ""  # in the place of the name, where two folders have the same
 
     @property
     def label(self) -> str:
         """NAME/TRIAL."""
-        return f"{format.printable(self.experiment)}/{self.row.number}"
+        return f"{format.printable(self.shown_as or self.experiment)}/{self.row.number}"
 
     @property
     def parts(self) -> dict[str, Mapping[str, Any]]:
@@ -129,11 +131,14 @@ def read_trial(reference: str, results_dir: Path) -> ComparedTrial:
         row = find_trial(ledger, folder, trial)
         epochs = tuple(ledger.epochs(row.number))
         environment = ledger.environment or read_environment(folder.environment)
-        return ComparedTrial(folder.name, row, epochs, environment, ledger.objective)
+        objective, path = ledger.objective, str(folder.path)
+        return ComparedTrial(folder.name, row, epochs, environment, objective, path)
 
 
 def diff(one: ComparedTrial, other: ComparedTrial) -> Diff:
     """Compares two trials. They are the same where their keys are: one outcome, recorded twice."""
+    if one.experiment == other.experiment and one.folder != other.folder:
+        one, other = (replace(trial, shown_as=trial.folder) for trial in (one, other))
     parts = {part: (one.parts[part], other.parts[part]) for part in _TITLES}
     changes = {part: _changes(*pair) for part, pair in parts.items()}
     equal = {part: len({**a, **b}) - len(changes[part]) for part, (a, b) in parts.items()}
