@@ -24,7 +24,7 @@ if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**31:
 
 # Longest first.
 LONG = (
-    "_on_jax",
+    "test_backends",
     "test_tutorial",
     "test_pages",
     "test_ray",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,11 +51,18 @@ BUILDERS = {"search/oracle.py"} | {
 }
 
 
-def modules() -> Iterator[tuple[str, Path, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        place = path.relative_to(PACKAGE)
-        room = place.parts[0] if len(place.parts) > 1 else place.stem
-        yield room, path, ast.parse(path.read_text("utf-8"))
+@cache
+def modules() -> list[tuple[str, Path, ast.Module]]:
+    """Parsed once for all tests, which takes a second."""
+    return [
+        (room_of(path), path, ast.parse(path.read_text("utf-8")))
+        for path in sorted(PACKAGE.rglob("*.py"))
+    ]
+
+
+def room_of(path: Path) -> str:
+    place = path.relative_to(PACKAGE)
+    return place.parts[0] if len(place.parts) > 1 else place.stem
 
 
 def imported(nodes: Iterator[ast.AST]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Augmentation: what holds under every backend (see test_augment_on_jax.py)."""
+"""Augmentation: what holds under every backend (see tests/test_backends.py)."""
 
 from __future__ import annotations
 

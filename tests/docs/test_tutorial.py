@@ -22,7 +22,9 @@ warnings.filterwarnings("ignore", "For consistency", PendingDeprecationWarning) 
 
 
 @pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
+def executed(
+    tmp_path_factory: pytest.TempPathFactory, forked_workers: None
+) -> nbformat.NotebookNode:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(_STRICT))
     place = {"metadata": {"path": str(tmp_path_factory.mktemp("tutorial"))}}

@@ -19,7 +19,7 @@ from tuner.execution.ray_cluster import RayCluster, connected
 from tuner.execution.ray_pool import RayPool
 from tuner.experiment.schema import Resources
 
-STEADY = tuple(round(0.5 + n / 100, 2) for n in range(10))
+STEADY = tuple(round(0.5 + n / 100, 2) for n in range(4))
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +137,8 @@ def test_a_node_that_has_another_tuner_is_refused_at_first_and_left_alone_later(
             (stage.scratch / stub.WAIT).unlink()
 
     (stage.scratch / stub.WAIT).touch()
-    rows = stage.run(*STEADY[:4], workers=None, listener=listener)
-    assert states(rows) == all_completed(*STEADY[:4])
+    rows = stage.run(*STEADY, workers=None, listener=listener)
+    assert states(rows) == all_completed(*STEADY)
     (lost,) = [event for event in stage.events if isinstance(event, WorkerLost)]
     assert lost.reason.startswith("it is left alone: node ")
     assert "another tuner than here" in lost.reason

@@ -1,4 +1,4 @@
-"""What every program does, whatever its backend (see test_training_on_jax.py)."""
+"""What every program does, whatever its backend (see tests/test_backends.py)."""
 
 from __future__ import annotations
 
