@@ -175,3 +175,17 @@ def test_refuses_what_cannot_be(arguments):
 def test_refuses_an_axis_that_is_not_there():
     with pytest.raises(ValueError, match=r"axis must be in \[-2, 2\); received 3"):
         BatchNormalization(axis=3).build((None, 4))
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="XLA fuses what it can compute")
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "relu"])
+def test_a_compiled_prediction_bears_any_activation_after_it(activation):
+    """TensorFlow fuses what follows a convolution, and has no kernel for all that it fuses."""
+    images = np.random.default_rng(0).normal(size=(4, 6, 6, 3)).astype(np.float32)
+    inputs = keras.Input((6, 6, 3))
+    x = keras.layers.Conv2D(16, 3, use_bias=False)(inputs)
+    x = BatchNormalization()(x)
+    model = keras.Model(inputs, keras.layers.Activation(activation)(x))
+    expected = np.asarray(model(images, training=False))
+    model.compile(jit_compile=False)
+    np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-6)
