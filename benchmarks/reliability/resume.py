@@ -34,7 +34,7 @@ EXPERIMENT = """
 name: experiment
 backend: {backend}
 data: {{dataset: {data}, validation: 40, augment: [crop, flip, cutout]}}
-model: {{family: resnet, depth: 8, dropout: 0.2, stochastic_depth: 0.3}}
+model: {model}
 training:
   epochs: {epochs}
   batch_size: 16
@@ -42,6 +42,7 @@ training:
   learning_rate: 0.002
   optimizer: {{choice: {optimizers}}}
 """
+MODEL = "{family: resnet, depth: 8, dropout: 0.2, stochastic_depth: 0.3}"
 OPTIMIZERS = ("sgd", "adam", "adamw")
 
 
@@ -222,6 +223,7 @@ def main() -> None:
             text = EXPERIMENT.format(
                 backend=backend,
                 data=write_images(folder, 240 if options.quick else 680),
+                model=MODEL,
                 epochs=epochs,
                 optimizers=json.dumps(OPTIMIZERS[1:2] if options.quick else OPTIMIZERS),
             )

@@ -1,4 +1,7 @@
-"""A data set and experiments so small that a trial takes well under a second."""
+"""A data set and experiments so small that a trial takes well under a second.
+
+The network has convolutions, statistics of the batch and random layers, and is quickly compiled.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,12 @@ import numpy as np
 EXPERIMENT = """
 name: tiny
 data: {{dataset: {data}, validation: 24, augment: [crop, flip]}}
-model: {{family: resnet, depth: 8, dropout: {{choice: [0, 0.2]}}}}
+model:
+  family: lenet
+  kernel_size: 3
+  batch_normalization: true
+  activation: relu
+  dropout: {{choice: [0, 0.2]}}
 training:
   epochs: 2
   batch_size: 16

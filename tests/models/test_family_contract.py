@@ -79,9 +79,15 @@ def build_symbolically(name, values):
         return build(name, values)
 
 
-@pytest.fixture(params=CASES, ids=names_of(CASES))
+@pytest.fixture(scope="module", params=CASES, ids=names_of(CASES))
 def case(request):
     return request.param
+
+
+@pytest.fixture(scope="module")
+def symbolic(case):
+    """The network without values, built once for all that look at it."""
+    return build_symbolically(*case)
 
 
 @pytest.fixture(params=TINY)
@@ -120,10 +126,9 @@ def test_every_field_has_a_description_and_a_range(name):
         assert closed or len(field.metadata) >= 2, f"{field_name} has no lower and upper limit"
 
 
-def test_its_cost_is_that_of_the_built_network(case):
+def test_its_cost_is_that_of_the_built_network(case, symbolic):
     name, values = case
-    model = build_symbolically(name, values)
-    built = sum(keras.ops.size(v) for v in model.trainable_variables)
+    built = sum(keras.ops.size(v) for v in symbolic.trainable_variables)
     cost = FAMILIES[name].cost(FAMILIES[name].config(**values), IMAGE, CLASSES)
     assert cost.parameters == built
     assert 2 * cost.macs > built  # in a dense layer each weight is used once, a bias not at all
@@ -150,8 +155,8 @@ def test_it_gives_float32_logits_under_every_precision(first, precision, images)
     assert halves == ({precision.removeprefix("mixed_")} - {"float32"})
 
 
-def test_its_names_are_unique_and_the_same_every_time(case):
-    one, other = (build_symbolically(*case) for _ in range(2))
+def test_its_names_are_unique_and_the_same_every_time(case, symbolic):
+    one, other = symbolic, build_symbolically(*case)
     paths = [v.path for v in one.variables]
     assert len(set(paths)) == len(paths)
     assert [v.path for v in other.variables] == paths

@@ -9,7 +9,7 @@ def build_model(hp):
     keras.utils.set_random_seed(7)
     inputs = layers.Input((8, 8, 3))
     towers = []
-    for size in (1, 3, 5):
+    for size in (1, 3):
         if hp.Boolean(f"tower_{size}", default=size == 3):
             towers.append(
                 layers.SeparableConv2D(

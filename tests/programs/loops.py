@@ -7,7 +7,7 @@ from tensorflow.keras import layers
 def build_model(hp):
     model = keras.Sequential()
     model.add(layers.Input(shape=(8, 8, 3)))
-    for i in range(hp.Int("conv_blocks", 1, 3, default=2)):
+    for i in range(hp.Int("conv_blocks", 1, 2)):
         filters = hp.Int(f"filters_{i}", min_value=4, max_value=12, step=4)
         model.add(layers.Conv2D(filters, kernel_size=(3, 3), padding="same", activation="relu"))
         if hp.Choice(f"pooling_{i}", ["avg", "max"]) == "max":

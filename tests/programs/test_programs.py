@@ -97,5 +97,5 @@ def recorded_accuracy(results, best):
 
 def accuracy(model, folder):
     data = load_images(DataConfig(dataset=str(folder / "four.npz"), validation=100), None)
-    outputs = np.asarray(model.predict(data.x_validation.astype("float32"), verbose=0))
+    outputs = np.asarray(model(data.x_validation.astype("float32"), training=False))
     return float(np.mean(outputs.argmax(-1) == data.y_validation))
