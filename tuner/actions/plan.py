@@ -27,6 +27,7 @@ from tuner.execution.estimate import (
     rough_text,
     work_in,
 )
+from tuner.execution.half_precision import precision_notes
 from tuner.execution.networks import LeftOut, SizeLimit, check_experiment
 from tuner.execution.queue import why_enough
 from tuner.execution.recorder import KEPT_BEST
@@ -192,6 +193,7 @@ def make_plan(
             *checked.notes(),
             *enough,
             *(_notes_here(experiment, here, structures, info, results_dir) if to_run != 0 else ()),
+            *(precision_notes(experiment, here, time, is_new=not done) if to_run != 0 else ()),
         ),
         left_out=left_out,
         limits=checked.limits(),

@@ -135,9 +135,14 @@ class Here:
         no_gpu = hides or self.resources.gpu == 0
         return [] if no_gpu else sorted({gpu.name for gpu in installed_gpus()})
 
-    def place(self, experiment: Experiment) -> str:
-        """Where the speeds of an experiment's structures hold."""
-        return f"{self.machine}, {experiment.backend}, {experiment.precision}"
+    @property
+    def trains_on_cpu(self) -> bool:
+        """Whether it is known that no GPU does."""
+        return not self.is_cluster and not self._gpu_names
+
+    def place(self, experiment: Experiment, precision: str = "") -> str:
+        """Where the speeds of an experiment's structures hold, or would in another precision."""
+        return f"{self.machine}, {experiment.backend}, {precision or experiment.precision}"
 
 
 # ---------------------------------------------------------------------- what was measured

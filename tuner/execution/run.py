@@ -36,6 +36,7 @@ from tuner.execution.estimate import (
     rough_text,
 )
 from tuner.execution.events import Event, Listener, Notice, RunEnded, RunStarted
+from tuner.execution.half_precision import precision_notes
 from tuner.execution.networks import CheckedExperiment, check_experiment
 from tuner.execution.pools import LocalPool, Pool
 from tuner.execution.profiler import Profiler
@@ -229,7 +230,8 @@ def _train_and_tell(
     )
     if begun.to_run != 0:
         also = here.notes(experiment, ledger.threads())
-        begun = replace(begun, notes=(*begun.notes, *also))
+        slower = precision_notes(experiment, here, estimate, is_new=False)
+        begun = replace(begun, notes=(*begun.notes, *also, *slower))
     listener(_with_estimate(begun, estimate))
     ending = train()
     keep_speeds(ledger, networks, experiment, here)

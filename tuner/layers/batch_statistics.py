@@ -77,18 +77,27 @@ class BatchStatistics:
 
 
 def normalize_by(
-    inputs: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+    inputs: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    epsilon: float,
+    *,
+    with_relu: bool = False,
 ) -> Tensor:
     """Normalize `(batch, height, width, channels)` by statistics that have gradients, too.
 
-    The vectors are float32, one number a channel; the outputs have the inputs' dtype.
+    The vectors are float32, one number a channel; the outputs have the inputs' dtype. A relu of
+    them is a part of TensorFlow's kernel if it follows at once, before the view is given up.
     """
     if runs_on_tensorflow_cpu() and are_fused_images(inputs):
-        return _normalize_by_kernel(inputs, mean, variance, gamma, beta, epsilon)
+        return _normalize_by_kernel(inputs, mean, variance, gamma, beta, epsilon, with_relu)
     outputs = ops.batch_normalization(
         _in_full(inputs), mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=epsilon
     )
-    return ops.cast(outputs, inputs.dtype)
+    outputs = ops.cast(outputs, inputs.dtype)
+    return ops.relu(outputs) if with_relu else outputs
 
 
 def are_fused_images(inputs: Tensor) -> bool:
@@ -206,7 +215,13 @@ def _moments_of_view(inputs: Tensor) -> Tensor:
 
 
 def _normalize_by_kernel(
-    inputs: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+    inputs: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    epsilon: float,
+    with_relu: bool,
 ) -> Tensor:
     import tensorflow as tf
 
@@ -217,10 +232,15 @@ def _normalize_by_kernel(
         view = _view(inputs, count)
         scale, offset, center, spread = _repeated([gamma, beta, mean, variance], count)
         outputs = fused(view, scale, offset, center, spread, epsilon, is_training=False).y
+        if with_relu:
+            outputs = tf.nn.relu(outputs)
 
         def backward(upstream: Tensor) -> tuple[Tensor, ...]:
+            upstream = _view(upstream, count)
+            if with_relu:
+                upstream = tf.raw_ops.ReluGrad(gradients=upstream, features=outputs)
             gradient = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=_view(upstream, count),
+                y_backprop=upstream,
                 x=view,
                 scale=scale,
                 reserve_space_1=center,

@@ -230,10 +230,10 @@ class PreActivationConvolution(CompositeLayer):
         In training the `statistics` of this batch are used where they are known already.
         """
         if statistics is None:
-            x = self.normalization(inputs, training=training)
+            x = ops.relu(self.normalization(inputs, training=training))
         else:
-            x = self.normalization.call_with(statistics, inputs)
-        x = self.convolution(ops.relu(x))
+            x = self.normalization.relu_with(statistics, inputs)
+        x = self.convolution(x)
         return x if self.dropout is None else self.dropout(x, training=training)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -118,12 +118,13 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
             )
         return super().call(inputs, training=training, mask=mask)
 
-    def call_with(self, statistics: BatchStatistics, inputs: Any) -> Any:
-        """As in training, by statistics of this batch that many layers share."""
+    def relu_with(self, statistics: BatchStatistics, inputs: Any) -> Any:
+        """`relu` of what `call` gives in training, by statistics that many layers share."""
         mean, variance = statistics.mean_and_variance
         self._follow(self.moving_mean, mean)
         self._follow(self.moving_variance, variance)
-        return normalize_by(inputs, mean, variance, *self._gamma_and_beta(), self.epsilon)
+        vectors = mean, variance, *self._gamma_and_beta()
+        return normalize_by(inputs, *vectors, self.epsilon, with_relu=True)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the inputs."""

@@ -98,6 +98,19 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def cpu_instructions() -> frozenset[str] | None:
+    """The processor's extensions by the names that Linux gives them on x86, as `avx512_bf16`.
+
+    None where the system does not say.
+    """
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        for line in text.splitlines():
+            if line.startswith("flags"):
+                return frozenset(line.partition(":")[2].split())
+    return None
+
+
 def memory_bytes() -> int | None:
     """Main memory of the machine; None where the system does not say."""
     try:
