@@ -7,7 +7,7 @@ writing of a checkpoint, inside a commit, right after the start. A dead schedule
 until the grid is done; grids are run until so many kills were made. Each must end as an undisturbed
 run of it: the same scores, best epochs and metrics of every epoch, to the last bit.
 
-A worker is killed once its trial has recorded an epoch since it was last disturbed, because a trial
+A worker is killed once its trial has got further than where it was last disturbed, because a trial
 whose workers die again and again without getting anywhere is failed by design. Each campaign has
 one or two workers. All but one in 25 are forked with the framework imported (preload.py).
 """
@@ -184,11 +184,15 @@ class Campaign:
         return killed
 
     def _await_loss(self, worker: int, trial: int) -> None:
-        """What was on its way when the worker was killed is no progress after the kill."""
+        """What was on its way when the worker was killed is no progress after the kill.
+
+        Then the trial goes back to its last checkpoint, and has to come as far again.
+        """
         deadline = time.monotonic() + 5
         while self.search.is_running and time.monotonic() < deadline:
             view = self.witness.look()
-            self.disturbed[trial] = view.trials[trial]["epochs"]
+            epochs = view.trials[trial]["epochs"]
+            self.disturbed[trial] = max(epochs, self.disturbed[trial])
             if view.running().get(worker) != trial:
                 return
             time.sleep(0.01)

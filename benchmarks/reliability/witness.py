@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from benchmarks.reliability.search import FINISHED, View, look
 
 class Witness:
     """An epoch's seconds, measured to the nanosecond, tell the very training that it came from:
-    when they change, a recorded epoch was trained a second time.
+    when they change, a recorded epoch was trained a second time. Only epochs behind the trial's
+    last checkpoint may be, and then must come out with the same metrics.
     """
 
     def __init__(self, results: Path) -> None:
         self._results = results
         self._epochs: dict[tuple[int, int], dict[str, Any]] = {}
         self._finished: dict[int, dict[str, Any]] = {}
+        self._saved: dict[int, float] = {}  # trial → the last epoch that must stay
         self._retold: set[str] = set()
         self.broken: list[str] = []
         self.looks = 0
@@ -33,6 +36,9 @@ class Witness:
                 self._tell(f"finished trial {number} has changed", row, view.trials.get(number))
         self._epochs |= view.epochs
         self._finished |= {n: view.trials[n] for n in view.in_state(*FINISHED)}
+        for number, epoch in view.checkpoints:
+            self._saved[number] = max(epoch, self._saved.get(number, 0))
+        self._saved |= dict.fromkeys(self._finished, math.inf)
         return view
 
     @property
@@ -43,11 +49,12 @@ class Witness:
         self, where: tuple[int, int], was: dict[str, Any], now: dict[str, Any] | None
     ) -> None:
         what = f"trial {where[0]} epoch {where[1]}"
-        if now is None:
-            self._tell(f"lost: {what}")
-        elif now["metrics"] != was["metrics"]:
+        is_saved = where[1] <= self._saved.get(where[0], 0)
+        if now is not None and now["metrics"] != was["metrics"]:
             self._tell(f"other metrics: {what}", was["metrics"], now["metrics"])
-        elif now["seconds"] != was["seconds"]:
+        elif now is None and is_saved:
+            self._tell(f"lost: {what}")
+        elif now is not None and is_saved and now["seconds"] != was["seconds"]:
             self._tell(f"trained twice: {what}")
 
     def _tell(self, what: str, *details: object) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.execution.conftest import metrics
 from tuner.execution.events import Notice, TrialStarted, WorkerLost
-from tuner.execution.protocol import Epoch, Finished, Lost, Resumed
+from tuner.execution.protocol import Epoch, Finished, Lost, Resumed, Saved
 from tuner.experiment.trial import TrialState
 from tuner.ledger import checkpoint
 from tuner.ledger.ledger import Ledger
@@ -164,7 +164,7 @@ def test_a_trial_that_kills_two_workers_in_one_epoch_has_failed(bench, folder):
 
     (row,) = bench.run(script, text=ONE)
     assert row.state is TrialState.FAILED
-    assert "in the same epoch" in row.reason
+    assert "without getting further" in row.reason
     assert kept(bench) == [(1, 2)]  # to be tried again from there
 
 
@@ -234,3 +234,52 @@ def test_a_worker_that_says_nothing_is_killed_and_its_trial_goes_on(bench, folde
 def _later(bench, event):
     if type(event).__name__ == "EpochEnded" and event.epoch == 1:
         bench.pool.on_empty = lambda: setattr(bench, "now", bench.now + 100.0)
+
+
+def test_a_state_that_is_written_later_is_kept_if_it_is_needed(bench, folder):
+    """Epochs 1 to 3 without; the best of them comes with the fourth's checkpoint."""
+
+    def script(task):
+        bare = [Epoch(task.number, n, metrics(VALUES[n - 1]), 1.0) for n in (1, 2, 3)]
+        return [*bare, saved(task, folder, 2), saved(task, folder, 3), *last(task, folder)]
+
+    bench.run(script, text=ONE)
+    assert kept(bench) == [(1, 2)]
+
+
+def test_a_trial_that_dies_goes_back_to_its_last_checkpoint_and_records_each_epoch_once(
+    bench, folder
+):
+    def script(task):
+        if task.attempt == 1:
+            bare = [Epoch(task.number, n, metrics(VALUES[n - 1]), 1.0) for n in (2, 3)]
+            return [*epochs(task, folder, 1), *bare, Lost("killed")]
+        return [*epochs(task, folder, 4), *done(task)]
+
+    (row,) = bench.run(script, text=ONE)
+    assert [task.checkpoints[0].epoch for task in bench.pool.tasks[1:]] == [1]
+    assert (row.epochs, row.score, row.best_epoch) == (4, 0.4, 2)
+
+
+def test_states_of_a_trial_that_a_rule_has_stopped_are_kept_to_continue_it(bench, folder):
+    text = ONE + "search: {stop: {rule: threshold, value: 0.9, epochs: 2}}\n"
+
+    def script(task):
+        bare = [Epoch(task.number, n, metrics(VALUES[n - 1]), 1.0) for n in (1, 2)]
+        late = [Epoch(task.number, 3, metrics(0.99), 1.0), saved(task, folder, 3)]
+        return [*bare, *late, saved(task, folder, 2), *done(task)]
+
+    (row,) = bench.run(script, text=text)
+    assert (row.state, row.epochs) == (TrialState.STOPPED, 2)
+    assert kept(bench) == [(1, 2)]
+
+
+def saved(task, folder, epoch):
+    name = f"{task.number}-{epoch}-{task.attempt}.npz"
+    content = checkpoint.save(folder, name, {"epoch": np.array(epoch)}, {"key": task.key})
+    return Saved(task.number, epoch, content)
+
+
+def last(task, folder):
+    state = saved(task, folder, 4).checkpoint
+    return [Epoch(task.number, 4, metrics(VALUES[3]), 1.0, checkpoint=state), *done(task)]

@@ -271,4 +271,4 @@ def test_what_has_come_to_its_limit_is_told_of_a_trial_that_loses_its_workers(be
         return [Lost("is gone", machine_went=task.attempt > 1)]
 
     row = bench.run(script, fail_fast=True)[0]
-    assert row.reason == "its machine went 10 times in the same epoch: is gone"
+    assert row.reason == "its machine went 10 times without getting further: is gone"

@@ -189,8 +189,9 @@ class SpeedRecord:
             return []
 
     def add(self, speeds: Iterable[Speed]) -> bool:
-        """Newer measurements replace older ones; a program that was there already keeps the time
-        that it took to compile. False where that is not possible, which harms nothing.
+        """Newer measurements replace older ones; a program that was there already, in the worker or
+        on the disk, keeps the time that it took to compile. False where that is not possible, which
+        harms nothing.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +200,7 @@ class SpeedRecord:
                 known = {speed.key: speed for speed in self.read()}
                 for speed in speeds:
                     before = known.pop(speed.key, speed)
-                    compiling = speed.compile_seconds or before.compile_seconds
+                    compiling = max(speed.compile_seconds, before.compile_seconds)
                     known[speed.key] = replace(speed, compile_seconds=compiling)
                 newest = list(known.values())[-MAX_SPEEDS:]
                 write_atomically(self.path, json.dumps([asdict(speed) for speed in newest]))

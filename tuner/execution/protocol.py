@@ -17,6 +17,7 @@ from tuner.errors import Problem
 if TYPE_CHECKING:
     from tuner.code.files import CodeFile
     from tuner.data.config import DataConfig
+    from tuner.experiment.objective import Objective
     from tuner.ledger.checkpoint import SavedCheckpoint
     from tuner.ledger.predictions import ImagePredictions
     from tuner.ledger.records import CheckpointRow
@@ -52,7 +53,8 @@ class TrainTrial:
 
     It goes on from the first of `checkpoints` that can be read. If a rule `may_end` it, the worker
     looks more often for a `StopTrial` when an epoch has begun. `macs` are the multiply-adds of an
-    image's forward pass, for a profile; 0 where they are unknown.
+    image's forward pass, for a profile; 0 where they are unknown. `objective` says which epoch's
+    state is kept beside the newest.
     """
 
     number: int
@@ -69,6 +71,7 @@ class TrainTrial:
     checkpoints: tuple[CheckpointRow, ...] = ()
     may_end: bool = False
     macs: int = 0
+    objective: Objective | None = None
 
 
 @dataclass(frozen=True)
@@ -159,15 +162,33 @@ class Progress:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch is trained and validated. Metrics may be NaN or infinite."""
+    """One epoch is trained and validated. Metrics may be NaN or infinite.
+
+    Not every epoch has a checkpoint; the last one of an assignment has.
+    """
 
     number: int
     epoch: int
     metrics: Mapping[str, float]
     seconds: float
     checkpoint: SavedCheckpoint | None = None
-    not_saved: str = ""  # why there is no checkpoint
+    not_saved: str = ""  # why it could not be written
     validation_seconds: float = 0.0  # of `seconds`
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more will be written of this state."""
+        return self.checkpoint is not None or bool(self.not_saved)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The state after an epoch that was reported without, or why it could not be written."""
+
+    number: int
+    epoch: int
+    checkpoint: SavedCheckpoint | None = None
+    not_saved: str = ""
 
 
 @dataclass(frozen=True)
@@ -238,11 +259,19 @@ class Waiting:
     notice: str = ""
 
 
+@dataclass(frozen=True)
+class Remark:
+    """What a person should know; said once, however many workers say it."""
+
+    text: str
+
+
 Report = (
     SetupFailed
     | Ready
     | Compiled
     | Resumed
+    | Saved
     | Progress
     | Watched
     | Predicted
@@ -251,6 +280,7 @@ Report = (
     | Finished
     | Lost
     | Waiting
+    | Remark
 )
 
 

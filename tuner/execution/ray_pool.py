@@ -32,6 +32,7 @@ from tuner.execution.protocol import (
     Ready,
     Report,
     Resumed,
+    Saved,
     SetupFailed,
     Shutdown,
     Task,
@@ -328,14 +329,14 @@ class RayPool(Pool):
             self._print(worker, printed)
             for report in reports:
                 yield self._translated(host, report, checkpoints)
-                if isinstance(report, Epoch) and host.leaves:
+                if host.leaves and isinstance(report, Epoch) and report.is_settled:
                     self._kill(host, _DRAINED)
 
     def _translated(self, host: _Host, report: Report, contents: Mapping[str, bytes]) -> Report:
         """The report as if it came from this machine."""
-        if isinstance(report, Epoch) and report.checkpoint is not None:
+        if isinstance(report, Epoch | Saved) and report.checkpoint is not None:
             return self._stored(host, report, contents.get(report.checkpoint.file))
-        if isinstance(report, Epoch) and report.not_saved:
+        if isinstance(report, Epoch | Saved) and report.not_saved:
             return dataclasses.replace(report, not_saved=f"node {host.host}: {report.not_saved}")
         if isinstance(report, Ready):
             host.is_ready = True
@@ -366,8 +367,8 @@ class RayPool(Pool):
         what = f"{problem.what} (on node {host.host})"
         return dataclasses.replace(problem, what=what, received=received)
 
-    def _stored(self, host: _Host, report: Epoch, content: bytes | None) -> Epoch:
-        """The epoch with its checkpoint in its folder, in which a large one lies already."""
+    def _stored(self, host: _Host, report: Epoch | Saved, content: bytes | None) -> Report:
+        """The report with its checkpoint in its folder, in which a large one lies already."""
         saved = report.checkpoint
         assert saved is not None
         folder = self._setup.checkpoints

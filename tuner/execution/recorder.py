@@ -20,7 +20,15 @@ from tuner.execution.events import (
     TrialWaits,
 )
 from tuner.execution.profiler import Profiler
-from tuner.execution.protocol import Epoch, Predicted, Resumed, Spent, Watched, not_finite
+from tuner.execution.protocol import (
+    Epoch,
+    Predicted,
+    Resumed,
+    Saved,
+    Spent,
+    Watched,
+    not_finite,
+)
 from tuner.execution.queue import Assignment
 from tuner.execution.workforce import Workforce
 from tuner.experiment.objective import Objective
@@ -226,7 +234,7 @@ class Recorder:
         self.ledger.event(PREDICTIONS, report.predictions.to_detail(report.number, report.epoch))
 
     def epoch(self, worker: int, running: RunningTrial, report: Epoch) -> None:
-        """One epoch more, with its checkpoint."""
+        """One epoch more, with its checkpoint if one was written."""
         metrics = dict(report.metrics)
         running.note(report.epoch, metrics, report.seconds)
         replaced = self.ledger.record_epoch(
@@ -238,8 +246,7 @@ class Recorder:
             kept=[running.best_epoch] if running.best_epoch else [],
         )
         self.remove(replaced)
-        if report.not_saved:
-            self.tell(Notice(f"no checkpoint of trial {running.number}: {report.not_saved}"))
+        self._say_if_not_saved(report)
         self.tell(
             EpochEnded(
                 number=running.number,
@@ -250,6 +257,18 @@ class Recorder:
                 seconds=report.seconds,
             )
         )
+
+    def keep(self, report: Saved, running: RunningTrial | None) -> None:
+        """The state after an earlier epoch; the trial may have ended meanwhile (None)."""
+        if report.checkpoint is not None:
+            best_epoch = running.best_epoch if running else None
+            place = report.number, report.epoch
+            self.remove(self.ledger.record_checkpoint(*place, report.checkpoint, best_epoch))
+        self._say_if_not_saved(report)
+
+    def _say_if_not_saved(self, report: Epoch | Saved) -> None:
+        if report.not_saved:
+            self.tell(Notice(f"no checkpoint of trial {report.number}: {report.not_saved}"))
 
     def wait(self, worker: int | None, running: RunningTrial) -> None:
         """The trial goes on from here, or not, when its search says so."""

@@ -21,8 +21,10 @@ from tuner.execution.protocol import (
     Programs,
     Progress,
     Ready,
+    Remark,
     Report,
     Resumed,
+    Saved,
     SetupFailed,
     Spent,
     StopTrial,
@@ -38,8 +40,8 @@ from tuner.search.stopping import StoppingRule
 
 WAIT_SECONDS = 0.2
 GRACE_SECONDS = 8.0  # for a checkpoint that is being written
-MAX_DEATHS = 2  # of a trial's workers, one after the other, without an epoch in between
-MAX_MACHINES = 10  # that may go, one after the other, under a trial without an epoch in between
+MAX_DEATHS = 2  # of a trial's workers, one after the other, without getting further in between
+MAX_MACHINES = 10  # that may go, one after the other, under a trial that gets no further
 ROOM_SECONDS = 1.0  # how often a pool is asked for room
 SILENCE_SECONDS = 1800.0  # after which a worker counts as hung; compiling takes minutes
 LOOK_SECONDS = 1.0  # between two looks at who is silent
@@ -96,6 +98,7 @@ class Scheduler:
         self._numbers: dict[str, int] = {}  # of trials that were put back, or wait
         self._failed = False
         self._asked_at = -math.inf  # for room
+        self._said: set[str] = set()  # by workers
         self._epochs_left = math.inf
         self._stopwatch = recorder.ledger.stopwatch
 
@@ -240,6 +243,7 @@ class Scheduler:
                 checkpoints=tuple(self._recorder.ledger.checkpoints(running.number)),
                 may_end=self._may_end(running),
                 macs=self._recorder.macs(trial),
+                objective=running.objective,
             ),
         )
 
@@ -282,9 +286,15 @@ class Scheduler:
         elif isinstance(report, Lost):
             self._lost(worker, slot, report)
         elif isinstance(report, Waiting):
-            self._waits(report)
+            self._say(report.notice)
+        elif isinstance(report, Remark):
+            self._say(report.text if report.text not in self._said else "")
+            self._said.add(report.text)
         elif isinstance(report, Spent):
             self._recorder.note_spent(worker, report)
+        elif isinstance(report, Saved):
+            is_of_it = running is not None and report.number == running.number
+            self._recorder.keep(report, running if is_of_it else None)
         elif running is None or report.number != running.number:
             self._too_late(slot, report)
         elif isinstance(report, Compiled):
@@ -311,9 +321,9 @@ class Scheduler:
         node, threads = report.node, report.threads
         self._recorder.tell(WorkerReady(worker, report.device, report.seconds, node, threads))
 
-    def _waits(self, report: Waiting) -> None:
-        if report.notice:
-            self._recorder.tell(Notice(report.notice))
+    def _say(self, notice: str) -> None:
+        if notice:
+            self._recorder.tell(Notice(notice))
 
     def _too_late(self, slot: Slot, report: Report) -> None:
         """Of a trial that was stopped before its worker knew."""
@@ -341,10 +351,10 @@ class Scheduler:
 
     def _epoch(self, worker: int, slot: Slot, running: RunningTrial, report: Epoch) -> None:
         self._recorder.epoch(worker, running, report)
-        self._epochs_left -= 1
         key = running.trial.key
         if report.epoch <= self._furthest[key]:
-            return  # done once already, by a worker that died or before a checkpoint was damaged
+            return  # done once already, since the checkpoint from which the trial goes on
+        self._epochs_left -= 1
         self._furthest[key], self._deaths[key], self._machines[key] = report.epoch, 0, 0
         if self._rule is None or running.diverged:
             return
@@ -454,7 +464,7 @@ class Scheduler:
         if deaths >= MAX_DEATHS or machines >= MAX_MACHINES:
             is_killer = deaths >= MAX_DEATHS
             who = f"its worker died {deaths}" if is_killer else f"its machine went {machines}"
-            reason = f"{who} times in the same epoch: {reason}"
+            reason = f"{who} times without getting further: {reason}"
             self._end(worker, running, TrialState.FAILED, reason)
             return
         self._recorder.ledger.requeue(running.number)
@@ -478,5 +488,5 @@ class Scheduler:
         deadline = self._clock() + GRACE_SECONDS
         while self._pool.dismiss() and self._clock() < deadline:
             reports = self._receive()
-            kept = Resumed | Watched | Predicted | Epoch | Spent | Finished
+            kept = Resumed | Watched | Predicted | Epoch | Saved | Spent | Finished
             self._hear([(n, report) for n, report in reports if isinstance(report, kept)])

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import queue
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.code.keras_globals import set_keras_defaults
 from tuner.data.config import FinalDataConfig
+from tuner.data.files import cache_dir
 from tuner.errors import MEMORY_WORDS, InputError, TunerError, reason_of
 from tuner.execution.devices import computing_threads
 from tuner.execution.protocol import (
@@ -34,6 +34,7 @@ from tuner.execution.protocol import (
     Progress,
     Ready,
     Rehearse,
+    Remark,
     Report,
     Resumed,
     SetupFailed,
@@ -46,14 +47,14 @@ from tuner.execution.protocol import (
     WorkerSetup,
     not_finite,
 )
+from tuner.execution.saver import Saver
 from tuner.ledger import checkpoint, logs
 from tuner.ledger import profile as phases
 from tuner.ledger.predictions import ImagePredictions
 from tuner.ledger.profile import Stopwatch
+from tuner.training.compiled import CompiledPrograms
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from tuner.data.images import ImageData
     from tuner.training.program import Blueprint, DeviceImages, Hyperparameters, Program
     from tuner.training.steps import State
@@ -101,62 +102,6 @@ class Mailbox:
             return self._tasks.pop(0)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Saving:
-    report: Epoch
-    arrays: Mapping[str, NDArray[Any]]
-    notes: Mapping[str, Any]
-
-
-class Saver:
-    """One thread that saves and then reports; at most one checkpoint waits for another."""
-
-    def __init__(self, folder: Path, report: Callable[[Epoch], None]) -> None:
-        self._folder = folder
-        self._report = report
-        self._tasks: queue.Queue[_Saving] = queue.Queue(maxsize=1)
-        self._error: BaseException | None = None
-        threading.Thread(target=self._work, daemon=True, name="saver").start()
-
-    def put(
-        self, report: Epoch, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, Any]
-    ) -> None:
-        """Report this epoch with a checkpoint; waits while an earlier one is not yet begun."""
-        self._raise()
-        self._tasks.put(_Saving(report, arrays, notes))
-
-    def flush(self) -> None:
-        """Everything that was put is on the disk and reported."""
-        self._tasks.join()
-        self._raise()
-
-    def _work(self) -> None:
-        while True:
-            task = self._tasks.get()
-            try:
-                self._report(self._saved(task))
-            except BaseException as error:  # told to whoever puts or flushes next
-                self._error = error
-            finally:
-                self._tasks.task_done()
-
-    def _saved(self, task: _Saving) -> Epoch:
-        report = task.report
-        # Another attempt never writes the file that the ledger names, so that it stays whole.
-        name = f"{report.number}-{report.epoch}-{task.notes['attempt']}.npz"
-        try:
-            saved = checkpoint.save(self._folder, name, task.arrays, task.notes)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            return dataclasses.replace(report, not_saved=f"{self._folder / name}: {reason}")
-        return dataclasses.replace(report, checkpoint=saved)
-
-    def _raise(self) -> None:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-
-
 class Worker:
     """Trains trials one after the other, and keeps the programs that it has compiled."""
 
@@ -175,6 +120,8 @@ class Worker:
         self._held_out = "test" if isinstance(setup.data, FinalDataConfig) else "val"
         self._sending = threading.Lock()
         self._saver = Saver(setup.checkpoints, self._send)
+        folder = cache_dir(os.environ) / "programs"
+        self._compiled = CompiledPrograms(folder, lambda text: self._send(Remark(text)))
         started = time.perf_counter()
         with stopwatch.phase(phases.IMPORT):
             self._program_class, self._images, hashes = _prepare(setup, stopwatch)
@@ -243,7 +190,7 @@ class Worker:
             traceback.print_exc()
             error = raised
         with self._stopwatch.phase(phases.CHECKPOINT):
-            self._saver.flush()
+            self._saver.give_up()
         return Finished(
             number=task.number,
             reason=reason_of(error) if error else "",
@@ -257,7 +204,7 @@ class Worker:
 
         def compiled() -> Program:
             with self._stopwatch.phase(phases.COMPILE):
-                program = self._program_class(blueprint, self._images)
+                program = self._program_class(blueprint, self._images, self._compiled)
             self._stopwatch.move(program.build_seconds, phases.COMPILE, phases.BUILD)
             self._stopwatch.move(program.trace_seconds, phases.COMPILE, phases.TRACE)
             self._spent = dataclasses.replace(self._spent, programs=self._spent.programs + 1)
@@ -287,7 +234,8 @@ class Worker:
         from tuner.training.steps import to_arrays
 
         with self._stopwatch.phase(phases.CHECKPOINT if task.checkpoints else phases.BUILD):
-            state, done = self._begin(task, program)
+            state, done, notes = self._begin(task, program)
+        self._saver.begin(task.objective, notes)
         watches = "gradients" in task.training.get("watch", ())
         layers = program.network.kernel_names()
         if watches and not done:
@@ -301,6 +249,7 @@ class Worker:
             report = Epoch(task.number, epoch, metrics, seconds, validation_seconds=evaluating)
             if not_finite(metrics):
                 self._saver.flush()
+                self._saver.forget()
                 self._send(report)
                 return
             if watches:
@@ -311,7 +260,9 @@ class Worker:
                 with self._stopwatch.phase(phases.EVALUATE):
                     self._predict(task, program, state, values)
             with self._stopwatch.phase(phases.CHECKPOINT):
-                self._saver.put(report, to_arrays(state), self._notes(task, epoch))
+                copy = partial(to_arrays, program.snapshot(state))
+                notes = self._notes(task, epoch)
+                self._saver.put(report, copy, notes, is_last=epoch == task.until)
             self._tell_spent()
 
     def _predict(
@@ -335,8 +286,10 @@ class Worker:
     ) -> None:
         self._send(Watched(number, epoch, tuple(norms), layers))
 
-    def _begin(self, task: TrainTrial, program: Program) -> tuple[State, int]:
-        """The state to go on from, and the epochs behind it."""
+    def _begin(
+        self, task: TrainTrial, program: Program
+    ) -> tuple[State, int, Mapping[str, Any] | None]:
+        """The state to go on from, the epochs behind it, and the notes of its checkpoint."""
         damaged = []
         for row in task.checkpoints:
             try:
@@ -348,10 +301,10 @@ class Worker:
                 damaged.append(str(error))
                 continue
             self._send(Resumed(task.number, row.epoch, tuple(damaged)))
-            return state, row.epoch
+            return state, row.epoch, notes
         if damaged:
             self._send(Resumed(task.number, 0, tuple(damaged)))
-        return program.initial(task.seed), 0
+        return program.initial(task.seed), 0, None
 
     def _notes(self, task: TrainTrial, epoch: int) -> dict[str, Any]:
         """What a checkpoint says of itself; enough to build the model again without the data."""

@@ -261,15 +261,23 @@ class Ledger(LedgerReader):
             self._update(number, epochs=epoch)
             if checkpoint is not None:
                 replaced = self._forget_checkpoints(number, kept)
-                self._put(
-                    "checkpoints",
-                    trial=number,
-                    epoch=epoch,
-                    file=checkpoint.file,
-                    sha256=checkpoint.sha256,
-                    bytes=checkpoint.num_bytes,
-                )
+                self._put_checkpoint(number, epoch, checkpoint)
         return replaced
+
+    def record_checkpoint(
+        self, number: int, epoch: int, checkpoint: SavedCheckpoint, best_epoch: int | None = None
+    ) -> list[str]:
+        """Names the state after an epoch that was recorded without; gives files not needed now.
+
+        Of a trial that has not ended, its newest state is needed, and that of its `best_epoch`.
+        """
+        query = "SELECT 1 FROM epochs WHERE trial = ? AND epoch = ?"
+        if self._execute(query, (number, epoch)).fetchone() is None:
+            return [checkpoint.file]  # its report came too late, and counts no more
+        with self._commit():
+            self._put_checkpoint(number, epoch, checkpoint)
+            needed = [*self._needed_epochs(number, self._best or ()), best_epoch]
+            return self._forget_checkpoints(number, needed)
 
     def go_back(self, number: int, epoch: int) -> None:
         """The trial stands after `epoch`: what was recorded of later ones is dropped."""
@@ -446,6 +454,16 @@ class Ledger(LedgerReader):
         if not epochs or before == threads:
             return threads
         return None if before is None else SEVERAL
+
+    def _put_checkpoint(self, number: int, epoch: int, checkpoint: SavedCheckpoint) -> None:
+        self._put(
+            "checkpoints",
+            trial=number,
+            epoch=epoch,
+            file=checkpoint.file,
+            sha256=checkpoint.sha256,
+            bytes=checkpoint.num_bytes,
+        )
 
     def _completed_with_checkpoint(self) -> set[int]:
         query = (

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import os
+import platform
 from collections.abc import Mapping
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.serialize_executable import deserialize_and_load, serialize
 
+from tuner.training.compiled import CompiledPrograms
 from tuner.training.program import Program
 from tuner.training.steps import EpochPlan, Fixed, LossFunction, State, Totals
 
@@ -97,20 +105,26 @@ class JaxProgram(Program):
         state, epoch, values = self._examples()
         totals, bounds = self._zero_totals(), (np.int32(0), np.int32(0))
         # Shapes are constants here: a last batch of another size is a function of its own.
+        sizes = sorted({self.blueprint.batch_size, self.last_batch})
         self._traced_train = {
             size: jax.jit(partial(self._train_call, size=size), donate_argnums=(0, 1)).lower(
                 state, totals, values, epoch, *bounds, self._train_fixed
             )
-            for size in {self.blueprint.batch_size, self.last_batch}
+            for size in sizes
         }
         self._traced_evaluate = jax.jit(self._evaluate_call).lower(
             state, totals, values, *bounds, self._validation_fixed
         )
 
     def _compile(self) -> None:
-        self._train = {size: traced.compile() for size, traced in self._traced_train.items()}
-        self._evaluate = self._traced_evaluate.compile()
+        traced = [*self._traced_train.values(), self._traced_evaluate]
+        with ThreadPoolExecutor(len(traced)) as pool:  # XLA compiles each in a single thread
+            *train, self._evaluate = pool.map(self._compiled, traced)
+        self._train = dict(zip(self._traced_train, train, strict=True))
         del self._traced_train, self._traced_evaluate
+
+    def _compiled(self, lowered: Any) -> Any:
+        return compiled(lowered, self._programs)
 
     def _calls(self, first: int, last: int) -> list[tuple[np.int32, np.int32]]:
         """The bounds of each compiled call that runs steps first … last − 1."""
@@ -136,9 +150,15 @@ class JaxProgram(Program):
             totals = self._evaluate(state, totals, values, *bounds, self._validation_fixed)
         return totals
 
+    def snapshot(self, state: State) -> State:
+        """A copy, as training donates the state's memory; on a device it takes no time."""
+        copy: State = jax.tree.map(np.array if not self._loops_inside else jnp.copy, state)
+        return copy
+
     def _norms(self, state: State, values: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
         if self._watch is None:
-            self._watch = jax.jit(self._steps.gradient_norms)
+            watch = jax.jit(self._steps.gradient_norms)
+            self._watch = self._compiled(watch.lower(state, values, batch, self._train_fixed))
         return self._watch(state, values, batch, self._train_fixed)
 
     def _predict(self, state: State, values: Any, first: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -163,3 +183,64 @@ class JaxProgram(Program):
     def num_traces(self) -> int:
         """Traces after compiling, and for ever: 2, or 3 with a last batch of another size."""
         return self._traces
+
+
+# ---------------------------------------------------------------------- between processes
+
+
+def compiled(lowered: Any, programs: CompiledPrograms | None) -> Any:
+    """A lowered function, compiled now or by an earlier process.
+
+    JAX's own cache does the same without naming what the machine code depends on, and writes files
+    that a kill leaves half written; `JAX_ENABLE_COMPILATION_CACHE=false` ends this one, too.
+    """
+    text = lowered.as_text()
+    # A call back into Python is an address of this process.
+    if programs is None or not jax.config.jax_enable_compilation_cache or "callback" in text:
+        return lowered.compile()
+    key = hashlib.sha256("\0".join([text, *_compiler(), *_options()]).encode()).hexdigest()
+    if (content := programs.read(key)) is not None:
+        try:
+            return deserialize_and_load(content, lowered.in_tree, lowered.out_tree)
+        except Exception:  # whatever XLA says of it
+            programs.discard(key)
+    program = lowered.compile()
+    try:
+        content, _, _ = serialize(program)
+    except Exception:  # not everything can be taken out of its process
+        return program
+    programs.write(key, content)
+    return program
+
+
+@cache
+def _compiler() -> tuple[str, ...]:
+    """What machine code depends on beside the program: versions, and the device."""
+    device = jax.devices()[0]
+    names = [jax.__version__, jax.lib.__version__, device.client.platform_version]
+    names += [device.device_kind, str(jax.device_count()), platform.machine()]
+    if device.platform == "cpu":
+        return (*names, *_threads(), _cpu())
+    installed = importlib.metadata.distributions()
+    return (*names, *sorted(f"{d.name} {d.version}" for d in installed if "nvidia" in d.name))
+
+
+def _threads() -> tuple[str, ...]:
+    """Among how many XLA may divide work when it compiles."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return str(cores), os.environ.get("NPROC", "")
+
+
+def _cpu() -> str:
+    """The first processor's model and instructions, as Linux tells them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU part")
+    return "\n".join(line for line in lines if line.startswith(wanted))
+
+
+def _options() -> tuple[str, ...]:
+    """Options of JAX and XLA; a person's `build` may have changed some."""
+    return os.environ.get("XLA_FLAGS", ""), repr(sorted(jax.config.values.items()))

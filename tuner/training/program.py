@@ -22,6 +22,7 @@ from tuner.data.augment import Augmentation
 from tuner.data.dataset import BYTES, Pixels, class_number
 from tuner.data.images import ImageData
 from tuner.models.own.undrawn import seeded
+from tuner.training.compiled import CompiledPrograms
 from tuner.training.network import Network
 from tuner.training.optimizers import OPTIMIZERS, RUNTIME_VALUES, learning_rates
 from tuner.training.seeds import derive, generator
@@ -128,11 +129,18 @@ class Program(ABC):
     `train_epoch` and `evaluate` give means over images: `loss` (cross-entropy in nats, without L2
     penalty, label smoothing and class weights, so that trials can be compared), `accuracy`,
     `top5_accuracy`.
-    Training figures are measured while the weights change, as Keras does.
+    Training figures are measured while the weights change, as Keras does. What an earlier process
+    compiled is taken from `programs`, where the backend can.
     """
 
-    def __init__(self, blueprint: Blueprint, images: DeviceImages) -> None:
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        images: DeviceImages,
+        programs: CompiledPrograms | None = None,
+    ) -> None:
         started = time.perf_counter()
+        self._programs = programs
         self.blueprint = blueprint
         self.images = images
         self.steps_per_epoch = math.ceil(images.num_train / blueprint.batch_size)
@@ -252,6 +260,10 @@ class Program(ABC):
             loss_scale=np.array([FIRST_LOSS_SCALE, 0.0], np.float32),
         )
         return State(*self._to_device(tuple(state)))
+
+    def snapshot(self, state: State) -> State:
+        """The same state for `steps.to_arrays`, also when training has used the other up."""
+        return state
 
     def restore(self, arrays: Mapping[str, Any]) -> State:
         """The state of a checkpoint's arrays (`steps.to_arrays`).

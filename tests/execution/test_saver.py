@@ -1,0 +1,96 @@
+"""When a worker writes a trial's state: now and then, at its end, and when it is given up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tuner.execution.protocol import Epoch, Saved
+from tuner.execution.saver import Saver
+from tuner.experiment.objective import Objective
+from tuner.ledger import checkpoint
+
+
+class Trial:
+    """A trial whose epochs have these scores, each so many seconds after the one before."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.now = 0.0
+        self.reports = []
+        self.saver = Saver(folder, self.reports.append, seconds=5, clock=lambda: self.now)
+
+    def train(self, *scores, seconds=2.0, first=1, last=None, notes=None):
+        self.saver.begin(Objective("val_accuracy"), notes)
+        for epoch, score in enumerate(scores, first):
+            self.now += seconds
+            report = Epoch(1, epoch, {"val_accuracy": score}, seconds)
+            copy = lambda epoch=epoch: {"weights": np.array(epoch)}  # noqa: E731
+            self.saver.put(report, copy, {"attempt": 1, "epoch": epoch}, is_last=epoch == last)
+            self.saver.flush()
+
+    @property
+    def told(self):
+        """Epochs as they are reported: bare, +with a checkpoint, or (an earlier one's state)."""
+        return [
+            f"({report.epoch})"
+            if isinstance(report, Saved)
+            else f"{'+' if report.checkpoint else ''}{report.epoch}"
+            for report in self.reports
+        ]
+
+    def notes(self, epoch):
+        saved = next(r.checkpoint for r in self.reports if r.checkpoint and r.epoch == epoch)
+        arrays, notes = checkpoint.load(self.folder, saved.file, saved.sha256)
+        assert arrays["weights"] == epoch
+        return notes
+
+
+@pytest.fixture
+def trial(tmp_path):
+    return Trial(tmp_path / "checkpoints")
+
+
+def test_short_epochs_are_reported_at_once_and_saved_after_seconds(trial):
+    trial.train(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, last=7)
+    assert trial.told == ["1", "2", "+3", "4", "5", "+6", "+7"]
+
+
+def test_every_epoch_that_takes_long_is_saved(trial):
+    trial.train(0.1, 0.2, 0.3, seconds=5.0, last=3)
+    assert trial.told == ["+1", "+2", "+3"]
+
+
+def test_the_best_state_is_written_beside_the_newest_and_once(trial):
+    trial.train(0.1, 0.9, 0.2, 0.3, 0.4, 0.9, last=6)
+    assert trial.told == ["1", "2", "(2)", "+3", "4", "5", "+6"]
+    assert trial.notes(2)["best"] == trial.notes(6)["best"] == [2, 0.9]
+
+
+def test_a_trial_that_is_given_up_loses_no_epoch(trial):
+    trial.train(0.1, 0.9, 0.2)
+    trial.reports.clear()
+    trial.train(0.9, 0.2, first=2)
+    trial.saver.give_up()
+    trial.saver.give_up()
+    assert trial.told == ["2", "3", "(2)", "(3)"]
+
+
+def test_what_was_best_before_a_checkpoint_stays_the_best(trial):
+    trial.train(0.5, 0.4, last=2, first=4, notes={"best": [2, 0.6]})
+    trial.saver.give_up()
+    assert trial.told == ["4", "5", "(5)"]
+    assert trial.notes(5)["best"] == [2, 0.6]
+
+
+def test_a_diverged_trial_writes_nothing_more(trial):
+    trial.train(0.1, 0.2)
+    trial.saver.forget()
+    trial.saver.give_up()
+    assert trial.told == ["1", "2"]
+
+
+def test_a_state_that_cannot_be_written_is_told(trial):
+    trial.folder.write_text("in the way")
+    trial.train(0.1, last=1)
+    assert "checkpoints" in trial.reports[0].not_saved

@@ -1,0 +1,95 @@
+"""What JAX compiles is kept for the next process, where that is safe."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.on_jax import IS_THAT_RUN, pytest_on_jax
+from tuner.training.compiled import CompiledPrograms
+
+on_jax = pytest.mark.skipif(not IS_THAT_RUN, reason="in a process with JAX")
+
+
+@pytest.mark.skipif(IS_THAT_RUN, reason="is that run")
+def test_all_of_it_holds_on_jax():
+    pytest_on_jax(__file__)
+
+
+@pytest.fixture
+def notices():
+    return []
+
+
+@pytest.fixture
+def programs(tmp_path, notices):
+    return CompiledPrograms(tmp_path / "programs", notices.append)
+
+
+def lowered(function=lambda x, by: (x * by, x.sum()), **options):
+    import jax
+
+    return jax.jit(function, **options).lower(np.ones(3, np.float32), np.float32(2))
+
+
+def run(program):
+    return [np.asarray(part).tolist() for part in program(np.arange(3.0, dtype=np.float32), 2.0)]
+
+
+@on_jax
+def test_it_is_compiled_once_and_is_the_same(tmp_path, programs, notices, monkeypatch):
+    from tuner.training.jax import compiled
+
+    first = run(compiled(lowered(), programs))
+    again = lowered()
+    monkeypatch.setattr(type(again), "compile", None)
+    other_process = CompiledPrograms(tmp_path / "programs", notices.append)
+    assert run(compiled(again, other_process)) == first == [[0, 2, 4], 3]
+    assert len(list((tmp_path / "programs").iterdir())) == 1
+    assert not notices
+
+
+@on_jax
+def test_another_program_option_or_number_of_threads_is_another(tmp_path, programs, monkeypatch):
+    from tuner.training import jax
+
+    jax.compiled(lowered(), programs)
+    jax.compiled(lowered(lambda x, by: (x + by, x.sum())), programs)
+    jax.compiled(lowered(donate_argnums=0), programs)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    jax.compiled(lowered(), programs)
+    monkeypatch.setenv("NPROC", "7")
+    jax._compiler.cache_clear()
+    jax.compiled(lowered(), programs)
+    assert len(list((tmp_path / "programs").iterdir())) == 5
+
+
+@on_jax
+def test_what_jax_cannot_load_is_compiled_again(programs, notices):
+    from tuner.training.jax import compiled
+
+    compiled(lowered(), programs)
+    (path,) = programs._folder.iterdir()
+    programs.write(path.stem, b"no program, though whole")
+    assert run(compiled(lowered(), programs)) == [[0, 2, 4], 3]
+    assert len(notices) == 1
+    assert run(compiled(lowered(), programs)) == [[0, 2, 4], 3]
+    assert len(notices) == 1
+
+
+@on_jax
+def test_what_calls_python_or_is_switched_off_is_not_kept(tmp_path, programs):
+    import jax
+
+    from tuner.training.jax import compiled
+
+    def calls(x, by):
+        return jax.pure_callback(lambda y: y, x, x), by
+
+    compiled(lowered(calls), programs)
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        compiled(lowered(), programs)
+    finally:
+        jax.config.update("jax_enable_compilation_cache", True)
+    assert not (tmp_path / "programs").exists()
