@@ -1,12 +1,15 @@
 """Methods and stopping rules on a made-up surface with learning curves: what is found for how much.
 
-python -m benchmarks.search_surface [--seeds N] [--quick] [--output FILE.md]
+python -m benchmarks.search_surface [--seeds N] [--quick] [--learning] [--output FILE.md]
 
 Nothing is trained: an epoch is a number with noise (tests/search/surface.py). The grid has 448
 configurations of 81 epochs, of which 64 diverge in their third. What a method has found is the
 configuration with the best score, and it counts by its true value at the last epoch, which no
 method sees. A seed is a draw of the noise and the seed of the search; all rows of a table have the
 same seeds.
+
+Searches that learn are compared at equal epochs (`--learning`: these alone), with and without a
+stopping rule, each with `random` under the same rule and seeds.
 """
 
 from __future__ import annotations
@@ -21,7 +24,6 @@ from scipy import stats
 
 from benchmarks import common
 from tests.search.surface import Simulation, Surface, experiment_of
-from tuner.search import METHODS
 
 EPOCHS = 81
 ALL = "max_trials: 448, seed: SEED"
@@ -39,11 +41,9 @@ SEARCHES = {
     "hyperband, from epoch 3": f"method: hyperband, {ALL}, min_epochs: 3",
     "hyperband, from epoch 9": f"method: hyperband, {ALL}, min_epochs: 9",
 }
-# Bayesian optimization fits a model for every proposal: fewer of them, beside as many at random.
-MODELLED = {
-    "random, 30 configurations": "method: random, max_trials: 30, seed: SEED",
-    "bayesian, 30 configurations": "method: bayesian, max_trials: 30, seed: SEED",
-}
+LEARNING = ("random", "bayesian", "tpe")
+RULES = {"": "", "asha": ", stop: {rule: asha, min_epochs: 3}"}
+SHARES = (0.01, 0.02, 0.03)
 HEAD = (
     "search",
     "seeds",
@@ -81,6 +81,39 @@ def table(searches: dict[str, str], seeds: int, crossing: float) -> str:
     return common.table(f"Curves cross: {crossing:g}", HEAD, rows)
 
 
+def learning_table(seeds: int, crossing: float) -> str:
+    """What searches that learn have found after some shares of the grid's epochs."""
+    surfaces = [Surface(seed, EPOCHS, crossing=crossing) for seed in range(seeds)]
+    points = list(experiment_of("{method: grid}", EPOCHS).space)
+    best = max(map(surfaces[0].truth, points))
+    budgets = [round(share * EPOCHS * len(points)) for share in SHARES]
+    rows: list[list[Any]] = []
+    for rule, stop in RULES.items():
+        before: list[list[float]] = []
+        for method in LEARNING:
+            losses: list[list[float]] = []
+            for seed, surface in enumerate(surfaces):
+                search = f"{{method: {method}, max_trials: {len(points)}, seed: {seed}{stop}}}"
+                run = Simulation(experiment_of(search, EPOCHS), surface)
+                found = [run.run(epochs=budget).best() for budget in budgets]
+                losses.append([100 * (1 - surface.truth(one) / best) for one in found])
+            before = before or losses
+            rows.append([f"{method} {rule}".strip(), len(losses)])
+            for own, others in zip(
+                zip(*losses, strict=True), zip(*before, strict=True), strict=True
+            ):
+                gains = [other - loss for other, loss in zip(others, own, strict=True)]
+                rows[-1] += [_mean(own), _mean(gains) if losses is not before else ""]
+            print(rows[-1], flush=True)
+    head = ["search", "seeds"]
+    for share, budget in zip(SHARES, budgets, strict=True):
+        head += [
+            f"{100 * share:.3g} % ({budget} epochs): below the best, %",
+            "better than random by",
+        ]
+    return common.table(f"Searches that learn; curves cross: {crossing:g}", head, rows)
+
+
 def _mean(losses: Sequence[float]) -> str:
     """By the bootstrap: losses have a bound at 0 and a long tail."""
     if max(losses) == min(losses):
@@ -100,15 +133,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--quick", action="store_true", help="one surface, few seeds")
+    parser.add_argument("--crossing", type=float, nargs="+", default=[0.0, 0.25, 0.5, 1.0])
+    parser.add_argument("--learning", action="store_true", help="only the searches that learn")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     seeds = 4 if options.quick else options.seeds
+    options.crossing = [0.25] if options.quick else options.crossing
     parts = [f"{common.environment()}", ""]
-    for crossing in (0.25,) if options.quick else (0.0, 0.25, 0.5, 1.0):
-        parts.append(table(SEARCHES, seeds, crossing))
-        print(parts[-1], flush=True)
-    if "bayesian" in METHODS:
-        parts.append(table(MODELLED, seeds, 0.25))
+    for crossing in options.crossing:
+        if not options.learning:
+            parts.append(table(SEARCHES, seeds, crossing))
+            print(parts[-1], flush=True)
+        parts.append(learning_table(seeds, crossing))
         print(parts[-1], flush=True)
     if options.output:
         options.output.write_text("\n".join(parts))

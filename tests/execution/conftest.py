@@ -198,5 +198,5 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def dice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bayesian search without a model, which takes seconds to load and to fit."""
-    monkeypatch.setattr("tuner.search.bayesian.Surrogate", Dice)
+    """Bayesian search without its model, which takes a second to load."""
+    monkeypatch.setattr("tuner.search.bayesian.GaussianProcess", Dice)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 
 from tests.execution.conftest import Bench, epochs_behind, metrics
+from tests.search.cases import Dice
 from tuner.execution.events import EpochEnded, TrialEnded, TrialWaits
 from tuner.execution.protocol import Epoch, Finished
+from tuner.execution.run import make_scheduler
 from tuner.experiment.trial import TrialState
 from tuner.ledger.checkpoint import SavedCheckpoint
 from tuner.ledger.ledger import Ledger
@@ -32,6 +35,7 @@ METHODS = {
     "stop: {rule: patience, epochs: 2}}",
     "bayesian": "search: {method: bayesian, max_trials: 13}",
     "bayesian with asha": "search: {method: bayesian, max_trials: 12, stop: {rule: asha}}",
+    "tpe": "search: {method: tpe, max_trials: 12}",
     "hyperband": "search: {method: hyperband, max_trials: 17}",
     "hyperband under two seeds": "search: {method: hyperband, max_trials: 11, replicates: 2}",
     "replicates with racing": "search: {method: sobol, max_trials: 9, replicates: 3, racing: true}",
@@ -117,6 +121,29 @@ def test_several_workers_find_their_way(tmp_path, search):
     assert {row.state for row in rows} <= {TrialState.COMPLETED, TrialState.STOPPED}
     numbers = [task.number for task in bench.pool.tasks]
     assert "hyperband" in search or len(set(numbers)) == len(numbers)
+
+
+def test_a_search_that_thinks_in_a_thread_does_what_one_does_that_does_not(tmp_path, monkeypatch):
+    """And nobody takes it for exhausted while it thinks."""
+    given = SPACE + METHODS["bayesian with asha"]
+    for folder in ("plain", "aside", "by three"):
+        (tmp_path / folder).mkdir()
+    expected = outcomes(Bench(tmp_path / "plain", given).run(learning))
+
+    def slowly(model, known, seed):
+        time.sleep(0.02)
+        yield from propose(model, known, seed)
+
+    def aside(search, *rest, **options):
+        search.think_aside()
+        return make_scheduler(search, *rest, **options)
+
+    propose = Dice.proposals
+    monkeypatch.setattr(Dice, "proposals", slowly)
+    monkeypatch.setattr("tests.execution.conftest.make_scheduler", aside)
+    assert outcomes(Bench(tmp_path / "aside", given).run(learning)) == expected
+    rows = Bench(tmp_path / "by three", given).run(learning, workers=3)
+    assert len({row.key for row in rows}) == len(rows) == len(expected)
 
 
 def test_a_stopped_trial_keeps_its_curve_its_score_and_the_rules_words(tmp_path):

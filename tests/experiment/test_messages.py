@@ -117,7 +117,7 @@ CASES = [
     (RESNET + "objective: {metric: acc}", "acc is not known", 2, "accuracy?"),
     (RESNET + "objective: {metric: val_acc}", "val_acc is not known", 2, "val_accuracy?"),
     (RESNET + "objective: val_loss", "is no mapping", 2, "objective: {metric: val_loss}"),
-    (RESNET + "search: {method: tpe, max_trials: 3}", "tpe is not known", 2, "bayesian?"),
+    (RESNET + "search: {method: gp, max_trials: 3}", "gp is not known", 2, "bayesian?"),
     (RESNET + "search: {executions_per_trial: 2}", "is not known", 2, "replicates?"),
     ("model: {famliy: resnet}", "model.family: is missing", 1, "family instead of famliy?"),
     ("model: resnet", "model: is no mapping", 1, "model: {family: resnet}"),

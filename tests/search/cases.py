@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tuner.experiment import Configuration, Experiment, SearchSpace, parse_experiment
 from tuner.experiment.trial import canonical
-from tuner.search.bayesian import Knowledge
+from tuner.search.coordinates import Point
+from tuner.search.learning import Knowledge, Model
 from tuner.search.method import Proposal, Result, SearchMethod
 
 Score = Callable[[Configuration, int], float]
@@ -67,6 +68,8 @@ ADAPTIVE: dict[str, Case] = {
     "hyperband without end": Case("hyperband", ENDLESS, None),
     "bayesian over a finite space": Case("bayesian", FINITE, 32),
     "bayesian without end": Case("bayesian", ENDLESS, None),
+    "tpe over a finite space": Case("tpe", FINITE, 32),
+    "tpe without end": Case("tpe", ENDLESS, None),
 }
 CASES = {**PLANNED, **ADAPTIVE}
 
@@ -105,20 +108,22 @@ def key(found: Proposal | Configuration | None) -> str:
     return canonical((found.configuration if isinstance(found, Proposal) else found).flat())
 
 
-class Dice:
+class Dice(Model):
     """Stands in for a model: proposes by a number that depends on everything that it is told."""
 
     told: list[Knowledge]
 
-    def __init__(self, space: SearchSpace, backend: str) -> None:
+    def __init__(self, space: SearchSpace, seed: int = 0) -> None:
         self._space = space
         Dice.told = []
 
-    def propose(self, known: Knowledge, seed: int) -> Configuration:
-        Dice.told.append(known)
-        cost = [(key(one), cost) for one, cost in known.cost]
-        text = canonical([seed, cost, [key(one) for one in known.waiting]])
-        return self._space.sample(random.Random(text))
+    def load(self) -> None:
+        """Nothing is needed."""
 
-    def best_of(self, candidates: list[Configuration]) -> Configuration:
-        return min(candidates, key=key)
+    def proposals(self, known: Knowledge, seed: int) -> Iterator[Point]:
+        """Two places somewhere."""
+        Dice.told.append(known)
+        ended = [(point.branch, point.values, value) for point, value in known.ended]
+        waiting = [(point.branch, point.values) for point in known.waiting]
+        rng = random.Random(canonical([seed, ended, waiting]))
+        yield from (Point(*self._space.draw(rng)) for _ in range(2))

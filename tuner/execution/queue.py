@@ -120,7 +120,12 @@ class TrialQueue:
         if self._returned or self.has_enough:
             return not self._returned
         self._fill()
-        return not self._ahead
+        return not self._ahead and not self.is_thinking
+
+    @property
+    def is_thinking(self) -> bool:
+        """Whether nothing can be given out because the search is working out what comes next."""
+        return self._method.is_thinking
 
     @property
     def has_enough(self) -> bool:

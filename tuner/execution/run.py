@@ -262,6 +262,7 @@ def _train(
     """Run what is missing; the table is kept however it ends."""
     experiment, folder, ledger = parts.experiment, parts.folder, parts.ledger
     csv = TrialsCsv(folder.trials_csv, ledger)
+    parts.search.think_aside()
     try:
         scheduler = make_scheduler(
             parts.search,

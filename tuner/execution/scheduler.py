@@ -39,6 +39,7 @@ from tuner.ledger.profile import SEARCH, WAIT
 from tuner.search.stopping import StoppingRule
 
 WAIT_SECONDS = 0.2
+THOUGHT_SECONDS = 0.01  # where a worker is free and the search is working out what comes next
 GRACE_SECONDS = 8.0  # for a checkpoint that is being written
 MAX_DEATHS = 2  # of a trial's workers, one after the other, without getting further in between
 MAX_MACHINES = 10  # that may go, one after the other, under a trial that gets no further
@@ -265,8 +266,9 @@ class Scheduler:
     # ------------------------------------------------------------ hearing of it
 
     def _receive(self) -> list[tuple[int, Report]]:
+        seconds = THOUGHT_SECONDS if self._queue.is_thinking else WAIT_SECONDS
         with self._stopwatch.phase(WAIT):
-            return self._pool.receive(WAIT_SECONDS)
+            return self._pool.receive(seconds)
 
     def _hear(self, reports: Sequence[tuple[int, Report]]) -> None:
         """What has arrived together is one commit, as each has to wait for the disk."""

@@ -130,6 +130,17 @@ class Range:
         inside = min(max(drawn, self.minimum), self.maximum)
         return round(inside) if self.integer else float(inside)
 
+    def place(self, value: float) -> float:
+        """Where a value of a continuum lies on the scale: the u at which `sample` gives it."""
+        if self.scale == "linear":
+            return (value - self.minimum) / (self.maximum - self.minimum)
+        if self.integer:
+            low, high = math.log(self.minimum - 0.5), math.log(self.maximum + 0.5)
+            return (math.log(value) - low) / (high - low)
+        low, high = self._logarithms
+        place = math.log(1 - exact(value) if self.scale == "reverse_log" else value)
+        return min(max((place - low) / (high - low), 0.0), 1.0)
+
     def _drawn_integer(self, u: float) -> int:
         """Every integer has the share of the scale from half below it to half above it."""
         low, high = math.log(self.minimum - 0.5), math.log(self.maximum + 0.5)

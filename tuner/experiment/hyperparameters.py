@@ -46,17 +46,6 @@ def from_keras_tuner(space: SearchSpace, hp: Any) -> Configuration:
     )
 
 
-def keras_tuner_values(space: SearchSpace, flat: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The values of `HyperParameters` for a flat configuration; None if it is not of the space."""
-    for number, branch in enumerate(space.branches):
-        if (values := branch.find(flat)) is not None:
-            encoded = {
-                _name(space, number, axis): _encode(axis, values[axis.name]) for axis in branch.axes
-            }
-            return encoded if len(space.branches) == 1 else {_BRANCH: number} | encoded
-    return None
-
-
 def _register_branch(hp: Any, space: SearchSpace, number: int) -> None:
     branch: Branch = space.branches[number]
     for axis in branch.axes:
@@ -110,9 +99,3 @@ def _decode(axis: Axis, value: Any) -> Any:
     number = float(1 - exact(value)) if _is_complement(axis) else value
     number = min(max(number, domain.minimum), domain.maximum)
     return int(number) if domain.integer else float(number)
-
-
-def _encode(axis: Axis, value: Any) -> Any:
-    if _is_complement(axis):
-        return float(1 - exact(value))
-    return axis.digit(value) if _is_by_index(axis) else value

@@ -348,7 +348,7 @@ class SearchConfig(BaseModel):
 
     model_config = _CLOSED
 
-    method: Literal["grid", "random", "sobol", "list", "bayesian", "hyperband"] = Field(
+    method: Literal["grid", "random", "sobol", "list", "bayesian", "tpe", "hyperband"] = Field(
         "grid", description="Which configuration comes next."
     )
     max_trials: int | None = Field(

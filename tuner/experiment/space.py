@@ -112,11 +112,13 @@ class SearchSpace:
 
     def find(self, flat: Mapping[str, Any]) -> Configuration | None:
         """The configuration of the space with these dotted values, finite or not."""
-        for position, values in self._located(flat):
-            branch = self.branches[position]
-            if branch.admits(values):
-                return branch.close(values)
-        return None
+        located = self.locate(flat)
+        return self.branches[located[0]].close(located[1]) if located else None
+
+    def locate(self, flat: Mapping[str, Any]) -> tuple[int, dict[str, Any]] | None:
+        """The number of its branch and the value of each axis; None if it is not of the space."""
+        found = (at for at in self._located(flat) if self.branches[at[0]].admits(at[1]))
+        return next(found, None)
 
     def number(self, position: int, values: Mapping[str, Any]) -> int | None:
         """The number of the point of branch number `position` with these axis values.

@@ -73,6 +73,11 @@ class SearchMethod(ABC):
     def exhausted(self) -> bool:
         """Whether everything has been proposed, and nothing waits."""
 
+    @property
+    def is_thinking(self) -> bool:
+        """Whether `ask` says None because it is still working out what comes next."""
+        return False
+
     def tell(self, result: Result) -> None:
         """What became of a proposal; a method that plans ahead has no use for it."""
         del result

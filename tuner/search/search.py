@@ -14,6 +14,7 @@ from tuner.experiment.space import Branch
 from tuner.experiment.trial import Configuration, Trial
 from tuner.search.bayesian import make_bayesian
 from tuner.search.hyperband import Hyperband, make_hyperband
+from tuner.search.learning import LearningSearch
 from tuner.search.method import Proposal, SearchMethod
 from tuner.search.planned import (
     DrawnPlan,
@@ -25,6 +26,7 @@ from tuner.search.planned import (
     StartedPlan,
     started,
 )
+from tuner.search.tpe import make_tpe
 
 # So many proposals of a plan are sorted by structure at a time, and so far a queue looks for a
 # trial whose structure a worker has compiled already.
@@ -90,6 +92,7 @@ METHODS: dict[str, Callable[[Experiment, CanBuild | None], SearchMethod]] = {
     "sobol": _sobol,
     "list": _grid,  # a space of closed branches, in the list's order
     "bayesian": make_bayesian,
+    "tpe": make_tpe,
     "hyperband": _hyperband,
 }
 
@@ -181,6 +184,11 @@ class Search:
         """Whether it may be proposed: a constraint over sizes may exclude what the space has."""
         is_asked = self._can_build is not None and bool(self.experiment.sized)
         return not is_asked or self._can_build is None or self._can_build(configuration)
+
+    def think_aside(self) -> None:
+        """Work out in a thread what takes longer than a moment, for whoever has more to do."""
+        if isinstance(self.method, LearningSearch):
+            self.method.think_aside()
 
     # ------------------------------------------------------------ trials
 
