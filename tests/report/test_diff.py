@@ -27,7 +27,9 @@ def of_row(row: TrialRow, epochs=(), environment=None) -> ComparedTrial:
 
 
 def test_two_folders_of_one_name_are_told_apart():
-    one, other = (dataclasses.replace(subject({}), folder=path) for path in ("mine/x", "theirs/x"))
+    one, other = (
+        dataclasses.replace(subject({}), folder=path) for path in ("/r/mine/x", "/r/theirs/x")
+    )
     assert text(diff(one, other)).startswith("mine/x/1 and theirs/x/1 are the same trial")
     assert text(diff(one, one)).startswith("x/1 and x/1 are the same trial")
 

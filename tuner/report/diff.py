@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -131,14 +132,17 @@ def read_trial(reference: str, results_dir: Path) -> ComparedTrial:
         row = find_trial(ledger, folder, trial)
         epochs = tuple(ledger.epochs(row.number))
         environment = ledger.environment or read_environment(folder.environment)
-        objective, path = ledger.objective, str(folder.path)
+        objective, path = ledger.objective, str(folder.path.absolute())
         return ComparedTrial(folder.name, row, epochs, environment, objective, path)
 
 
 def diff(one: ComparedTrial, other: ComparedTrial) -> Diff:
     """Compares two trials. They are the same where their keys are: one outcome, recorded twice."""
     if one.experiment == other.experiment and one.folder != other.folder:
-        one, other = (replace(trial, shown_as=trial.folder) for trial in (one, other))
+        above = os.path.commonpath([one.folder, other.folder])
+        one, other = (
+            replace(trial, shown_as=os.path.relpath(trial.folder, above)) for trial in (one, other)
+        )
     parts = {part: (one.parts[part], other.parts[part]) for part in _TITLES}
     changes = {part: _changes(*pair) for part, pair in parts.items()}
     equal = {part: len({**a, **b}) - len(changes[part]) for part, (a, b) in parts.items()}
