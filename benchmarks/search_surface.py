@@ -1,6 +1,6 @@
 """Methods and stopping rules on a made-up surface with learning curves: what is found for how much.
 
-python -m benchmarks.search_surface [--seeds N] [--quick] [--learning] [--output FILE.md]
+python -m benchmarks.search_surface [--seeds N] [--quick] [--learning] [--only asha] [--output FILE]
 
 Nothing is trained: an epoch is a number with noise (tests/search/surface.py). The grid has 448
 configurations of 81 epochs, of which 64 diverge in their third. What a method has found is the
@@ -135,15 +135,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one surface, few seeds")
     parser.add_argument("--crossing", type=float, nargs="+", default=[0.0, 0.25, 0.5, 1.0])
     parser.add_argument("--learning", action="store_true", help="only the searches that learn")
+    parser.add_argument("--only", default="", help="searches whose name has this")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     seeds = 4 if options.quick else options.seeds
     options.crossing = [0.25] if options.quick else options.crossing
+    searches = {name: text for name, text in SEARCHES.items() if options.only in name}
     parts = [f"{common.environment()}", ""]
     for crossing in options.crossing:
         if not options.learning:
-            parts.append(table(SEARCHES, seeds, crossing))
+            parts.append(table(searches, seeds, crossing))
             print(parts[-1], flush=True)
+        if options.only:
+            continue
         parts.append(learning_table(seeds, crossing))
         print(parts[-1], flush=True)
     if options.output:

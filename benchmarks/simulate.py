@@ -40,6 +40,7 @@ from tuner.execution.protocol import (
     Compiled,
     Epoch,
     Finished,
+    GoOn,
     Lost,
     Programs,
     Progress,
@@ -129,7 +130,9 @@ class VirtualPool(Pool):
             state.agenda.append(self._training(state, task))
         elif isinstance(task, StopTrial):
             state.generation += 1
-            state.agenda[0] = iter([(0.2, Finished(task.number))])
+            state.agenda[0] = iter([(0.2, Finished(task.number, attempt=task.attempt))])
+            was_idle = True
+        elif isinstance(task, GoOn):
             was_idle = True
         if was_idle:
             self._announce(worker)
@@ -168,6 +171,8 @@ class VirtualPool(Pool):
             self.losses += 1
         elif isinstance(report, Epoch | Compiled):
             self.busy_seconds += report.seconds
+        if isinstance(report, Epoch) and report.waits:
+            return  # until the scheduler says that it goes on
         self._announce(worker)
 
     def _announce(self, worker: int) -> None:
@@ -216,7 +221,8 @@ def _epoch(task: TrainTrial, epoch: int, seconds: float, quality: float) -> Epoc
     value = quality * (1 - math.exp(-epoch / 4))
     file = f"{task.number}-{epoch}-{task.attempt}.npz"
     saved = SavedCheckpoint(file, "0" * 64, 1_000_000)
-    return Epoch(task.number, epoch, _metrics(value), seconds, saved)
+    waits = epoch in task.rungs and math.isfinite(value)
+    return Epoch(task.number, epoch, _metrics(value), seconds, saved, waits=waits)
 
 
 def _metrics(value: float) -> dict[str, float]:

@@ -165,6 +165,25 @@ def test_trials_that_are_stopped_shorten_the_time_left() -> None:
     assert progress.num_stopped == 4
 
 
+def test_a_trial_that_is_taken_up_again_has_not_ended() -> None:
+    progress, _ = started()
+    lines: list[str] = []
+    view = PlainLines(progress, lines.append)
+    view(recorded_run.run_started("asha", 10, 9))
+    for number in (1, 2, 3, 4):
+        trained(progress, number, [0.1])
+        progress.take(stopped(number, 0.1, 1, worker=1))
+    view(TrialStarted(3, 1, {"rate": 3}, 0, 9, "s", False, epochs_done=1, up_again=True))
+    assert lines[-1] == "trial 3: among the best after all, going on after epoch 1"
+    assert (progress.ended, progress.num_stopped) == (3, 3)
+    # Eight epochs of this one, which counts in full: 12 of 36 epochs, so 18 of the 54 to come.
+    assert progress.seconds_left == pytest.approx(8 + 18)
+    progress.take(EpochEnded(3, 1, 2, 9, {"val_accuracy": 0.2}, 1.0))
+    progress.take(stopped(3, 0.2, 2, worker=1))
+    assert progress.seconds_left == pytest.approx(6 * 5 / 4)
+    assert progress.num_stopped == 4
+
+
 def test_time_left_of_hyperband_is_that_of_its_planned_epochs() -> None:
     progress, _ = started()
     start = recorded_run.run_started("hb", 12, 9, epochs_to_run=36, epochs_trained=4)

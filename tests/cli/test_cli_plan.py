@@ -118,7 +118,9 @@ def test_with_other_workers_on_a_device_the_time_is_unknown(tuner, tiny, record,
 def test_a_rule_makes_it_the_most(tuner, tiny, record, tmp_path):
     keep_speeds(record, tiny, 2)
     tiny.write_text(TEXT + "search: {stop: {rule: asha}}")
-    assert "  at most about 3m 10s (" in tuner("plan", tiny, "--results", tmp_path).out
+    said = tuner("plan", tiny, "--results", tmp_path)
+    assert "  at most about 3m 10s (" in said.out
+    assert "time and epochs are at most these, and at least 5 epochs" in " ".join(said.out.split())
 
 
 def test_a_stopping_rule_keeps_checkpoints_of_what_it_stops(tuner, tiny, record, tmp_path):

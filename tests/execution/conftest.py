@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 
@@ -17,6 +17,7 @@ from tuner.execution.pools import Pool
 from tuner.execution.protocol import (
     Epoch,
     Finished,
+    GoOn,
     Lost,
     Ready,
     Report,
@@ -86,9 +87,11 @@ class ScriptedPool(Pool):
         self.starts: list[int] = []
         self.tasks: list[TrainTrial] = []
         self.stopped: list[int] = []
+        self.rungs: dict[int, tuple[int, ...]] = {}
         self.closed = False
         self.on_empty: Callable[[], None] = lambda: None
         self._reports: list[tuple[int, Report]] = []
+        self._behind: dict[int, list[Report]] = {}  # the rung at which a worker waits
 
     def start(self, worker: int) -> None:
         self.starts.append(worker)
@@ -97,10 +100,27 @@ class ScriptedPool(Pool):
     def send(self, worker: int, task: Task) -> None:
         if isinstance(task, StopTrial):
             self.stopped.append(task.number)
+            if self._behind.pop(worker, None) is not None:
+                self._reports.append((worker, Finished(task.number, attempt=task.attempt)))
+            return
+        if isinstance(task, GoOn):
+            self._up_to_rung(worker, self._behind.pop(worker, []))
             return
         assert isinstance(task, TrainTrial)
         self.tasks.append(task)
-        self._reports += [(worker, report) for report in self.script(task)]
+        self.rungs[worker] = task.rungs
+        self._up_to_rung(worker, self.script(task))
+
+    def _up_to_rung(self, worker: int, reports: list[Report]) -> None:
+        """Up to the next rung, where a worker says no more until it is told to go on."""
+        for place, report in enumerate(reports, 1):
+            if not isinstance(report, Epoch) or report.epoch not in self.rungs[worker]:
+                self._reports.append((worker, report))
+                continue
+            self._reports.append((worker, replace(report, waits=True)))
+            if math.isfinite(report.metrics["loss"]):
+                self._behind[worker] = reports[place:]
+                return
 
     def receive(self, timeout_seconds: float) -> list[tuple[int, Report]]:
         if not self._reports:

@@ -66,14 +66,14 @@ def plays(task: TrainTrial, value: float, begun: int) -> Iterator[Act]:
         if does_harm and rate == DIES_WITHIN and epoch == 2:
             yield "dies"
         if rate == RAISES:
-            yield Finished(task.number, "ValueError: as it was told")
+            yield Finished(task.number, "ValueError: as it was told", attempt=task.attempt)
             return
         value = after(value, task)
         metrics = {"loss": 1.0, "accuracy": value, "val_loss": 1.0, "val_accuracy": value}
         yield Epoch(task.number, epoch, metrics, 0.1)
         if does_harm and rate == DIES_AFTER and epoch == 1:
             yield "dies"
-    yield Finished(task.number)
+    yield Finished(task.number, attempt=task.attempt)
 
 
 class _Stub:
@@ -97,7 +97,7 @@ class _Stub:
             while self._waits.exists() and has_trained and not self._mailbox.gives_up(task):
                 time.sleep(0.05)
             if self._mailbox.gives_up(task):
-                self._connection.send(Finished(task.number))
+                self._connection.send(Finished(task.number, attempt=task.attempt))
                 return
             has_trained |= isinstance(act, Epoch)
             if isinstance(act, float):
@@ -107,7 +107,11 @@ class _Stub:
             elif act == "hangs":
                 time.sleep(3600)
             elif isinstance(act, Epoch):
-                self._connection.send(self._saved(act, task))
+                waits = act.epoch in task.rungs
+                self._connection.send(replace(self._saved(act, task), waits=waits))
+                if waits and not self._mailbox.goes_on(task, act.epoch):
+                    self._connection.send(Finished(task.number, attempt=task.attempt))
+                    return
             else:
                 self._connection.send(act)
 

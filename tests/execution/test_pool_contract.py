@@ -53,11 +53,13 @@ name: contract
 model: {{family: resnet, depth: 8}}
 data: {{dataset: synthetic}}
 training: {{epochs: 3, learning_rate: {{choice: [{rates}]}}}}
+search: {{stop: {stop}}}
 """
 
 
-def experiment_of(*rates: float):
-    return parse_experiment(EXPERIMENT.format(rates=", ".join(map(str, rates))), "contract.yaml")
+def experiment_of(*rates: float, stop="null"):
+    text = EXPERIMENT.format(rates=", ".join(map(str, rates)), stop=stop)
+    return parse_experiment(text, "contract.yaml")
 
 
 class Scripted(ScriptedPool):
@@ -112,8 +114,8 @@ class Stage:
     def checkpoints(self) -> Path:
         return self.folder / "run" / "checkpoints"
 
-    def run(self, *rates: float, workers=2, listener=None, silence_seconds=60.0):
-        experiment = experiment_of(*rates)
+    def run(self, *rates: float, workers=2, listener=None, silence_seconds=60.0, stop="null"):
+        experiment = experiment_of(*rates, stop=stop)
         setup = WorkerSetup("jax", DataConfig(dataset="synthetic"), self.scratch, self.checkpoints)
         pool = self.make_pool(setup, self.folder / "run" / "logs", workers or 1)
         self.events = []
@@ -288,6 +290,19 @@ def test_what_a_worker_prints_is_in_its_log(played):
     for rate in set(RATES) - {stub.DIES_BEFORE, stub.POISON}:
         number = played.rows[rate].number
         assert f"trial {number} by a stub" in [li.text for li in lines if li.trial == number]
+
+
+def test_a_trial_that_was_stopped_at_a_rung_goes_on_from_there_on_any_worker(stage):
+    rates = [0.11 + number * 7 % 16 / 50 for number in range(16)]
+    with stage.ends():
+        rows = stage.run(*rates, stop="{rule: asha, reduction: 2}")
+    again = [e for e in stage.events if isinstance(e, TrialStarted) and e.up_again]
+    assert stage.ending == "done" and again
+    epochs = {row.number: row.epochs for row in rows.values()}
+    assert all(epochs[e.number] > e.epochs_done > 0 for e in again)
+    assert set(epochs.values()) == {1, 2, 3}
+    trained = [(e.number, e.epoch) for e in stage.events if isinstance(e, EpochEnded)]
+    assert len(trained) == len(set(trained)) == sum(epochs.values())
 
 
 def test_what_is_interrupted_goes_on_where_it_was(stage):

@@ -161,16 +161,19 @@ def said_by(host: WorkerHost) -> list[Report]:
     return [report for _, reports, _, _ in host._listen() for report in reports]
 
 
-def task_of(number: int) -> TrainTrial:
-    return TrainTrial(number, "k", 1, {}, {}, frozenset(), "float32", 0, "s", 9)
+def task_of(number: int, attempt: int = 1) -> TrainTrial:
+    return TrainTrial(number, "k", attempt, {}, {}, frozenset(), "float32", 0, "s", 9)
 
 
 def test_a_trial_that_is_sent_before_the_last_one_has_ended_finds_its_checkpoint(tmp_path):
-    host = host_of(tmp_path, Finished(1))
-    host.send(task_of(1), {"1-3-1.npz": b"old"})
-    host.send(task_of(2), {"2-5-1.npz": b"new"})  # a rule has ended trial 1
-    list(host._listen())
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["2-5-1.npz"]
+    for number, attempt in ((2, 1), (1, 2)):  # another, or the same one that goes on after all
+        place = tmp_path / f"{number}"
+        place.mkdir()
+        host = host_of(place, Finished(1, attempt=1))
+        host.send(task_of(1), {"1-3-1.npz": b"old"})
+        host.send(task_of(number, attempt), {"2-5-1.npz": b"new"})  # a rule has stopped trial 1
+        list(host._listen())
+        assert [path.name for path in (place / "checkpoints").iterdir()] == ["2-5-1.npz"]
 
 
 def test_what_a_node_cannot_keep_costs_a_checkpoint_or_its_worker_and_never_silence(tmp_path):

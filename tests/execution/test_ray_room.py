@@ -37,11 +37,12 @@ def test_nobody_asks_for_more_workers_than_there_are_trials(most, room):
 
 
 def test_a_worker_that_has_its_next_trial_is_training_when_the_last_one_is_told():
-    host = _Host(None, 0.0, node_id="1", host="b", trial=2)  # a rule has ended trial 1
+    host = _Host(None, 0.0, node_id="1", host="b", trial=(2, 3))  # a rule has ended trial 1
     pool = pool_of()
-    pool._translated(host, Finished(1), {})
-    assert host.trial == 2
-    pool._translated(host, Finished(2), {})
+    for number, attempt in ((1, 1), (2, 2)):  # another, or the same before it goes on after all
+        pool._translated(host, Finished(number, attempt=attempt), {})
+        assert host.trial == (2, 3)
+    pool._translated(host, Finished(2, attempt=3), {})
     assert host.trial is None
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
+from functools import partial
 
 import pytest
 
-from tests.execution.conftest import Bench, epochs_behind, metrics
+from tests.execution.conftest import Bench, ShuffledPool, epochs_behind, metrics
 from tests.search.cases import Dice
-from tuner.execution.events import EpochEnded, TrialEnded, TrialWaits
+from tuner.execution.events import EpochEnded, TrialEnded, TrialStarted, TrialWaits
 from tuner.execution.protocol import Epoch, Finished
 from tuner.execution.run import make_scheduler
 from tuner.experiment.trial import TrialState
@@ -29,6 +30,10 @@ training:
 """
 METHODS = {
     "random with asha": "search: {method: random, max_trials: 12, stop: {rule: asha}}",
+    "asha and patience under two seeds": "search: {method: sobol, max_trials: 8, replicates: 2, "
+    "stop: [{rule: asha, reduction: 2}, {rule: patience, epochs: 4}]}",
+    "asha until nothing is gained": "search: {method: random, max_trials: 30, "
+    "stop: {rule: asha, reduction: 2}, enough: {rule: no_gain, trials: 7}}",
     "sobol with median": "search: {method: sobol, max_trials: 9, "
     "stop: {rule: median, min_trials: 3}}",
     "sobol with patience": "search: {method: sobol, max_trials: 5, "
@@ -36,6 +41,8 @@ METHODS = {
     "bayesian": "search: {method: bayesian, max_trials: 13}",
     "bayesian with asha": "search: {method: bayesian, max_trials: 12, stop: {rule: asha}}",
     "tpe": "search: {method: tpe, max_trials: 12}",
+    "bayesian with asha and racing": "search: {method: bayesian, max_trials: 12, replicates: 3, "
+    "racing: true, stop: {rule: asha, reduction: 2}}",
     "hyperband": "search: {method: hyperband, max_trials: 17}",
     "hyperband under two seeds": "search: {method: hyperband, max_trials: 11, replicates: 2}",
     "replicates with racing": "search: {method: sobol, max_trials: 9, replicates: 3, racing: true}",
@@ -120,7 +127,8 @@ def test_several_workers_find_their_way(tmp_path, search):
     assert len({row.key for row in rows}) == len(rows)
     assert {row.state for row in rows} <= {TrialState.COMPLETED, TrialState.STOPPED}
     numbers = [task.number for task in bench.pool.tasks]
-    assert "hyperband" in search or len(set(numbers)) == len(numbers)
+    goes_on = "hyperband" in search or "asha" in search
+    assert goes_on or len(set(numbers)) == len(numbers)
 
 
 def test_a_search_that_thinks_in_a_thread_does_what_one_does_that_does_not(tmp_path, monkeypatch):
@@ -178,6 +186,45 @@ def test_a_stopped_trial_that_is_continued_goes_on_to_its_end(tmp_path):
     begun = {task.number: epochs_behind(task) for task in bench.pool.tasks}
     assert begun == {row.number: row.epochs for row in stopped}
     assert bench.run(learning, text=bench.text) == rows
+
+
+HALVING = SPACE + "search: {method: random, max_trials: 24, stop: {rule: asha, reduction: 2}}"
+
+
+def test_asha_takes_a_stopped_trial_up_from_where_it_was(tmp_path):
+    bench = Bench(tmp_path, HALVING)
+    rows = bench.run(learning)
+    again = [e for e in bench.events if isinstance(e, TrialStarted) and e.up_again]
+    assert again and {event.epochs_done for event in again} <= {1, 2, 4, 8}
+    trained = [(e.number, e.epoch) for e in bench.events if isinstance(e, EpochEnded)]
+    assert len(trained) == len(set(trained)) == sum(row.epochs for row in rows)
+    assert {row.epochs for row in rows} == {1, 2, 4, 8, 9}
+    assert all("not among the best half" in r.reason for r in rows if r.epochs < 9)
+    assert {r.attempt for r in rows if r.number in {e.number for e in again}} > {2}
+    starts = [(task.number, epochs_behind(task)) for task in bench.pool.tasks]
+    assert [(e.number, e.epochs_done) for e in again] == [s for s in starts if s[1]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_any_workers_the_best_of_every_rung_have_gone_on_in_the_end(tmp_path, seed):
+    bench = Bench(tmp_path, HALVING, partial(ShuffledPool, seed=seed))
+    rows = bench.run(learning, workers=2 + seed)
+    curves = {row.number: [] for row in rows}
+    for epoch in bench.epochs():
+        curves[epoch.number].append(epoch.metrics["val_accuracy"])
+    for rung in (1, 2, 4, 8):
+        there = [row.number for row in rows if row.epochs >= rung]
+        best = sorted(there, key=lambda n: (-max(curves[n][:rung]), n))
+        went_on = {row.number for row in rows if row.epochs > rung}
+        assert set(best[: max(1, len(there) // 2)]) <= went_on
+
+
+def test_a_search_that_is_given_more_trials_takes_up_old_ones_too(tmp_path):
+    fewer, more = HALVING.replace("24", "12"), HALVING
+    bench = Bench(tmp_path, more)
+    before = {row.number: row for row in bench.run(learning, text=fewer)}
+    after = {row.number: row for row in bench.run(learning)}
+    assert any(after[n].epochs > row.epochs for n, row in before.items())
 
 
 def test_hyperband_trains_each_epoch_of_a_trial_once(tmp_path):

@@ -289,3 +289,18 @@ def test_a_trial_more_costs_the_same_among_many(tmp_path: Path) -> None:
     few = steps_of_a_trial(tmp_path / "few.sqlite", 10)
     many = steps_of_a_trial(tmp_path / "many.sqlite", 500)
     assert many < 1.2 * few
+
+
+def test_a_stopped_trial_that_goes_on_keeps_the_checkpoint_of_its_best_epoch(
+    ledger: Ledger,
+) -> None:
+    ledger.add([new("a")])
+    ledger.start(1, worker=1)
+    for epoch, value in ((1, 0.9), (2, 0.8)):
+        saved = SavedCheckpoint(f"1-{epoch}.npz", "0" * 64, 10)
+        ledger.record_epoch(1, epoch, {"val_accuracy": value}, 1.0, saved, kept=[1])
+    ledger.finish(1, Outcome(TrialState.STOPPED, 0.9, 1, {"val_accuracy": 0.8}), 1)
+    ledger.requeue(1)
+    assert ledger.rows()[0].score is None
+    ledger.finish(*last_of(ledger, "better"), 1)  # of the best one alone all is kept
+    assert [row.epoch for row in ledger.checkpoints(1)] == [2, 1]

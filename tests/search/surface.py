@@ -178,7 +178,7 @@ class Simulation:
                 self.rule.note(row.number, epoch, {self._metric: value})
         for row in self.rows.values() if self.rule else ():
             if row.has_ended:
-                self.rule.end(row.number)
+                self._leave(row)
 
     def _start(self, now: float) -> bool:
         while self._free and (row := self._next()) is not None:
@@ -192,6 +192,12 @@ class Simulation:
         heapq.heappush(self._running, (now + seconds, worker, row))
 
     def _next(self) -> Row | None:
+        if self.rule and (number := self.rule.next_up()) is not None:
+            self.rule.take_up(number)
+            row = next(row for row in self.rows.values() if row.number == number)
+            row.state, row.reason = "running", ""
+            assert not self._settle(row)
+            return row
         while (proposal := self.method.ask()) is not None:
             name = name_of(proposal.configuration)
             row = self.rows.setdefault(name, Row(len(self.rows), proposal.configuration))
@@ -233,8 +239,14 @@ class Simulation:
     def _end(self, row: Row, state: str, reason: str = "") -> None:
         row.state, row.reason = state, reason
         if self.rule:
-            self.rule.end(row.number)
+            self._leave(row)
         self._tell(row)
+
+    def _leave(self, row: Row) -> None:
+        if row.state == "stopped":
+            self.rule.stop(row.number, row.reason)
+        else:
+            self.rule.end(row.number)
 
     def _tell(self, row: Row) -> None:
         self.method.tell(self._result(row))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tuner.experiment.objective import Objective
 from tuner.experiment.schema import AshaStop, DivergenceStop, MedianStop, PatienceStop
@@ -38,12 +40,49 @@ WORSE, MIDDLE, BEST = (
         ([WORSE, MIDDLE, BEST], [4, 4, 4]),  # each is the best so far
         ([BEST, MIDDLE, WORSE], [4, 1, 1]),
         ([MIDDLE, BEST, WORSE], [4, 4, 1]),
-        ([BEST, WORSE, MIDDLE, MIDDLE], [4, 1, 1, 1]),  # a tie goes to those before
+        ([BEST, WORSE, MIDDLE, MIDDLE], [4, 1, 2, 1]),  # a tie goes to those before
+        ([BEST, MIDDLE, WORSE, WORSE], [4, 2, 1, 1]),  # the second goes on when two of four do
         ([BEST, WORSE, WORSE, MIDDLE], [4, 1, 1, 2]),  # second of four at 1, of two at 2
     ],
 )
 def test_halving_one_after_the_other(order, epochs):
     assert epochs_trained(rule(ASHA), order) == epochs
+
+
+@given(st.lists(st.lists(st.integers(0, 5), min_size=9, max_size=9), max_size=9))
+def test_halving_is_what_its_definition_says(values):
+    """One worker: whoever may go on does, the highest rung and the best of it first."""
+    seen: dict[int, dict[int, int]] = {1: {}, 2: {}, 4: {}, 8: {}}
+    waits: dict[int, int] = {}  # the rung of a trial
+    epochs = [0] * len(values)
+
+    def is_kept(trial, rung):
+        mine, others = seen[rung][trial], seen[rung].items()
+        before = [t for t, value in others if value > mine]
+        equal = [t for t, value in others if value == mine]
+        before += [t for t in equal if waits.get(t) != rung or t < trial]
+        return len(set(before) | {trial}) <= max(1, len(seen[rung]) // 2)
+
+    def train(trial):
+        while epochs[trial] < 9:
+            epochs[trial] += 1
+            rung = epochs[trial]
+            if rung in seen:
+                seen[rung][trial] = max(values[trial][:rung])
+                if not is_kept(trial, rung):
+                    waits[trial] = rung
+                    return
+
+    def best_waiting():
+        order = sorted(waits, key=lambda t: (-waits[t], -seen[waits[t]][t], t))
+        return next((trial for trial in order if is_kept(trial, waits[trial])), None)
+
+    for new in range(len(values)):
+        train(new)
+        while (trial := best_waiting()) is not None:
+            del waits[trial]
+            train(trial)
+    assert epochs_trained(rule(ASHA), [curve(*each) for each in values]) == epochs
 
 
 def test_trials_at_a_time_see_each_other_as_they_come():

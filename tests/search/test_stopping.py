@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from tests.search.surface import Simulation, Surface, experiment_of
 from tuner.experiment import parse_experiment
-from tuner.experiment.schema import SearchConfig
-from tuner.search import RULES, make_rule
-from tuner.search.stopping import SortedValues, StoppingRule
+from tuner.experiment.objective import Objective
+from tuner.experiment.schema import AshaStop, SearchConfig
+from tuner.search import RULES, make_rule, stopping
+from tuner.search.replay import RecordedCurve, epochs_trained
+from tuner.search.stopping import SortedValues, StoppingRule, least_epochs
 
 VALUES = st.integers(0, 6).map(lambda number: number / 8)
 
@@ -36,7 +38,7 @@ def course(
     for epoch, value in enumerate(values, 1):
         rule.note(trial, epoch, {metric: value, "loss": value})
         if reason := rule.verdict(trial, epoch):
-            rule.end(trial)
+            rule.stop(trial, reason)
             return reason
     rule.end(trial)
     return ""
@@ -58,21 +60,70 @@ def test_asha_lets_one_in_three_pass_and_the_first_two_only_if_they_lead() -> No
     reasons = [course(rule, n, [v]) for n, v in enumerate([0.5, 0.4, 0.6, 0.55, 0.58, 0.59])]
     assert reasons == [
         "",
-        "asha: 0.4 by epoch 1 is 2nd of 2, the best goes on",
+        "asha: 0.4 by epoch 1 is not among the best third",
         "",
-        "asha: 0.55 by epoch 1 is 2nd of 4, the best goes on",
-        "asha: 0.58 by epoch 1 is 2nd of 5, the best goes on",
+        "asha: 0.55 by epoch 1 is not among the best third",
+        "asha: 0.58 by epoch 1 is not among the best third",
         "",  # 2nd of 6, of which two go on
     ]
 
 
-def test_asha_says_how_many_go_on() -> None:
-    rule = rule_of("{rule: asha, min_epochs: 9}")
-    for trial in range(11):
-        course(rule, trial, [0.01 * trial] * 9)
-    assert course(rule, 11, [0.045] * 9) == (
-        "asha: 0.045 by epoch 9 is 7th of 12, the best 4 go on"
-    )
+def test_asha_says_what_part_goes_on() -> None:
+    for reduction, part in ((2, "half"), (4, "quarter"), (7, "1 in 7")):
+        rule = rule_of(f"{{rule: asha, min_epochs: 9, reduction: {reduction}}}")
+        course(rule, 0, [0.5] * 9)
+        assert course(rule, 1, [0.045] * 9) == (
+            f"asha: 0.045 by epoch 9 is not among the best {part}"
+        )
+
+
+def test_asha_takes_up_who_is_among_the_best_after_all() -> None:
+    rule = rule_of("{rule: asha, reduction: 2}")
+    for trial, value in enumerate([0.5, 0.4, 0.1]):
+        course(rule, trial, [value])
+        assert rule.next_up() is None
+    course(rule, 3, [0.2])  # two of four go on: the second is that of 0.4
+    assert rule.next_up() == rule.next_up() == 1
+    rule.take_up(1)
+    assert not rule.verdict(1, 1)
+    assert rule.next_up() is None
+    rule.note(1, 2, {"val_accuracy": 0.3})  # its best so far is that of epoch 1
+    assert not rule.verdict(1, 2)  # the first there
+
+
+def test_asha_takes_up_from_the_highest_rung_first_and_the_best_of_it() -> None:
+    rule = rule_of("{rule: asha, reduction: 2}")
+    for trial, values in enumerate([[0.5, 0.9], [0.6, 0.8], [0.7, 0.7], [0.8, 0.6]]):
+        course(rule, trial, values)
+    for trial in range(4, 8):
+        course(rule, trial, [0.55])
+    # Of 4 at the second rung two go on: the best began there. Of 8 at the first 4 go on, of which
+    # three have, and of equal trials it is the earliest.
+    for trial in (1, 4):
+        assert rule.next_up() == trial
+        rule.take_up(trial)
+    assert rule.next_up() is None
+
+
+def test_trials_that_a_rule_ended_for_good_are_never_taken_up() -> None:
+    rule = rule_of("[{rule: patience, epochs: 1}, {rule: asha, reduction: 2, min_epochs: 2}]")
+    assert course(rule, 0, [0.5, 0.6]) == ""
+    rule.note(1, 1, {"val_accuracy": 0.5, "loss": 1.0})
+    rule.note(1, 2, {"val_accuracy": 0.4, "loss": 1.0})
+    assert not rule.stop(1, rule.verdict(1, 2))  # patience
+    assert rule.stop(2, _noted(rule, 2, [0.2, 0.55]))
+    _noted(rule, 3, [0.1, 0.2])
+    assert rule.next_up() == 2 and rule.rungs(9) == (2, 4, 8)
+    rule.take_up(2)
+    assert rule.verdict(2, 2) == ""
+    rule.note(2, 3, {"val_accuracy": 0.3, "loss": 1.0})  # patience remembers its best epoch
+    assert rule.verdict(2, 3) == "patience: no better than 0.55 (epoch 2) for 1 epoch"
+
+
+def _noted(rule: StoppingRule, trial: int, values: Sequence[float]) -> str:
+    for epoch, value in enumerate(values, 1):
+        rule.note(trial, epoch, {"val_accuracy": value, "loss": value})
+    return rule.verdict(trial, len(values))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +150,9 @@ def test_asha_compares_the_best_value_so_far() -> None:
     rule = rule_of("{rule: asha, min_epochs: 3}")
     assert not course(rule, 0, [0.1, 0.1, 0.5])
     assert not course(rule, 1, [0.1, 0.6, 0.2])
-    assert course(rule, 2, [0.1, 0.55, 0.2]).startswith("asha: 0.55 by epoch 3 is 2nd of 3")
+    assert course(rule, 2, [0.1, 0.55, 0.2]) == (
+        "asha: 0.55 by epoch 3 is not among the best third"
+    )
 
 
 def test_in_a_tie_those_before_go_on() -> None:
@@ -110,7 +163,7 @@ def test_in_a_tie_those_before_go_on() -> None:
 def test_a_loss_is_better_when_it_is_lower() -> None:
     rule = rule_of("{rule: asha}", "{metric: val_loss}")
     assert not course(rule, 0, [2.0], "val_loss")
-    assert course(rule, 1, [2.5], "val_loss").startswith("asha: 2.5 by epoch 1 is 2nd of 2")
+    assert course(rule, 1, [2.5], "val_loss").startswith("asha: 2.5 by epoch 1 is not")
     assert not course(rule, 2, [1.5], "val_loss")
 
 
@@ -118,7 +171,8 @@ def test_a_trial_that_ends_after_a_rung_keeps_its_value_there() -> None:
     rule = rule_of("{rule: asha}")
     rule.note(0, 1, {"val_accuracy": 0.9})
     rule.end(0)
-    assert "2nd of 2" in course(rule, 1, [0.8])
+    assert course(rule, 1, [0.8])
+    assert not course(rule, 2, [0.95])
 
 
 @given(st.lists(st.tuples(VALUES, VALUES, VALUES), min_size=1, max_size=20), st.integers(2, 4))
@@ -139,6 +193,20 @@ def test_asha_is_what_its_definition_says(curves: list[tuple[float, ...]], reduc
         reason = course(rule, trial, curve)
         assert bool(reason) == bool(expected)
         assert f"by epoch {expected} " in reason or not reason
+
+
+@pytest.mark.parametrize("trials", [1, 2, 7, 30])
+def test_asha_takes_the_least_epochs_if_the_best_begin_first(trials: int) -> None:
+    stop = AshaStop(rule="asha", min_epochs=2, reduction=3)
+    falling = [
+        RecordedCurve(n, [{"val_accuracy": 1 / (n + 1)}] * 20, [1.0] * 20) for n in range(trials)
+    ]
+    trained = epochs_trained(asha_of(stop), falling)
+    assert sum(trained) == least_epochs(stop, trials, 20)
+
+
+def asha_of(stop: AshaStop) -> StoppingRule | None:
+    return stopping.rule_of([stop], Objective("val_accuracy", "max"))
 
 
 # ----------------------------------------------------------------------------- median
@@ -301,11 +369,12 @@ def test_a_verdict_among_many_thousands_of_trials_costs_little(stop: str) -> Non
     rule, rng = rule_of(stop), random.Random(0)
     for trial in range(30_000):
         rule.note(trial, 1, {"val_accuracy": rng.random()})
-        rule.end(trial)
-    start = time.perf_counter()
+        if rule.verdict(trial, 1):
+            rule.stop(trial, "asha: it waits")
+    start = time.process_time()
     rule.note(100_000, 1, {"val_accuracy": 0.5})
     rule.verdict(100_000, 1)
-    assert time.perf_counter() - start < 0.005
+    assert time.process_time() - start < 0.005
 
 
 # ------------------------------------------------------------------------------- several rules
@@ -314,7 +383,7 @@ def test_a_verdict_among_many_thousands_of_trials_costs_little(stop: str) -> Non
 def test_of_several_rules_the_first_that_says_so_ends_a_trial_and_is_named() -> None:
     rule = rule_of("[{rule: asha, min_epochs: 2}, {rule: patience, epochs: 2}]")
     assert not course(rule, 0, [0.5, 0.6])
-    assert course(rule, 1, [0.5, 0.55]).startswith("asha: 0.55 by epoch 2 is 2nd of 2")
+    assert course(rule, 1, [0.5, 0.55]).startswith("asha: 0.55 by epoch 2 is")
     assert course(rule, 2, [0.7, 0.7, 0.7]) == "patience: no better than 0.7 (epoch 1) for 2 epochs"
 
 
@@ -326,6 +395,7 @@ def test_of_several_rules_the_first_that_says_so_ends_a_trial_and_is_named() -> 
         ),
         min_size=1,
         max_size=3,
+        unique=True,
     ),
 )
 def test_a_list_of_rules_says_what_the_first_of_them_says_by_itself(courses, stops) -> None:

@@ -95,7 +95,8 @@ class RunProgress:
         self.workforce = Workforce(clock)
         self.running: dict[int, ShownTrial] = {}
         self.waiting: dict[int, ShownTrial] = {}  # by number: at a rung, for others
-        self.num_failures = self.num_stopped = 0  # diverged ones are failures, too
+        self.num_failures = 0  # diverged ones are failures, too
+        self._stopped: set[int] = set()
         self.failures: deque[TrialEnded] = deque(maxlen=MAX_FAILURES)  # the last ones
         self.last_stopped: TrialEnded | None = None
         self._best_ended: Best | None = None
@@ -166,6 +167,11 @@ class RunProgress:
         )
 
     @property
+    def num_stopped(self) -> int:
+        """How many a rule has stopped, less those that it has taken up again."""
+        return len(self._stopped)
+
+    @property
     def _epochs_begun(self) -> float:
         return self._epochs + sum(trial.part for trial in self.running.values())
 
@@ -206,7 +212,12 @@ class RunProgress:
     def _start_trial(self, event: TrialStarted) -> None:
         now = self.clock()
         before = self.waiting.pop(event.number, None)
-        self._trained.setdefault(event.structure, Trained())
+        trained = self._trained.setdefault(event.structure, Trained())
+        self.ended -= event.up_again
+        if event.number in self._stopped:
+            self._stopped.remove(event.number)
+            trained.ended -= 1
+            trained.epochs_of_ended -= event.epochs_done
         self.running[event.worker] = ShownTrial(
             event.number,
             event.worker,
@@ -260,7 +271,7 @@ class RunProgress:
             self.num_failures += 1
         if event.state is TrialState.STOPPED:
             self.last_stopped = event
-            self.num_stopped += 1
+            self._stopped.add(event.number)
         self.ended += 1
         if event.state in RANKED_STATES and event.score is not None:
             self._compare(Best(event.number, event.score, event.values))

@@ -244,7 +244,9 @@ def _run_line(event: RunStarted) -> str:
 def _start_line(event: TrialStarted) -> str:
     """Only what takes time or surprises: a new program, or a trial that was begun before."""
     said = []
-    if event.epochs_done:
+    if event.up_again:
+        said.append(f"among the best after all, going on after epoch {event.epochs_done}")
+    elif event.epochs_done:
         said.append(f"going on after epoch {event.epochs_done}")
     if event.first_of_structure:
         said.append(f"compiling a new structure ({format.values_text(event.values)})")

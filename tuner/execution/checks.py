@@ -14,6 +14,7 @@ from tuner.data.splits import train_size
 from tuner.errors import InputError, Problem, TunerError
 from tuner.execution.protocol import WorkerSetup
 from tuner.experiment.experiment import Experiment, check_batch_size, check_class_weights
+from tuner.experiment.schema import AshaStop
 from tuner.experiment.sizes import cost_of
 from tuner.experiment.trial import Configuration, Trial
 from tuner.experiment.yaml import to_text
@@ -21,6 +22,7 @@ from tuner.ledger.records import TrialRow
 from tuner.models import Cost, family_of, is_own
 from tuner.models.own.family import DEFAULT_PRECISION, OwnFamily, own_family
 from tuner.models.own.input import NOT_ADAPTED, RESCALING
+from tuner.search.stopping import least_epochs
 
 _NAMED = 5  # configurations of a start
 
@@ -149,7 +151,8 @@ def notes(experiment: Experiment, total: int | None, info: DatasetInfo) -> Itera
         yield f"search.start comes first: {first}{more}"
     if rules := [stop.rule for stop in experiment.search.stops]:
         names = " or ".join(dict.fromkeys(rules))
-        yield f"the rule {names} stops losing trials early: time and epochs are at most these"
+        most = f"time and epochs are at most these{_least_text(experiment, total)}"
+        yield f"the rule {names} stops losing trials early: {most}"
     if experiment.search.enough is not None:
         rule = experiment.search.enough.rule
         yield f"{rule} ends the search when it has seen enough: trials are at most these"
@@ -162,6 +165,18 @@ def notes(experiment: Experiment, total: int | None, info: DatasetInfo) -> Itera
     if configurations < asked:
         many = f"{configurations:,} configuration{'s' * (configurations != 1)}"
         yield f"the space has {many}, fewer than max_trials {asked:,}"
+
+
+def _least_text(experiment: Experiment, total: int | None) -> str:
+    """How few epochs successive halving may take, where it alone stops trials."""
+    stops, branches = experiment.search.stops, experiment.space.branches
+    epochs = {branch.training["epochs"] for branch in branches}
+    is_open = any(axis.name == "training.epochs" for branch in branches for axis in branch.axes)
+    if len(stops) != 1 or len(epochs) != 1 or is_open or not total:
+        return ""
+    if not isinstance(asha := stops[0], AshaStop):
+        return ""
+    return f", and at least {least_epochs(asha, total, int(epochs.pop())):,} epochs"
 
 
 def _named(configuration: Configuration) -> str:

@@ -52,7 +52,10 @@ class WorkerReady:
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A worker began a trial."""
+    """A worker began a trial, or goes on with it.
+
+    One that is `up_again` was stopped by a rule, and is among the best after all.
+    """
 
     number: int
     worker: int
@@ -62,6 +65,7 @@ class TrialStarted:
     structure: str
     first_of_structure: bool
     epochs_done: int = 0
+    up_again: bool = False
 
 
 @dataclass(frozen=True)

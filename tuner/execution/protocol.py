@@ -51,8 +51,9 @@ class WorkerSetup:
 class TrainTrial:
     """Train this closed configuration up to epoch `until`; epochs are reported one by one.
 
-    It goes on from the first of `checkpoints` that can be read. If a rule `may_end` it, the worker
-    looks more often for a `StopTrial` when an epoch has begun. `macs` are the multiply-adds of an
+    It goes on from the first of `checkpoints` that can be read. After an epoch of `rungs` the
+    worker waits for `GoOn` or `StopTrial`. If a rule `may_end` it after any epoch, the worker looks
+    more often for a `StopTrial` when the next one has begun. `macs` are the multiply-adds of an
     image's forward pass, for a profile; 0 where they are unknown. `objective` says which epoch's
     state is kept beside the newest.
     """
@@ -69,6 +70,7 @@ class TrainTrial:
     until: int
     augment: tuple[str, ...] = ()
     checkpoints: tuple[CheckpointRow, ...] = ()
+    rungs: tuple[int, ...] = ()
     may_end: bool = False
     macs: int = 0
     objective: Objective | None = None
@@ -89,6 +91,15 @@ class Rehearse:
 
 
 @dataclass(frozen=True)
+class GoOn:
+    """This attempt at a trial goes on behind the rung `epoch`."""
+
+    number: int
+    attempt: int
+    epoch: int
+
+
+@dataclass(frozen=True)
 class StopTrial:
     """Give this attempt at a trial up at the next opportunity (within about a second)."""
 
@@ -101,7 +112,7 @@ class Shutdown:
     """No more work."""
 
 
-Task = WorkerSetup | TrainTrial | Rehearse | StopTrial | Shutdown
+Task = WorkerSetup | TrainTrial | Rehearse | GoOn | StopTrial | Shutdown
 
 # ---------------------------------------------------------------- worker → scheduler
 
@@ -164,7 +175,8 @@ class Progress:
 class Epoch:
     """One epoch is trained and validated. Metrics may be NaN or infinite.
 
-    Not every epoch has a checkpoint; the last one of an assignment has.
+    Not every epoch has a checkpoint; the last one of an assignment has, and one at which the worker
+    `waits`, at a rung, for `GoOn` or `StopTrial`.
     """
 
     number: int
@@ -174,6 +186,7 @@ class Epoch:
     checkpoint: SavedCheckpoint | None = None
     not_saved: str = ""  # why it could not be written
     validation_seconds: float = 0.0  # of `seconds`
+    waits: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -231,6 +244,7 @@ class Finished:
     """The worker is done with the trial. `reason` is empty unless it raised.
 
     A worker that `leaves` ends its process after this: who knows what the error left behind.
+    `attempt` is the trial's (None: of its only one): what was stopped may have begun again.
     `epoch_seconds` is what a `Rehearse` found that an epoch would take.
     """
 
@@ -239,6 +253,7 @@ class Finished:
     out_of_memory: bool = False
     leaves: bool = False
     epoch_seconds: float | None = None
+    attempt: int | None = None
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from itertools import islice
 
 from tuner.execution.current import trial_of
 from tuner.execution.protocol import not_finite
-from tuner.experiment.schema import SettledEnough
+from tuner.experiment.schema import AshaStop, SettledEnough
 from tuner.experiment.trial import Configuration, Trial, TrialState, canonical
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.reader import LedgerReader
-from tuner.ledger.records import FINISHED_STATES, UNRANKED_STATES, KnownTrial
+from tuner.ledger.records import FINISHED_STATES, UNRANKED_STATES, KnownTrial, TrialRow
 from tuner.search.enough import EndedTrial, EnoughRule, Settled, Settles, make_enough
 from tuner.search.method import Proposal, Result
 from tuner.search.racing import Racing
@@ -25,11 +25,15 @@ _UNFINISHED = (TrialState.WAITING, TrialState.RUNNING)
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial to train, to its end or up to epoch `until`; `place` is where its plan has it."""
+    """A trial to train, to its end or up to epoch `until`; `place` is where its plan has it.
+
+    It is taken `up_again` if a rule had stopped it, which now lets it go on.
+    """
 
     trial: Trial
     until: int | None = None
     place: int | None = None
+    up_again: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ class TrialQueue:
         self._history = history
         experiment = search.experiment
         self._racing = Racing(experiment.objective) if experiment.search.racing else None
+        self._settles = settles
+        self._ended = {(one.configuration, one.replicate): one for one in history.ended}
         self._enough = _enough(search, history.ended, settles)
         is_settled = isinstance(self._enough, Settled)
         self._rounds = _rounds(search) if is_settled else None
@@ -85,9 +91,10 @@ class TrialQueue:
         self._ahead: deque[Assignment] = deque(map(Assignment, history.interrupted))
         self._begun = {trial.key for trial in history.interrupted}
         self._groups: dict[str, Replicates] = {}
+        self._takes_up = any(isinstance(stop, AshaStop) for stop in experiment.search.stops)
         self._dropped: list[tuple[Trial, str]] = []
         self._returned: deque[Assignment] = deque()
-        self._take_up()
+        self._go_to_history()
 
     # ------------------------------------------------------------ giving out
 
@@ -144,6 +151,16 @@ class TrialQueue:
         places += [p for g in self._groups.values() if (p := g.proposal.place) is not None]
         return min(places)
 
+    def take_up(self, row: TrialRow) -> Assignment | None:
+        """A trial that a rule had stopped goes on; None if the search has it no more."""
+        trial = trial_of(self._search, row)
+        if trial is None:
+            return None
+        if self._learns:
+            proposal = Proposal(trial.configuration)
+            self._group(proposal, self._search.replicates(trial.configuration))
+        return Assignment(trial, up_again=True)
+
     def put_back(self, assignment: Assignment) -> None:
         """A trial whose worker died comes next again."""
         self._returned.appendleft(assignment)
@@ -153,8 +170,7 @@ class TrialQueue:
     def tell(self, trial: Trial, curve: LearningCurve) -> None:
         """How a trial ended, or that it has come to where it waits."""
         if self._enough is not None and curve.has_ended:
-            name, replicate = name_of(trial.configuration), trial.replicate
-            self._enough.note(EndedTrial(name, curve.score, replicate))
+            self._note_end(EndedTrial(name_of(trial.configuration), curve.score, trial.replicate))
             self._in_round.discard(trial.key)
         if not self._learns:
             return
@@ -162,9 +178,10 @@ class TrialQueue:
         group = self._groups.get(name)
         if group is None:
             return
+        before = group.curves.get(trial.replicate)
         group.curves[trial.replicate] = curve
         if self._racing is not None:
-            self._race(self._racing, group, curve)
+            self._race(self._racing, group, curve, before)
         if not group.missing:
             self._close(name, group)
 
@@ -179,7 +196,18 @@ class TrialQueue:
     def _learns(self) -> bool:
         return self._method.is_adaptive or self._racing is not None
 
-    def _take_up(self) -> None:
+    def _note_end(self, trial: EndedTrial) -> None:
+        """Of a trial that had ended before and was taken up again, the last end counts."""
+        assert self._enough is not None
+        key = trial.configuration, trial.replicate
+        is_new = self._ended.pop(key, None) is None
+        self._ended[key] = trial
+        if is_new:
+            self._enough.note(trial)
+        else:
+            self._enough = _enough(self._search, tuple(self._ended.values()), self._settles)
+
+    def _go_to_history(self) -> None:
         """Stand where the ledger says that the search stands."""
         self._search.go_to(self._history.position)
         if self._racing is not None:
@@ -229,24 +257,38 @@ class TrialQueue:
         return trial.key not in self._begun
 
     def _open(self, proposal: Proposal, trials: Sequence[Trial]) -> None:
-        name = name_of(proposal.configuration)
-        group = self._groups.setdefault(name, Replicates(proposal, trials))
-        group.proposal = proposal
-        if not group.curves:
-            known = {t.replicate: self._history.curves.get(t.key) for t in trials}
-            group.curves = {replicate: entry[1] for replicate, entry in known.items() if entry}
+        group = self._group(proposal, trials)
         missing = group.missing
         if missing and self._racing is None:
             self._ahead += (_assignment(trial, proposal) for trial in missing)
         elif missing and self._racing is not None and not self._loses(self._racing, group):
             self._ahead.append(_assignment(missing[0], proposal))
         if not group.missing:
-            self._close(name, group)
+            self._close(group.name, group)
 
-    def _race(self, racing: Racing, group: Replicates, curve: LearningCurve) -> None:
-        """Let the next replicate run, or none any more."""
+    def _group(self, proposal: Proposal, trials: Sequence[Trial]) -> Replicates:
+        """The trials of a proposal, with what earlier runs know of them."""
+        name = name_of(proposal.configuration)
+        group = self._groups.setdefault(name, Replicates(proposal, trials))
+        group.proposal = proposal
+        if not group.curves:
+            known = {t.replicate: self._history.curves.get(t.key) for t in trials}
+            group.curves = {replicate: entry[1] for replicate, entry in known.items() if entry}
+        return group
+
+    def _race(
+        self,
+        racing: Racing,
+        group: Replicates,
+        curve: LearningCurve,
+        before: LearningCurve | None,
+    ) -> None:
+        """Let the next replicate run, or none any more; it does already if one was taken up."""
+        is_again = before is not None and before.has_ended
         if curve.score is not None and curve.has_ended:
-            racing.note(group.name, curve.score)
+            racing.note(group.name, curve.score, before.score if is_again and before else None)
+        if is_again:
+            return
         missing = group.missing
         if missing and not self._loses(racing, group):
             self._ahead.appendleft(_assignment(missing[0], group.proposal))
@@ -267,7 +309,7 @@ class TrialQueue:
     def _close(self, name: str, group: Replicates) -> None:
         """Every replicate has come as far as was asked."""
         result = mean_result(group.proposal.configuration, group.curves.values())
-        if result.ended:
+        if result.ended and not self._takes_up:
             del self._groups[name]
         self._method.tell(result)
         self._take_dropped()

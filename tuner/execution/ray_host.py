@@ -210,7 +210,7 @@ class WorkerHost:
         self._slot = Path()
         self._worker = 1
         self._lock = threading.Lock()
-        self._received: dict[int, list[str]] = {}  # checkpoints that trials go on from
+        self._received: dict[tuple[int, int | None], list[str]] = {}  # checkpoints, by attempt
         self._shared = Path()
         self._shared_from = sys.maxsize
 
@@ -301,6 +301,7 @@ class WorkerHost:
             reports += [report for _, report in self._pool.receive(WAIT_SECONDS)]
             is_lost = any(isinstance(report, Lost) for report in reports)
             can_wait = all(isinstance(r, Epoch | Progress | Spent | Watched) for r in reports)
+            can_wait &= not any(isinstance(r, Epoch) and r.waits for r in reports)
             if can_wait and time.monotonic() - sent_at < BATCH_SECONDS:
                 continue
             text = _read_from(log, printed)
@@ -309,7 +310,7 @@ class WorkerHost:
             printed, sent_at = printed + len(text), time.monotonic()
             for report in reports:
                 if isinstance(report, Finished):
-                    self._forget_received(report.number)
+                    self._forget_received((report.number, report.attempt))
             reports, files = self._taken(reports)
             if is_lost:
                 text += _read_from(log, printed, _MAX_LAST_BYTES)
@@ -365,7 +366,7 @@ class WorkerHost:
             return
         folder = self._slot / "checkpoints"
         folder.mkdir(exist_ok=True)
-        self._received[task.number] = list(checkpoints)
+        self._received[task.number, task.attempt] = list(checkpoints)
         for name, content in checkpoints.items():
             (folder / name).unlink(missing_ok=True)
             if content is None:
@@ -373,9 +374,9 @@ class WorkerHost:
             else:
                 (folder / name).write_bytes(content)
 
-    def _forget_received(self, trial: int) -> None:
+    def _forget_received(self, attempt: tuple[int, int | None]) -> None:
         """Of this trial alone: where a rule has ended it, the next one was sent already."""
-        for name in self._received.pop(trial, ()):
+        for name in self._received.pop(attempt, ()):
             (self._slot / "checkpoints" / name).unlink(missing_ok=True)
 
     def kill(self, reason: str) -> None:

@@ -65,7 +65,7 @@ class _Host:
     host: str = ""
     folder: str = ""
     is_ready: bool = False  # or was once
-    trial: int | None = None  # that it was sent last and has not ended
+    trial: tuple[int, int] | None = None  # and its attempt, sent last, that has not ended
     leaves: bool = False  # its node is drained
     killed_for: str = ""
     killed_at: float = 0.0
@@ -149,7 +149,7 @@ class RayPool(Pool):
             return
         contents: Mapping[str, bytes | None] = {}
         if isinstance(task, TrainTrial):
-            host.trial = task.number
+            host.trial = task.number, task.attempt
             contents = _contents(self._setup.checkpoints, task, self._shared_from_bytes)
         send = host.actor.send.options(concurrency_group="talk")
         send.remote(task, contents)
@@ -345,7 +345,7 @@ class RayPool(Pool):
         if isinstance(report, Resumed):
             here = tuple(self._here(host, text) for text in report.damaged)
             return dataclasses.replace(report, damaged=here)
-        if isinstance(report, Finished) and report.number == host.trial:
+        if isinstance(report, Finished) and (report.number, report.attempt) == host.trial:
             host.trial = None  # of an earlier one, which was stopped, it has the next already
         if isinstance(report, Lost):
             reason = f"{self._here(host, report.reason)}, on node {host.host}"

@@ -208,6 +208,7 @@ class Recorder:
                 structure=trial.structure.key,
                 first_of_structure=first_of_structure,
                 epochs_done=running.epochs,
+                up_again=running.assignment.up_again,
             )
         )
 

@@ -577,10 +577,12 @@ def _restored(rule: StoppingRule | None, ledger: Ledger) -> StoppingRule | None:
     """A rule that knows every epoch of the ledger."""
     if rule is None:
         return None
-    for row in ledger.epochs():
-        if not not_finite(row.metrics):
-            rule.note(row.number, row.epoch, row.metrics)
+    for epoch in ledger.epochs():
+        if not not_finite(epoch.metrics):
+            rule.note(epoch.number, epoch.epoch, epoch.metrics)
     for known in ledger.by_key().values():
-        if known.state in FINISHED_STATES:
+        if known.state in FINISHED_STATES and known.state is not TrialState.STOPPED:
             rule.end(known.number)
+    for row in ledger.rows([TrialState.STOPPED]):
+        rule.stop(row.number, row.reason)
     return rule

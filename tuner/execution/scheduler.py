@@ -16,6 +16,7 @@ from tuner.execution.protocol import (
     Compiled,
     Epoch,
     Finished,
+    GoOn,
     Lost,
     Predicted,
     Programs,
@@ -194,20 +195,35 @@ class Scheduler:
         """Whether there was a trial to train."""
         # A single worker takes all in order, which then is the same after an interruption.
         held = slot.programs if len(self._slots) > 1 else ()
-        while not slot.running and (assignment := self._next_assignment(held)):
+        while not slot.running and (assignment := self._next(held)):
             self._start(worker, slot, assignment)
         return slot.running is not None
 
-    def _next_assignment(self, held: Container[str]) -> Assignment | None:
+    def _next(self, held: Container[str]) -> Assignment | None:
+        """A stopped trial that is among the best after all comes before any new one."""
+        while (number := self._next_up()) is not None:
+            assert self._rule is not None
+            self._rule.take_up(number)
+            row = self._recorder.ledger.row(number)
+            if row is not None and (assignment := self._queue.take_up(row)):
+                self._recorder.ledger.requeue(number)
+                self._numbers[row.key], self._attempts[row.key] = number, row.attempt
+                return assignment
         with self._stopwatch.phase(SEARCH):
             return self._queue.next(held)
+
+    def _next_up(self) -> int | None:
+        """The trial that a rule wants to go on after all."""
+        if self._rule is None or self._queue.has_enough:
+            return None
+        return self._rule.next_up()
 
     def _is_out_of_work(self) -> bool:
         """Nothing to give out; what the search let go on the way to that is written down."""
         with self._stopwatch.phase(SEARCH):
             is_empty = self._queue.is_empty()
         self._end_dropped()
-        return is_empty
+        return is_empty and self._next_up() is None
 
     def _anything_runs(self) -> bool:
         return any(slot.running for slot in self._slots.values())
@@ -227,6 +243,7 @@ class Scheduler:
         self._recorder.start(worker, running, first_of_structure=is_first, threads=slot.threads)
         slot.programs.use(structure, lambda: None)
         slot.heard_at = self._clock()
+        may_end = self._may_end(running)
         self._pool.send(
             worker,
             TrainTrial(
@@ -242,7 +259,8 @@ class Scheduler:
                 until=running.until,
                 augment=tuple(trial.data.augment),
                 checkpoints=tuple(self._recorder.ledger.checkpoints(running.number)),
-                may_end=self._may_end(running),
+                rungs=self._rule.rungs(running.until) if self._rule and may_end else (),
+                may_end=may_end and not (self._rule and self._rule.has_rungs),
                 macs=self._recorder.macs(trial),
                 objective=running.objective,
             ),
@@ -297,7 +315,7 @@ class Scheduler:
         elif isinstance(report, Saved):
             is_of_it = running is not None and report.number == running.number
             self._recorder.keep(report, running if is_of_it else None)
-        elif running is None or report.number != running.number:
+        elif running is None or _is_of_another(report, running):
             self._too_late(slot, report)
         elif isinstance(report, Compiled):
             running.compile_seconds = report.seconds
@@ -354,17 +372,21 @@ class Scheduler:
     def _epoch(self, worker: int, slot: Slot, running: RunningTrial, report: Epoch) -> None:
         self._recorder.epoch(worker, running, report)
         key = running.trial.key
-        if report.epoch <= self._furthest[key]:
-            return  # done once already, since the checkpoint from which the trial goes on
-        self._epochs_left -= 1
-        self._furthest[key], self._deaths[key], self._machines[key] = report.epoch, 0, 0
-        if self._rule is None or running.diverged:
+        # What is done again, after a worker died or a checkpoint was damaged, is known already.
+        is_new = report.epoch > self._furthest[key]
+        if is_new:
+            self._epochs_left -= 1
+            self._furthest[key], self._deaths[key], self._machines[key] = report.epoch, 0, 0
+        if running.diverged:
             return
-        self._rule.note(running.number, report.epoch, running.metrics)
-        if reason := self._stops(running):
+        if is_new and self._rule is not None:
+            self._rule.note(running.number, report.epoch, running.metrics)
+        if is_new and (reason := self._stops(running)):
             slot.running = None
             self._pool.send(worker, StopTrial(running.number, running.attempt))
             self._end(worker, running, TrialState.STOPPED, reason)
+        elif report.waits:
+            self._pool.send(worker, GoOn(running.number, running.attempt, report.epoch))
 
     def _stops(self, running: RunningTrial) -> str:
         """Why the rule ends the trial where it stands; empty if it goes on."""
@@ -421,7 +443,9 @@ class Scheduler:
         self._recorder.end(worker, running, state, reason)
         self._failed |= state in (TrialState.FAILED, TrialState.DIVERGED)
         self._forget(running.trial)
-        if self._rule is not None:
+        if self._rule is not None and state is TrialState.STOPPED:
+            self._rule.stop(running.number, reason)
+        elif self._rule is not None:
             self._rule.end(running.number)
         if is_news:
             score = running.score if state in (TrialState.COMPLETED, TrialState.STOPPED) else None
@@ -492,3 +516,10 @@ class Scheduler:
             reports = self._receive()
             kept = Resumed | Watched | Predicted | Epoch | Saved | Spent | Finished
             self._hear([(n, report) for n, report in reports if isinstance(report, kept)])
+
+
+def _is_of_another(report: Report, running: RunningTrial) -> bool:
+    """Of another trial, or of an attempt at this one that was stopped."""
+    if isinstance(report, Finished) and report.attempt not in (None, running.attempt):
+        return True
+    return getattr(report, "number", None) != running.number

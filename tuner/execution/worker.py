@@ -29,6 +29,7 @@ from tuner.execution.protocol import (
     Compiled,
     Epoch,
     Finished,
+    GoOn,
     Predicted,
     Programs,
     Progress,
@@ -74,6 +75,7 @@ class Mailbox:
         self._tasks: list[Task] = []
         self._arrived = threading.Condition()
         self._stopped_attempts: set[tuple[int, int]] = set()  # number and attempt
+        self._goes_on: GoOn | None = None  # the last that has arrived
         self._shutting_down = False
         threading.Thread(target=self._read, daemon=True, name="mailbox").start()
 
@@ -86,14 +88,23 @@ class Mailbox:
             with self._arrived:
                 if isinstance(task, StopTrial):
                     self._stopped_attempts.add((task.number, task.attempt))
-                    continue
-                self._shutting_down |= isinstance(task, Shutdown)
-                self._tasks.append(task)
+                elif isinstance(task, GoOn):
+                    self._goes_on = task
+                else:
+                    self._shutting_down |= isinstance(task, Shutdown)
+                    self._tasks.append(task)
                 self._arrived.notify()
 
     def gives_up(self, task: TrainTrial) -> bool:
         """Whether the trial is to be stopped."""
         return self._shutting_down or (task.number, task.attempt) in self._stopped_attempts
+
+    def goes_on(self, task: TrainTrial, epoch: int) -> bool:
+        """Whether the trial goes on behind this rung, as soon as that is decided."""
+        awaited = GoOn(task.number, task.attempt, epoch)
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._goes_on == awaited or self.gives_up(task))
+            return not self.gives_up(task)
 
     def next(self) -> Task:
         """The next task, as soon as there is one."""
@@ -197,6 +208,7 @@ class Worker:
             out_of_memory=is_out_of_memory(error),
             leaves=built and error is not None and not isinstance(error, InputError),
             epoch_seconds=epoch_seconds,
+            attempt=task.attempt if isinstance(task, TrainTrial) else None,
         )
 
     def _program(self, key: Hashable, blueprint: Blueprint, number: int) -> Program:
@@ -259,11 +271,19 @@ class Worker:
             if self._held_out == "test" and epoch == task.training["epochs"]:
                 with self._stopwatch.phase(phases.EVALUATE):
                     self._predict(task, program, state, values)
+            report = dataclasses.replace(report, waits=epoch in task.rungs)
             with self._stopwatch.phase(phases.CHECKPOINT):
                 copy = partial(to_arrays, program.snapshot(state))
-                notes = self._notes(task, epoch)
-                self._saver.put(report, copy, notes, is_last=epoch == task.until)
+                is_last = report.waits or epoch == task.until
+                self._saver.put(report, copy, self._notes(task, epoch), is_last=is_last)
+                if report.waits:
+                    self._saver.flush()
             self._tell_spent()
+            if report.waits:
+                with self._stopwatch.phase(phases.WAIT):
+                    goes_on = self._mailbox.goes_on(task, epoch)
+                if not goes_on:
+                    return
 
     def _predict(
         self, task: TrainTrial, program: Program, state: State, values: Hyperparameters

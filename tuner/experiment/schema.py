@@ -243,7 +243,8 @@ class AshaStop(BaseModel):
     """Asynchronous successive halving: at each rung only the best of those that got there go on.
 
     Rungs lie at `min_epochs`, times `reduction`, times `reduction` again, ... A trial's best value
-    so far is compared. Source: Li et al. 2020, section 3 (here, trials stop and never pause).
+    so far is compared. Who stops goes on when it is among the best after all. Source: Li et al.
+    2020, algorithm 2.
     """
 
     model_config = _CLOSED
@@ -453,12 +454,24 @@ class SearchConfig(BaseModel):
                 "racing does not go with hyperband, which compares all replicates at each rung",
                 {"mend": "racing: false, or method: random with stop: {rule: asha}"},
             )
+        if self.method == "hyperband" and any(isinstance(s, AshaStop) for s in self.stops):
+            raise PydanticCustomError(
+                "stop",
+                "stop: asha does not go with hyperband, which halves by itself",
+                {"mend": "leave asha out, or method: random"},
+            )
         if self.enough is not None and self.method == "hyperband":
             raise PydanticCustomError(
                 "enough",
                 "enough does not go with hyperband, which plans its own epochs: whoever waits at a "
                 "rung would never be decided",
                 {"mend": "enough: null, or method: random with stop: {rule: asha}"},
+            )
+        if sum(isinstance(stop, AshaStop) for stop in self.stops) > 1:
+            raise PydanticCustomError(
+                "stop",
+                "stop: asha is there twice, and one would take up again what the other has stopped",
+                {"mend": "leave one of them out"},
             )
         if isinstance(self.enough, SettledEnough):
             self._check_settled()

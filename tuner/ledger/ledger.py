@@ -312,6 +312,8 @@ class Ledger(LedgerReader):
         """The trial is WAITING again and will go on from its newest checkpoint."""
         with self._commit():
             self._requeue(number)
+        if self._best is not None:
+            self._best.discard(number)  # it may have been among them, and needs its checkpoints
 
     def interrupted(self) -> int:
         """Requeues every trial that an earlier run left RUNNING; returns how many."""

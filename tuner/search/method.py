@@ -79,7 +79,10 @@ class SearchMethod(ABC):
         return False
 
     def tell(self, result: Result) -> None:
-        """What became of a proposal; a method that plans ahead has no use for it."""
+        """What became of a proposal; a method that plans ahead has no use for it.
+
+        It is told again of one that a rule had stopped and that went on after all.
+        """
         del result
 
     def dropped(self) -> Sequence[tuple[Configuration, str]]:

@@ -35,6 +35,13 @@ class _Scores:
         self.mean += step / self.n
         self.squares += step * (score - self.mean)
 
+    def remove(self, score: float) -> None:
+        """The same backwards."""
+        self.n -= 1
+        step = score - self.mean
+        self.mean = self.mean - step / self.n if self.n else 0.0
+        self.squares = max(0.0, self.squares - step * (score - self.mean)) if self.n else 0.0
+
 
 class Racing:
     """A one-sided t test of each configuration against the best one.
@@ -51,13 +58,18 @@ class Racing:
         self._degrees = 0
         self._best: str | None = None
 
-    def note(self, configuration: str, score: float) -> None:
-        """One more replicate of a configuration, known by any name of its own."""
+    def note(self, configuration: str, score: float, instead_of: float | None = None) -> None:
+        """One more replicate of a configuration, known by any name of its own.
+
+        Or that one of them which had ended with another score went on.
+        """
         seen = self._seen[configuration]
-        before = seen.squares
+        before = seen.squares, max(1, seen.n)
+        if instead_of is not None:
+            seen.remove(self._objective.gain(instead_of))
         seen.add(self._objective.gain(score))
-        self._squares += seen.squares - before
-        self._degrees += seen.n > 1
+        self._squares += seen.squares - before[0]
+        self._degrees += max(1, seen.n) - before[1]
         if self._best == configuration:  # its mean may have sunk below another's
             self._best = max(self._seen, key=lambda name: self._seen[name].mean)
         elif self._best is None or seen.mean > self._seen[self._best].mean:

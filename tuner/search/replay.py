@@ -2,7 +2,8 @@
 
 The rules are those of a run. Trials begin in some order on so many workers; each takes its next
 epoch when it has ended the one before, in the seconds that were recorded, and a worker that is free
-takes the next trial. What compiling takes is not counted.
+takes the next trial, before all others one that was stopped and is to go on after all. What
+compiling takes is not counted.
 """
 
 from __future__ import annotations
@@ -63,39 +64,34 @@ def epochs_trained(
     """How many epochs each of these trials gets if they begin in this order."""
     if rule is None:
         return [len(curve) for curve in curves]
-    if workers == 1:
-        return [_trained_alone(rule, number, curve) for number, curve in enumerate(curves)]
     trained = [0] * len(curves)
     waiting = iter(range(len(curves)))
     ends: list[tuple[float, int]] = []  # of the present epoch of each running trial, by number
 
-    def begin(at: float) -> None:
-        if (number := next(waiting, None)) is not None:
-            heapq.heappush(ends, (at + curves[number].seconds[0], number))
+    def next_trial() -> int | None:
+        if (number := rule.next_up()) is None:
+            return next(waiting, None)
+        rule.take_up(number)
+        return number
 
-    for _ in range(workers):
-        begin(0.0)
-    while ends:
+    at = 0.0
+    while True:
+        while len(ends) < workers and (number := next_trial()) is not None:
+            heapq.heappush(ends, (at + curves[number].seconds[trained[number]], number))
+        if not ends:
+            return trained
         at, number = heapq.heappop(ends)
-        curve, epoch = curves[number], trained[number] + 1
-        trained[number] = epoch
-        if _goes_on(rule, number, epoch, curve):
-            heapq.heappush(ends, (at + curve.seconds[epoch], number))
-        else:
-            rule.end(number)
-            begin(at)
-    return trained
-
-
-def _trained_alone(rule: StoppingRule, number: int, curve: RecordedCurve) -> int:
-    epoch = 1
-    while _goes_on(rule, number, epoch, curve):
-        epoch += 1
-    rule.end(number)
-    return epoch
+        trained[number] += 1
+        if _goes_on(rule, number, trained[number], curves[number]):
+            heapq.heappush(ends, (at + curves[number].seconds[trained[number]], number))
 
 
 def _goes_on(rule: StoppingRule, number: int, epoch: int, curve: RecordedCurve) -> bool:
     """As a run asks: the last epoch stops nothing any more."""
     rule.note(number, epoch, curve.metrics[epoch - 1])
-    return epoch < len(curve) and not rule.verdict(number, epoch)
+    if epoch == len(curve):
+        rule.end(number)
+        return False
+    if reason := rule.verdict(number, epoch):
+        rule.stop(number, reason)
+    return not reason

@@ -11,11 +11,11 @@ from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.experiment.experiment import Experiment
-from tuner.experiment.objective import Objective, shown, standing
+from tuner.experiment.objective import Objective, shown
 from tuner.experiment.schema import (
     AshaStop,
     DivergenceStop,
@@ -30,10 +30,12 @@ class StoppingRule(ABC):
     """Ends trials early on what their epochs show, whatever the search method is.
 
     Trials are known by their numbers in the ledger. Epochs count from 1 and metrics are finite.
-    `is_alone` says that what is said of a trial depends on that trial alone.
+    `is_alone` says that what is said of a trial depends on that trial alone; `has_rungs`, that a
+    trial stops at `rungs` only, where it waits for the verdict.
     """
 
     is_alone: bool = False
+    has_rungs: bool = False
 
     @abstractmethod
     def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -46,6 +48,25 @@ class StoppingRule(ABC):
     def end(self, trial: int) -> None:
         """Nothing more comes of the trial; what only it needed can be forgotten."""
         del trial
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """Before the last of so many epochs, those after which no other may begin unasked."""
+        del epochs
+        return ()
+
+    def stop(self, trial: int, reason: str) -> bool:
+        """The trial was stopped for this reason; whether it may be taken up again."""
+        del reason
+        self.end(trial)
+        return False
+
+    def next_up(self) -> int | None:
+        """A stopped trial that is to go on after all, if there is one."""
+        return None
+
+    def take_up(self, trial: int) -> None:
+        """The trial that was `next_up` goes on from where it stopped."""
+        raise AssertionError(f"trial {trial} ended for good")
 
 
 class SortedValues:
@@ -100,20 +121,49 @@ class _Standing:
     total: float = 0.0
 
 
+@dataclass(slots=True)
+class _AshaRung:
+    """The best values so far, as gains, of all trials that came here.
+
+    `waiting` are those that were stopped: gain and number, this negative, so that the best comes
+    last, and of equals the earliest.
+    """
+
+    values: SortedValues = field(default_factory=SortedValues)
+    waiting: list[tuple[float, int]] = field(default_factory=list)
+
+    def rank(self, trial: int, gain: float) -> int:
+        """Of equal trials those come first that went on, then the earlier ones.
+
+        So trials that learn nothing at all do not carry each other on.
+        """
+        later = bisect_left(self.waiting, (gain, -trial)) - bisect_left(self.waiting, (gain,))
+        return len(self.values) - self.values.num_below(gain) - later
+
+    def num_kept(self, reduction: int) -> int:
+        """How many of those that came go on."""
+        return max(1, len(self.values) // reduction)
+
+
 class Asha(StoppingRule):
-    """Asynchronous successive halving, the variant that stops and never pauses.
+    """Asynchronous successive halving.
 
     At epoch `min_epochs * reduction^k` a trial goes on if its best value so far is among the best
-    max(1, n // reduction) of the n that were noted there, its own included. Nobody waits: the
-    first to come goes on, and a trial that goes on is not recalled. Source: Li et al. 2020 (A
-    System for Massively Parallel Hyperparameter Tuning), section 3.
+    max(1, n // reduction) of the n that were noted there, its own included. Nobody waits for
+    others: who is not among them stops, and is taken up again when it is, as more come that are
+    worse; from the highest rung first, and before anything new begins. Source: Li et al. 2020 (A
+    System for Massively Parallel Hyperparameter Tuning), algorithm 2, in which the first trials of
+    a rung wait until there are `reduction`. Here the best one goes on at once: that found better
+    trials, and one is trained to its end however few there are.
     """
+
+    has_rungs = True
 
     def __init__(self, options: AshaStop, objective: Objective) -> None:
         self._options = options
         self._objective = objective
-        self._running: dict[int, _Standing] = {}
-        self._rungs: defaultdict[int, SortedValues] = defaultdict(SortedValues)
+        self._running: dict[int, _Standing] = {}  # and those that may be taken up again
+        self._rungs: defaultdict[int, _AshaRung] = defaultdict(_AshaRung)
 
     def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch; at a rung the best so far is kept for good."""
@@ -124,31 +174,79 @@ class Asha(StoppingRule):
             return
         own.epoch, own.best = epoch, max(own.best, gain)
         if self._is_rung(epoch):
-            self._rungs[epoch].add(own.best)
+            self._rungs[epoch].values.add(own.best)
 
     def verdict(self, trial: int, epoch: int) -> str:
-        """At a rung, the trial's rank if it is not among the best there."""
+        """At a rung, that the trial is not among the best there."""
         if not self._is_rung(epoch):
             return ""
         own, rung = self._running[trial].best, self._rungs[epoch]
-        # Optuna lets whoever equals the last of the best pass; here a tie goes to those before,
-        # so that trials that learn nothing at all do not carry each other on.
-        rank = len(rung) - rung.num_below(own)
-        kept = max(1, len(rung) // self._options.reduction)
-        if rank <= kept:
+        if rung.rank(trial, own) <= rung.num_kept(self._options.reduction):
             return ""
-        place = standing(rank, f"{len(rung)}", kept)
-        return f"asha: {self._objective.shown(own)} by epoch {epoch} is {place}"
+        part = _PARTS.get(self._options.reduction, f"1 in {self._options.reduction}")
+        value = self._objective.shown(own)
+        return f"{self._prefix}{value} by epoch {epoch} is not among the best {part}"
 
     def end(self, trial: int) -> None:
         """Forgets the trial but for its values at the rungs."""
         self._running.pop(trial, None)
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """`min_epochs`, and each time `reduction` times as many."""
+        found, rung = [], self._options.min_epochs
+        while rung < epochs:
+            found.append(rung)
+            rung *= self._options.reduction
+        return tuple(found)
+
+    def stop(self, trial: int, reason: str) -> bool:
+        """Whom this rule has stopped waits at its rung; others have ended."""
+        own = self._running.get(trial)
+        if own is None or not reason.startswith(self._prefix) or not self._is_rung(own.epoch):
+            return super().stop(trial, reason)
+        insort(self._rungs[own.epoch].waiting, (own.best, -trial))
+        return True
+
+    def next_up(self) -> int | None:
+        """The best that waits at the highest rung where it is among the best."""
+        for epoch in sorted(self._rungs, reverse=True):
+            rung = self._rungs[epoch]
+            if not rung.waiting:
+                continue
+            gain, number = rung.waiting[-1]
+            if rung.rank(-number, gain) <= rung.num_kept(self._options.reduction):
+                return -number
+        return None
+
+    def take_up(self, trial: int) -> None:
+        """It is among the best, and waits no more."""
+        own = self._running[trial]
+        self._rungs[own.epoch].waiting.remove((own.best, -trial))
+
+    @property
+    def _prefix(self) -> str:
+        """How the reasons of this rule begin."""
+        return f"{self._options.rule}: "
 
     def _is_rung(self, epoch: int) -> bool:
         power, rest = divmod(epoch, self._options.min_epochs)
         while not rest and power > 1:
             power, rest = divmod(power, self._options.reduction)
         return not rest and power == 1
+
+
+_PARTS = {2: "half", 3: "third", 4: "quarter"}
+
+
+def least_epochs(asha: AshaStop, trials: int, epochs: int) -> int:
+    """Of so many trials together, up to so many epochs each: if the best of them begin first."""
+    total, before, rung = 0, 0, asha.min_epochs
+    while before < epochs:
+        rung = min(rung, epochs)
+        total += trials * (rung - before)
+        trials = max(1, trials // asha.reduction)
+        before, rung = rung, rung * asha.reduction
+    return total
 
 
 class Median(StoppingRule):
@@ -305,6 +403,7 @@ class AnyOf(StoppingRule):
     def __init__(self, rules: Sequence[StoppingRule]) -> None:
         self._rules = rules
         self.is_alone = all(rule.is_alone for rule in rules)
+        self.has_rungs = all(rule.has_rungs for rule in rules)
 
     def note(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch, to every rule."""
@@ -319,6 +418,27 @@ class AnyOf(StoppingRule):
         """Every rule forgets the trial."""
         for rule in self._rules:
             rule.end(trial)
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """Those of all rules."""
+        return tuple(sorted({rung for rule in self._rules for rung in rule.rungs(epochs)}))
+
+    def stop(self, trial: int, reason: str) -> bool:
+        """Where one rule may take it up again, the others do not forget it."""
+        if any(rule.stop(trial, reason) for rule in self._rules if rule.has_rungs):
+            return True
+        return super().stop(trial, reason)
+
+    def next_up(self) -> int | None:
+        """Of the rule that takes trials up: there is one at most."""
+        found = (rule.next_up() for rule in self._rules if rule.has_rungs)
+        return next((trial for trial in found if trial is not None), None)
+
+    def take_up(self, trial: int) -> None:
+        """The others have not forgotten it."""
+        for rule in self._rules:
+            if rule.has_rungs:
+                rule.take_up(trial)
 
 
 def make_rule(experiment: Experiment) -> StoppingRule | None:
