@@ -11,7 +11,8 @@ from typing import Any
 from tuner.experiment.domain import Choice, Range
 from tuner.experiment.space import Axis, SearchSpace
 
-_MEAN_STEP = 0.15  # of a neighbour, on the scale of a value
+# Of a neighbour, on the scale of a value; what is nearer than the least would be the same trial.
+_LEAST_STEP, _MEAN_STEP = 0.02, 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,8 @@ class UnitAxis:
         """Another value, close on the scale; of options without an order, any."""
         if not self.is_ordered:
             return self.value(rng.random())
-        step = rng.choice((-1, 1)) * rng.expovariate(1 / _MEAN_STEP)
+        step = _LEAST_STEP + rng.expovariate(1 / (_MEAN_STEP - _LEAST_STEP))
+        step *= rng.choice((-1, 1))
         if self.points is not None:  # the next point at least
             step += (0.5 if step > 0 else -0.5) / len(self.points)
         return self.value(min(max(self.place(value) + step, 0.0), 1.0))
