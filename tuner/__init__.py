@@ -251,12 +251,15 @@ def compare(
     by: str = "",
     baseline: str = "",
     target: float | None = None,
+    only: Mapping[str, Any] | None = None,
+    metric: str = "",
     results_dir: str | Path = "results",
 ) -> Comparison:
     """Experiments side by side, or with `by` groups of their trials, as `tuner compare` does.
 
-    The first is the baseline unless `baseline` names another side. Print it, or let a notebook
-    show it; `differences` holds what may be claimed.
+    The first is the baseline unless `baseline` names another side. `only={"depth": 20}` leaves out
+    all other trials; `metric` compares another one than the objective's. Print it, or let a
+    notebook show it; `differences` holds what may be claimed.
 
     Raises:
         tuner.errors.InputError: a name is unknown, or the objectives differ.
@@ -267,11 +270,13 @@ def compare(
     from tuner.errors import InputError, Problem
     from tuner.report.comparison import CompareOptions, compare
     from tuner.report.results import Results
+    from tuner.report.trial_fields import Setting
 
     if not results:
         raise InputError(Problem("nothing to compare", "results", expected="names or Results"))
     names = [str(r.folder.path) if isinstance(r, Results) else str(r) for r in results]
-    sources = read_sources(names, Path(results_dir))
+    settings = [Setting(name, value) for name, value in (only or {}).items()]
+    sources = read_sources(names, Path(results_dir), settings, metric)
     return compare(sources, CompareOptions(by, baseline, target))
 
 

@@ -85,3 +85,30 @@ def test_diff_with_a_trial_that_has_no_result_and_with_itself(tuner_of_grid) -> 
     said = tuner_of_grid("diff", "grid/9", "grid/7")
     assert said.out == (GOLDEN / "diff-unequal.txt").read_text()
     assert "are the same trial" in tuner_of_grid("diff", "grid/2", "grid/best").out
+
+
+def test_only_some_settings_and_another_metric(tuner_of_grid) -> None:
+    """At rate 0.1 one trial of each depth; the smallest loss of an epoch counts, not the last."""
+    said = tuner_of_grid(*BY_DEPTH, "--only", "learning_rate=1e-1", "--metric", "loss", "--json")
+    document = json.loads(said.out)
+    assert document["objective"] == {"metric": "loss", "direction": "min"}
+    assert "Only trials with learning_rate 0.1." in document["notes"]
+    assert [side["trials"] for side in document["sides"]] == [1, 1]
+    every = json.loads(tuner_of_grid(*BY_DEPTH, "--json").out)
+    assert sum(side["trials"] for side in every["sides"]) > 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "depth"], "NAME=VALUE"),
+        (["--only", "dept=20"], "did you mean depth?"),
+        (["--only", "depth=21"], "20 or 32"),
+        (["--only", "depth=true"], "no trial has this value"),
+        (["--metric", "los"], "did you mean loss?"),
+    ],
+)
+def test_what_no_trial_has_is_refused(tuner_of_grid, arguments, message) -> None:
+    said = tuner_of_grid(*BY_DEPTH, *arguments)
+    assert (said.status, said.out) == (2, "")
+    assert message in said.err

@@ -72,6 +72,17 @@ def test_values_that_hardly_repeat_are_ranges_or_nothing(record: RunRecord) -> N
     assert to_text(summarize(few)).count("6 trials cannot tell what mattered.") == 1
 
 
+def test_trials_of_one_value_are_in_one_range() -> None:
+    """Nine values under five seeds: a quarter of the trials would end within the third."""
+    rates = [10.0**exponent for exponent in range(-9, 0) for _ in range(5)]
+    rows = [trial(i, i / 100, {"rate": rate}) for i, rate in enumerate(rates, 1)]
+    (found,) = marginals(rows, ["rate"])
+    assert [(group.label, group.n) for group in found.groups] == [
+        *(("1e-09 to 1e-08", 10), ("1e-07 to 1e-06", 10)),
+        *(("1e-05 to 0.001", 15), ("0.01 to 0.1", 10)),
+    ]
+
+
 def test_a_conditional_value_counts_within_its_branch_and_a_default_not_at_all() -> None:
     fixed = {"momentum": 0.0, "activation": "relu"}
     rows = [trial(i, 0.5, {"optimizer": "adam"}, fixed=fixed) for i in (1, 2)]

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from tuner.errors import InputError
 from tuner.experiment.trial import TrialState
 from tuner.report import render, summary
 from tuner.report.record import RunRecord
-from tuner.report.trial_fields import Bound, bound_of, narrowed
+from tuner.report.trial_fields import Bound, Setting, bound_of, narrowed, only
 from tuner.report.trials_table import TableOptions, trials_table
 
 
@@ -48,3 +50,18 @@ def test_what_is_no_bound_is_refused(text: str) -> None:
 def test_an_unknown_column_names_the_option_and_the_nearest(record: RunRecord) -> None:
     with pytest.raises(InputError, match=r"(?s)--min: there is no such column.*did you mean score"):
         narrowed(record, [Bound("scor", 1.0, is_upper=False)])
+
+
+def test_a_setting_is_found_as_tables_write_it(record: RunRecord) -> None:
+    """1/3 is shown as 0.33333; 20 is 20.0, and true is no number."""
+    rows = [dataclasses.replace(r, values={"training.x": 1 / 3 + r.number}) for r in record.rows]
+    changed = dataclasses.replace(record, rows=rows)
+    (found,) = only([changed], [Setting("x", 2.3333)])
+    assert [row.number for row in found.rows] == [2]
+    assert found.filtered_by == "x 2.3333"
+    (found,) = only([record], [Setting("depth", 20.0)])
+    assert {row.value("model.depth") for row in found.rows} == {20}
+    (both,) = only([record], [Setting("depth", 20), Setting("depth", 32)])
+    assert (len(both.rows), both.filtered_by) == (len(record.rows), "depth 20 or 32")
+    with pytest.raises(InputError, match="20 or 32"):
+        only([record], [Setting("depth", True)])

@@ -9,13 +9,18 @@ from pathlib import Path
 from tuner.ledger.folder import RunFolder
 from tuner.report import sides
 from tuner.report.record import read_record
+from tuner.report.trial_fields import Setting, only
 
 
-def read_sources(names: Sequence[str], results_dir: Path) -> list[sides.ComparedExperiment]:
+def read_sources(
+    names: Sequence[str], results_dir: Path, settings: Sequence[Setting] = (), metric: str = ""
+) -> list[sides.ComparedExperiment]:
     """Records first, so that a wrong name or objective is said before the curves are read.
 
+    `settings` leave out all trials with other values; `metric` takes the place of the objectives.
+
     Raises:
-        InputError: a name is unknown, or objectives differ.
+        InputError: a name, a setting or the metric is unknown, or objectives differ.
     """
     folders = [RunFolder.open(name, results_dir) for name in names]
     records = [read_record(folder) for folder in folders]
@@ -23,8 +28,12 @@ def read_sources(names: Sequence[str], results_dir: Path) -> list[sides.Compared
         replace(record, name=name) if _is_ambiguous(folder, folders) else record
         for name, folder, record in zip(names, folders, records, strict=True)
     ]
-    sides.check_objectives(records)
-    return [sides.read_curves(f, record) for f, record in zip(folders, records, strict=True)]
+    if not metric:
+        sides.check_objectives(records)
+    records = only(records, settings)
+    return [
+        sides.read_curves(f, record, metric) for f, record in zip(folders, records, strict=True)
+    ]
 
 
 def _is_ambiguous(folder: RunFolder, folders: Sequence[RunFolder]) -> bool:

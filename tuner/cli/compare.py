@@ -13,6 +13,7 @@ from tuner.cli.options import (
     check_format,
     format_option,
     json_option,
+    only_option,
     output_option,
     results_option,
 )
@@ -22,6 +23,7 @@ from tuner.report.render import Style
 
 if TYPE_CHECKING:
     from tuner.report.comparison import Comparison
+    from tuner.report.trial_fields import Setting
 
 FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
 
@@ -36,6 +38,14 @@ FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
     metavar="SCORE",
     help="Cost of reaching this score. Default: the best that every side reaches.",
 )
+@only_option
+@click.option(
+    "--metric",
+    default="",
+    metavar="METRIC",
+    help="Compare another recorded metric: loss (of training), val_loss, … Default: the "
+    "objective's.",
+)
 @format_option(", ".join(FORMATS) + ".")
 @output_option
 @json_option
@@ -45,6 +55,8 @@ def command(
     by: str,
     baseline: str,
     target: float | None,
+    settings: list[Setting],
+    metric: str,
     form: str,
     output: Path | None,
     as_json: bool,
@@ -66,7 +78,7 @@ def command(
     from tuner.actions.compare import read_sources
     from tuner.report.comparison import CompareOptions, compare
 
-    sources = read_sources(names, results_dir)
+    sources = read_sources(names, results_dir, settings, metric)
     comparison = compare(sources, CompareOptions(by, baseline, target))
     if form == "html":
         from tuner.report.page.compare_page import comparison_page

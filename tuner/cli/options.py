@@ -18,6 +18,7 @@ from tuner.ledger.folder import run_of
 
 if TYPE_CHECKING:
     from tuner.experiment.experiment import Experiment
+    from tuner.report.trial_fields import Setting
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -207,6 +208,23 @@ output_option = click.option(
     callback=_harmless,
     metavar="FILE",
     help="Write to FILE instead of the terminal.",
+)
+
+
+def _settings(ctx: click.Context, param: click.Parameter, texts: Sequence[str]) -> list[Setting]:
+    from tuner.report.trial_fields import setting_of
+
+    return [setting_of(text) for text in texts]
+
+
+only_option = click.option(
+    "--only",
+    "settings",
+    multiple=True,
+    callback=_settings,
+    metavar="NAME=VALUE",
+    help="Only trials with this value, as --only family=resnet. May be repeated: of several names "
+    "all must hold, of several values of one name any.",
 )
 
 

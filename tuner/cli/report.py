@@ -14,6 +14,7 @@ from tuner.cli.options import (
     check_format,
     format_option,
     json_option,
+    only_option,
     output_option,
     results_option,
 )
@@ -22,7 +23,7 @@ from tuner.ledger.folder import RunFolder
 from tuner.report import format, profile, render, summary, trials_table
 from tuner.report.record import RunRecord, many_objects, read_record
 from tuner.report.render import Style
-from tuner.report.trial_fields import bound_of, narrowed
+from tuner.report.trial_fields import Setting, bound_of, narrowed, only
 from tuner.report.trials_table import TableOptions
 
 _TOP_OF_A_SCREEN = 20
@@ -63,6 +64,7 @@ FORMATS = ("table", "csv", "json", "markdown", "latex", "html", "optuna")
     metavar="NAME=VALUE",
     help="Only trials with at most this value, as --max parameters=1e6. May be repeated.",
 )
+@only_option
 @all_versions_option
 @json_option
 @results_option
@@ -76,6 +78,7 @@ def command(
     group_by: tuple[str, ...],
     lower: tuple[str, ...],
     upper: tuple[str, ...],
+    settings: list[Setting],
     all_versions: bool,
     as_json: bool,
     results_dir: Path,
@@ -103,7 +106,8 @@ def command(
     style = terminal.style_for() if output is None else render.plain
     with many_objects():
         records = [read_record(folder, all_versions=all_versions) for folder in folders]
-        text = _rendered(form, [narrowed(record, bounds) for record in records], options, style)
+        shown = [narrowed(record, bounds) for record in only(records, settings)]
+        text = _rendered(form, shown, options, style)
         if form == "table":
             text += "".join(map(_test_set_text, folders, records))
     terminal.emit(text, output)
@@ -183,7 +187,7 @@ def _refuse_selection(form: str) -> None:
     problems = [
         Problem(f"has no effect with -f {form}: everything is in it", option.opts[0])
         for option in context.command.params
-        if option.name in ("top", "sort", "columns", "group_by", "lower", "upper")
+        if option.name in ("top", "sort", "columns", "group_by", "lower", "upper", "settings")
         and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
     ]
     if problems:

@@ -32,10 +32,10 @@ from tuner.report.sides import (
     data_differences,
     groups,
     side_difference,
-    value_name,
     whole_experiments,
 )
 from tuner.report.statistics import Interval, judged_known, score_interval
+from tuner.report.trial_fields import value_name
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def _differences(
 
 def _notes(records: Sequence[RunRecord], sides: Sequence[Side]) -> list[str]:
     """What makes the sides unequal before any of them was trained."""
-    notes = []
+    notes = [f"Only trials with {r.filtered_by}." for r in records[:1] if r.filtered_by]
     data = [hashes for record in records if (hashes := record.environment.get("data"))]
     if any(hashes != data[0] for hashes in data):
         notes.append("The experiments were trained or validated on different data.")

@@ -17,6 +17,7 @@ from tuner.ledger.records import TrialRow
 from tuner.report import format
 from tuner.report.record import RunRecord
 from tuner.report.statistics import Difference, paired_by_key, unpaired
+from tuner.report.trial_fields import value_key
 
 MOST_SIDES = 20
 # Scores are of the same images only where these are equal: in a trial's context; hashes of a run.
@@ -66,18 +67,39 @@ class Sides:
     left_out: Mapping[str, int]
 
 
-def read_curves(folder: RunFolder, record: RunRecord) -> ComparedExperiment:
-    """A record with its curves.
+def read_curves(folder: RunFolder, record: RunRecord, metric: str = "") -> ComparedExperiment:
+    """A record with its curves; with `metric` each trial's score is its best value of that.
 
     Raises:
-        InputError: the ledger is damaged.
+        InputError: the ledger is damaged, or no epoch has such a metric.
     """
+    record = replace(record, objective=_objective(record, metric)) if metric else record
     curves: dict[int, list[tuple[float, float]]] = defaultdict(list)
     with Ledger.open_read_only(folder.ledger) as ledger:
         for epoch in ledger.epochs():
             value = epoch.metrics.get(record.metric, math.nan)
             curves[epoch.number].append((value, epoch.seconds))
+    if metric:
+        best = record.objective.best
+        scores = {number: best(v for v, _ in curve) for number, curve in curves.items()}
+        rows = tuple(replace(row, score=scores.get(row.number)) for row in record.rows)
+        record = replace(record, rows=rows)
     return ComparedExperiment(record, {number: tuple(curve) for number, curve in curves.items()})
+
+
+def _objective(record: RunRecord, metric: str) -> Objective:
+    if metric in record.metric_names:
+        return Objective(metric, "min" if metric.endswith("loss") else "max")
+    guess = nearest(metric, record.metric_names)
+    raise InputError(
+        Problem(
+            f"no epoch of {format.printable(record.name)} has such a metric",
+            where="--metric",
+            received=format.printable(metric),
+            expected=format.printable(", ".join(record.metric_names)),
+            mend=f"did you mean {guess}?" if guess else "",
+        )
+    )
 
 
 # ---------------------------------------------------------------------- what compares at all
@@ -226,33 +248,6 @@ def groups(compared: Sequence[ComparedExperiment], name: str) -> Sides:
     sides = [_side(labels[key], entries[key], reasons.pop(key, []), {}) for key in order]
     rest = Counter(reason for some in reasons.values() for reason in some)
     return Sides(tuple(sides), {**_unfinished(records), **rest})
-
-
-def value_name(records: Sequence[RunRecord], by: str) -> str:
-    """The full name of a configuration's value from its own or its last part.
-
-    Raises:
-        InputError: there is none, or several end so.
-    """
-    rows = [row for record in records for row in record.rows]
-    known = dict.fromkeys(name for row in rows for name in {**row.configuration, **row.values})
-    if by in known:
-        return by
-    endings = [name for name in known if name.rpartition(".")[2] == by]
-    if len(endings) == 1:
-        return endings[0]
-    short = [*known, *(name.rpartition(".")[2] for name in known)]
-    guess = None if endings else nearest(by, short)
-    searched = dict.fromkeys(name for record in records for name in record.value_names)
-    raise InputError(
-        Problem(
-            "several values end so" if endings else "there is no such value",
-            where="--by",
-            received=format.printable(by),
-            expected=format.printable(", ".join(endings or searched)),
-            mend=f"did you mean {format.printable(guess)}?" if guess else "",
-        )
-    )
 
 
 def by_configuration(entries: Iterable[ScoredTrial]) -> list[list[ScoredTrial]]:
@@ -492,9 +487,6 @@ def _by_key(
 
 
 def _value_key(entry: ScoredTrial, name: str) -> str:
-    """Of the value: 1 is 1.0 but not true; empty where the trial does not have it."""
+    """Of the value; empty where the trial does not have it."""
     value = entry.row.value(name, _ABSENT)
-    if value is _ABSENT:
-        return ""
-    is_whole = isinstance(value, float) and value.is_integer()
-    return canonical(int(value) if is_whole else value)
+    return "" if value is _ABSENT else value_key(value)

@@ -431,15 +431,22 @@ def _has_many(values: Sequence[Any]) -> bool:
 
 
 def _parts(values: Sequence[Any], scores: Sequence[float]) -> list[MeanScore]:
-    """Equally many trials in each of four ranges, or fewer where trials are few."""
+    """About equally many trials in each of four ranges, or fewer where trials are few.
+
+    Equal values are in one range.
+    """
     order = sorted(range(len(values)), key=values.__getitem__)
     parts = min(_PARTS, len(order) // _FEWEST_IN_A_PART)
-    bounds = [round(len(order) * part / parts) for part in range(parts + 1)] if parts else []
+    steps = [i for i in range(1, len(order)) if values[order[i]] != values[order[i - 1]]]
+    edges = [0, *steps, len(order)]
+    wanted = [round(len(order) * part / parts) for part in range(parts + 1)] if parts else []
+    bounds = sorted({min(edges, key=lambda edge: abs(edge - place)) for place in wanted})
     groups = []
     for start, end in itertools.pairwise(bounds):
         part = order[start:end]
         low, high = (f"{values[place]:.3g}" for place in (part[0], part[-1]))
-        groups.append(mean_score(f"{low} to {high}", [scores[place] for place in part]))
+        text = low if low == high else f"{low} to {high}"
+        groups.append(mean_score(text, [scores[place] for place in part]))
     return groups
 
 

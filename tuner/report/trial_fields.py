@@ -11,7 +11,9 @@ from operator import attrgetter
 from typing import Any
 
 from tuner.errors import InputError, Problem, nearest
-from tuner.experiment.trial import TrialState
+from tuner.experiment.trial import TrialState, canonical
+from tuner.experiment.yaml import read_yaml
+from tuner.ledger.records import TrialRow
 from tuner.report import format
 from tuner.report.record import RunRecord
 from tuner.report.table import COUNT, SECONDS, Column, is_number
@@ -218,20 +220,137 @@ def narrowed(record: RunRecord, bounds: Sequence[Bound]) -> RunRecord:
     Raises:
         InputError: there is no such field.
     """
-    if not bounds:
-        return record
     known = trial_fields(record)
-    rows, parts = record.rows, [record.filtered_by] if record.filtered_by else []
     for bound in bounds:
         field = field_named(known, bound.name, bound.option)
-        rows = tuple(row for row in rows if bound.allows(field.value(row)))
+        rows = [row for row in record.rows if bound.allows(field.value(row))]
         sign = "≤" if bound.is_upper else "≥"
-        parts.append(f"{field.column.title} {sign} {format.value_text(bound.value)}")
+        text = f"{field.column.title} {sign} {format.value_text(bound.value)}"
+        record = _filtered(record, rows, text)
+    return record
+
+
+def _filtered(record: RunRecord, rows: Sequence[TrialRow], by: str) -> RunRecord:
     counts = Counter(row.state for row in rows)
     return dataclasses.replace(
         record,
-        rows=rows,
+        rows=tuple(rows),
         counts={state: counts[state] for state in TrialState},
         outside=record.outside + len(record.rows) - len(rows),
-        filtered_by=format.joined(parts),
+        filtered_by=format.joined([*filter(None, [record.filtered_by]), by]),
+    )
+
+
+# ---------------------------------------------------------------------- values of a configuration
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value of the configuration that trials must have; `name` may be its last part."""
+
+    name: str
+    value: Any
+
+
+def setting_of(text: str) -> Setting:
+    """The setting of `NAME=VALUE`; VALUE is YAML.
+
+    Raises:
+        InputError: it has no name or no value, or the value is no YAML.
+    """
+    name, _, value = text.partition("=")
+    if name.strip() and value.strip():
+        return Setting(name.strip(), read_yaml(value, f"--only {format.printable(name)}").value)
+    raise InputError(
+        Problem(
+            "this is no value of a trial",
+            where="--only",
+            received=format.printable(text),
+            expected="NAME=VALUE, as depth=20 or family=resnet",
+        )
+    )
+
+
+def only(records: Sequence[RunRecord], settings: Sequence[Setting]) -> list[RunRecord]:
+    """The records with only those trials whose configuration has these values.
+
+    Several values of one name are alternatives.
+
+    Raises:
+        InputError: no trial has such a value; it names those that there are.
+    """
+    wanted: dict[str, list[Any]] = {}
+    for setting in settings:
+        name = value_name(records, setting.name, "--only")
+        _check_setting(setting, name, records)
+        wanted.setdefault(name, []).append(setting.value)
+    found = list(records)
+    for name, values in wanted.items():
+        short = name.rpartition(".")[2]
+        text = f"{format.printable(short)} {' or '.join(map(format.value_text, values))}"
+        found = [
+            _filtered(record, [r for r in record.rows if _has(r, name, values)], text)
+            for record in found
+        ]
+    return found
+
+
+def _has(row: TrialRow, name: str, wanted: Iterable[Any]) -> bool:
+    value = row.value(name, _ABSENT)
+    return value is not _ABSENT and any(_is_equal(value, one) for one in wanted)
+
+
+def _is_equal(value: Any, wanted: Any) -> bool:
+    """Of a fraction as many digits count as tables show."""
+    if isinstance(value, float) and is_number(wanted):
+        return format.value_text(value) == format.value_text(float(wanted))
+    return value_key(value) == value_key(wanted)
+
+
+def _check_setting(setting: Setting, name: str, records: Sequence[RunRecord]) -> None:
+    rows = [row for record in records for row in record.rows]
+    if any(_has(row, name, [setting.value]) for row in rows):
+        return
+    values = (row.value(name, _ABSENT) for row in rows)
+    known = {value_key(value): value for value in values if value is not _ABSENT}
+    raise InputError(
+        Problem(
+            "no trial has this value",
+            where=f"--only {format.printable(name)}",
+            received=format.value_text(setting.value),
+            expected=" or ".join(map(format.value_text, known.values())),
+        )
+    )
+
+
+def value_key(value: Any) -> str:
+    """The same for equal values: 1 is 1.0 but not true."""
+    is_whole = isinstance(value, float) and value.is_integer()
+    return canonical(int(value) if is_whole else value)
+
+
+def value_name(records: Sequence[RunRecord], wanted: str, option: str = "--by") -> str:
+    """The full name of a configuration's value from its own or its last part.
+
+    Raises:
+        InputError: there is none, or several end so.
+    """
+    rows = [row for record in records for row in record.rows]
+    known = dict.fromkeys(name for row in rows for name in {**row.configuration, **row.values})
+    if wanted in known:
+        return wanted
+    endings = [name for name in known if name.rpartition(".")[2] == wanted]
+    if len(endings) == 1:
+        return endings[0]
+    short = [*known, *(name.rpartition(".")[2] for name in known)]
+    guess = None if endings else nearest(wanted, short)
+    searched = dict.fromkeys(name for record in records for name in record.value_names)
+    raise InputError(
+        Problem(
+            "several values end so" if endings else "there is no such value",
+            where=option,
+            received=format.printable(wanted),
+            expected=format.printable(", ".join(endings or searched)),
+            mend=f"did you mean {format.printable(guess)}?" if guess else "",
+        )
     )
