@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+import weakref
+
 import numpy as np
 import pytest
 
@@ -77,10 +80,22 @@ def test_a_trial_that_is_given_up_loses_no_epoch(trial):
 
 
 def test_what_was_best_before_a_checkpoint_stays_the_best(trial):
-    trial.train(0.5, 0.4, last=2, first=4, notes={"best": [2, 0.6]})
+    trial.train(0.1, 0.6, 0.2, last=3)
+    notes = trial.notes(3)
+    trial.reports.clear()
+    trial.train(0.5, 0.4, first=4, notes=notes)
     trial.saver.give_up()
     assert trial.told == ["4", "5", "(5)"]
     assert trial.notes(5)["best"] == [2, 0.6]
+
+
+def test_what_was_best_by_another_objective_is_not(trial):
+    trial.train(0.1, last=1)
+    notes = {**trial.notes(1), "best": [1, 2.3], "objective": ["val_loss", "minimize"]}
+    trial.reports.clear()
+    trial.train(0.5, 0.4, first=2, notes=notes)
+    trial.saver.give_up()
+    assert trial.told == ["2", "3", "(2)", "(3)"]
 
 
 def test_a_diverged_trial_writes_nothing_more(trial):
@@ -94,3 +109,34 @@ def test_a_state_that_cannot_be_written_is_told(trial):
     trial.folder.write_text("in the way")
     trial.train(0.1, last=1)
     assert "checkpoints" in trial.reports[0].not_saved
+
+
+def test_copies_that_take_longer_than_an_epoch_do_not_put_checkpoints_off(trial):
+    def copy():
+        time.sleep(0.005)
+        return {"weights": np.zeros(1)}
+
+    trial.saver.begin(Objective("val_accuracy"), None)
+    for epoch in range(1, 21):
+        trial.now += 1.0
+        report = Epoch(1, epoch, {"val_accuracy": -epoch}, 1.0)
+        trial.saver.put(report, copy, {"attempt": 1}, is_last=False)
+    trial.saver.flush()
+    assert sum("+" in told for told in trial.told) >= 2
+
+
+def test_a_state_that_is_written_is_kept_in_memory_no_longer(trial):
+    trial.saver.begin(Objective("val_accuracy"), None)
+    seen = []
+
+    def copy():
+        weights = np.zeros(1)
+        seen.append(weakref.ref(weights))
+        return {"weights": weights}
+
+    for epoch, score in enumerate((0.9, 0.1, 0.2), 1):
+        trial.now += 5.0
+        report = Epoch(1, epoch, {"val_accuracy": score}, 5.0)
+        trial.saver.put(report, copy, {"attempt": 1}, is_last=False)
+        trial.saver.flush()
+    assert [state() for state in seen] == [None, None, None]

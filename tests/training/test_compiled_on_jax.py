@@ -93,3 +93,19 @@ def test_what_calls_python_or_is_switched_off_is_not_kept(tmp_path, programs):
     finally:
         jax.config.update("jax_enable_compilation_cache", True)
     assert not (tmp_path / "programs").exists()
+
+
+@on_jax
+def test_which_arguments_are_unused_makes_another_program(programs, notices):
+    import jax
+
+    from tuner.training.jax import compiled
+
+    # What is unused is left out of a text, and the two have the same.
+    values = {"a": np.float32(1), "b": np.float32(2), "c": np.float32(3)}
+    for options in ({}, {"keep_unused": True}):
+        for name in ("b", "c"):
+            function = jax.jit(lambda v, name=name: v["a"] * 10 + v[name], **options)
+            assert float(compiled(function.lower(values), programs)(values)) == 10 + values[name]
+    assert len(list(programs._folder.iterdir())) == 2
+    assert not notices

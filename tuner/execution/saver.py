@@ -23,15 +23,14 @@ CHECKPOINT_SECONDS = 5.0
 """Between two checkpoints of a trial; what a crash costs, beside the epoch that it interrupts."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
 class _EpochState:
-    """The state after an epoch, in the host's memory."""
+    """The state after an epoch, in the host's memory and not yet written."""
 
     number: int
     epoch: int
     arrays: Arrays
     notes: Mapping[str, Any]
-    is_saved: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +64,7 @@ class Saver:
         self._seconds = seconds
         self._clock = clock
         self._saved_at = clock()
+        self._is_writing = False  # a checkpoint, or about to
         self._objective: Objective | None = None
         self._best_score: tuple[int, float] | None = None  # epoch and score
         self._newest: _EpochState | None = None
@@ -77,7 +77,8 @@ class Saver:
         """A trial begins, or goes on from the checkpoint with these notes."""
         self.forget()
         self._objective = objective
-        best = (notes or {}).get("best")
+        notes = notes or {}
+        best = notes.get("best") if notes.get("objective") == self._told_objective() else None
         self._best_score = (best[0], best[1]) if best else None
         self._saved_at = self._clock()
 
@@ -92,10 +93,9 @@ class Saver:
         """Report this epoch; waits while an earlier one is not yet begun."""
         self._raise()
         now = self._clock()
-        is_idle = not self._tasks.unfinished_tasks
-        is_due = is_last or (is_idle and now - self._saved_at >= self._seconds)
+        is_due = is_last or (not self._is_writing and now - self._saved_at >= self._seconds)
         if is_due:
-            self._saved_at = now
+            self._saved_at, self._is_writing = now, True
         self._tasks.put(_Ended(report, copy, notes, is_due))
 
     def flush(self) -> None:
@@ -106,9 +106,9 @@ class Saver:
     def give_up(self) -> None:
         """Write what nobody has written yet, so that a trial that is given up loses no epoch."""
         self.flush()
-        for state in (self._best, self._newest):
-            if state is not None and not state.is_saved:
-                self._report(self._saved(state))
+        self._save_best()
+        if self._newest is not None:
+            self._report(self._saved(self._newest))
         self.forget()
 
     def forget(self) -> None:
@@ -129,20 +129,26 @@ class Saver:
     def _take(self, ended: _Ended) -> None:
         report = ended.report
         is_best = self._note(report)
-        notes = {**ended.notes, "best": self._best_score}
+        notes = {
+            **ended.notes,
+            "best": self._best_score,
+            "objective": self._told_objective(),  # another one has another best epoch
+        }
         state = _EpochState(report.number, report.epoch, ended.copy(), notes)
         self._newest = state
         if is_best:
             self._best = state
         if ended.is_due:
-            best = self._best
-            if best is not None and best is not state and not best.is_saved:
-                self._report(self._saved(best))
+            self._save_best()
             saved = self._saved(state)
+            self._is_writing = False
             report = dataclasses.replace(
                 report, checkpoint=saved.checkpoint, not_saved=saved.not_saved
             )
         self._report(report)
+
+    def _told_objective(self) -> list[str] | None:
+        return [self._objective.metric, self._objective.direction] if self._objective else None
 
     def _note(self, report: Epoch) -> bool:
         """Whether it is the best epoch so far, the earliest in a tie, as the scheduler sees it."""
@@ -155,6 +161,11 @@ class Saver:
             self._best_score = report.epoch, score
         return is_best
 
+    def _save_best(self) -> None:
+        """Where it is not the newest, which is saved next."""
+        if self._best is not None and self._best is not self._newest:
+            self._report(self._saved(self._best))
+
     def _saved(self, state: _EpochState) -> Saved:
         saved = Saved(state.number, state.epoch)
         # Another attempt never writes the file that the ledger names, so that it stays whole.
@@ -164,7 +175,8 @@ class Saver:
         except OSError as error:
             reason = error.strerror or str(error)
             return dataclasses.replace(saved, not_saved=f"{self._folder / name}: {reason}")
-        state.is_saved = True
+        self._best = None if state is self._best else self._best
+        self._newest = None if state is self._newest else self._newest
         return dataclasses.replace(saved, checkpoint=written)
 
     def _raise(self) -> None:

@@ -107,12 +107,12 @@ class JaxProgram(Program):
         # Shapes are constants here: a last batch of another size is a function of its own.
         sizes = sorted({self.blueprint.batch_size, self.last_batch})
         self._traced_train = {
-            size: jax.jit(partial(self._train_call, size=size), donate_argnums=(0, 1)).lower(
-                state, totals, values, epoch, *bounds, self._train_fixed
-            )
+            size: jax.jit(
+                partial(self._train_call, size=size), donate_argnums=(0, 1), keep_unused=True
+            ).lower(state, totals, values, epoch, *bounds, self._train_fixed)
             for size in sizes
         }
-        self._traced_evaluate = jax.jit(self._evaluate_call).lower(
+        self._traced_evaluate = jax.jit(self._evaluate_call, keep_unused=True).lower(
             state, totals, values, *bounds, self._validation_fixed
         )
 
@@ -157,7 +157,7 @@ class JaxProgram(Program):
 
     def _norms(self, state: State, values: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
         if self._watch is None:
-            watch = jax.jit(self._steps.gradient_norms)
+            watch = jax.jit(self._steps.gradient_norms, keep_unused=True)
             self._watch = self._compiled(watch.lower(state, values, batch, self._train_fixed))
         return self._watch(state, values, batch, self._train_fixed)
 
@@ -193,10 +193,11 @@ def compiled(lowered: Any, programs: CompiledPrograms | None) -> Any:
 
     JAX's own cache does the same without naming what the machine code depends on, and writes files
     that a kill leaves half written; `JAX_ENABLE_COMPILATION_CACHE=false` ends this one, too.
+    Only a function that was jitted with `keep_unused` is kept, or one that uses all it is given.
     """
     text = lowered.as_text()
-    # A call back into Python is an address of this process.
-    if programs is None or not jax.config.jax_enable_compilation_cache or "callback" in text:
+    is_off = not jax.config.jax_enable_compilation_cache
+    if programs is None or is_off or not _is_all_of_it(text, lowered):
         return lowered.compile()
     key = hashlib.sha256("\0".join([text, *_compiler(), *_options()]).encode()).hexdigest()
     if (content := programs.read(key)) is not None:
@@ -211,6 +212,16 @@ def compiled(lowered: Any, programs: CompiledPrograms | None) -> Any:
         return program
     programs.write(key, content)
     return program
+
+
+def _is_all_of_it(text: str, lowered: Any) -> bool:
+    """Whether the text alone says what the program computes.
+
+    It does not say where a call back into Python goes, an address of this process; nor which
+    arguments were left out because nothing uses them.
+    """
+    arguments = text.partition("@main(")[2].partition(") ->")[0].count("%arg")
+    return "callback" not in text and arguments == len(jax.tree.leaves(lowered.args_info))
 
 
 @cache
