@@ -23,7 +23,8 @@ def test_scores(value: float | None, text: str) -> None:
     ("value", "text"),
     [
         (None, "null"), (True, "true"), (20, "20"), (1e-4, "0.0001"), (0.9995, "0.9995"),
-        ([0.5, 1], "[0.5, 1]"), ("a\x1b[31mb", "a\ufffd[31mb"), (1 / 3, "0.33333"),
+        ([0.5, 1], "[0.5, 1]"), (["crop", "flip"], "[crop, flip]"), ([], "[]"),
+        ("a\x1b[31mb", "a\ufffd[31mb"), (1 / 3, "0.33333"),
     ],
 )  # fmt: skip
 def test_values(value: object, text: str) -> None:

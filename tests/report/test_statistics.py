@@ -76,6 +76,7 @@ def test_few_and_equal_values():
     assert ends(bca_interval([0.1] * 5)) == pytest.approx((0.1, 0.1))
     assert mean_interval([0.25] * 5).low == 0.25
     assert not bca_interval([0.0] * 6).excludes_zero
+    assert bca_interval([0.02 - 0.01, 0.02 - 0.03]).mean == 0
 
 
 @pytest.mark.parametrize(("n", "seed"), [(8, 0), (8, 1), (20, 2), (20, 3)])

@@ -14,7 +14,7 @@ import pytest
 
 from tests.search.cases import key
 from tests.search.test_learning import BRANCHES, ONE, experiment, step
-from tuner.errors import InputError
+from tuner.errors import InputError, TunerError
 from tuner.experiment import Experiment
 from tuner.experiment.trial import Configuration
 from tuner.search import make_method
@@ -155,6 +155,18 @@ def test_without_optuna_the_error_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(InputError, match=r"pip install 'convtuner\[tpe\]'"):
         make_method(of(ONE, "tpe"))
+
+
+def test_an_optuna_that_cannot_be_imported_ends_the_search_before_its_first_results(
+    monkeypatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna.samplers", None)
+    method = make_method(of(ONE, "tpe"))
+    method.think_aside()
+    with pytest.raises(TunerError, match=r"cannot be imported\n.*ModuleNotFoundError"):
+        for _ in range(1_000):
+            method.ask()
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize("name", METHODS)

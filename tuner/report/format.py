@@ -56,6 +56,8 @@ def value_text(value: Any) -> str:
         return _EXPONENT.sub(r"e\1", f"{value:.5g}")
     if isinstance(value, str):
         return printable(value)
+    if isinstance(value, list | tuple):  # as in an experiment: [crop, flip]
+        return f"[{', '.join(map(value_text, value))}]"
     return str(value) if isinstance(value, int) else json.dumps(value)
 
 

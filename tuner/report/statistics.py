@@ -187,6 +187,8 @@ def bca_interval(
     """
     data = _checked(values)
     n, mean = len(data), float(np.mean(data))
+    if abs(mean) <= TIED * np.max(np.abs(data)):
+        mean = 0.0  # what rounding leaves of values that cancel
     if n == 1:
         return _around(mean, math.inf, n)
     if np.ptp(data) <= TIED * abs(mean):

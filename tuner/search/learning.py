@@ -96,6 +96,7 @@ class LearningSearch(SearchMethod):
         self._known: dict[str, _Known] = {}  # in order of proposal
         self._interrupted: deque[Configuration] = deque()
         self._thread: ThreadPoolExecutor | None = None
+        self._loaded: Future[None] | None = None
         self._thought: Future[list[Configuration]] | None = None
 
     @property
@@ -133,10 +134,16 @@ class LearningSearch(SearchMethod):
         """From now on in a thread: while it works, `ask` says None."""
         self._thread = ThreadPoolExecutor(1, "search", initializer=_step_back)
         if self._total > self.num_initial:
-            self._thread.submit(self._model.load)
+            self._loaded = self._thread.submit(self._model.load)
 
     def ask(self) -> Proposal | None:
-        """An interrupted configuration, the next of the random ones, or what the model wants."""
+        """An interrupted configuration, the next of the random ones, or what the model wants.
+
+        Raises:
+            TunerError: the model cannot be loaded; said before all random ones are trained.
+        """
+        if self._loaded is not None and self._loaded.done():
+            self._loaded.result()
         if self._interrupted:
             return Proposal(self._interrupted.popleft())
         if self.exhausted:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import InputError, Problem
+from tuner.errors import InputError, Problem, TunerError
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.space import SearchSpace
 from tuner.experiment.trial import Configuration
@@ -36,7 +36,12 @@ class ParzenEstimators(Model):
 
     def load(self) -> None:
         """Import Optuna."""
-        import optuna.samplers  # noqa: F401
+        try:
+            import optuna.samplers  # noqa: F401
+        except Exception as error:
+            what, received = "Optuna cannot be imported", f"{type(error).__name__}: {error}"
+            mend = "pip install --force-reinstall 'convtuner[tpe]'"
+            raise TunerError(Problem(what, "search.method: tpe", received, mend=mend)) from error
 
     def proposals(self, known: Knowledge, seed: int) -> Iterator[Point]:
         """What the sampler wants, then what it wants instead."""
