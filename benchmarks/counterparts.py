@@ -157,12 +157,21 @@ def bottleneck(filters: int, strides: int = 1) -> Steps:
 
 
 def resnet20(net: Counterpart, x: Any) -> Any:
+    """The one of 20 layers for 100 classes."""
+    return resnet(20, 100)(net, x)
+
+
+def resnet(depth: int, num_classes: int) -> Composition:
     """Option B: plain Keras has no layer that appends channels of zeros."""
-    x = net.relu(net.normalize(net.convolution(x, 16, 3)))
-    for filters in (16, 32, 64):
-        for block in range(3):
-            x = net.residual_block(x, basic(filters, 2 if filters > 16 and block == 0 else 1))
-    return net.classify(x, 100)
+
+    def compose(net: Counterpart, x: Any) -> Any:
+        x = net.relu(net.normalize(net.convolution(x, 16, 3)))
+        for filters in (16, 32, 64):
+            for block in range((depth - 2) // 6):
+                x = net.residual_block(x, basic(filters, 2 if filters > 16 and block == 0 else 1))
+        return net.classify(x, num_classes)
+
+    return compose
 
 
 def resnet50(net: Counterpart, x: Any) -> Any:
