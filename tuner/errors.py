@@ -99,8 +99,9 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
         known = ours.rpartition(": ")[2], ours.rpartition(".")[2]
         if meant := next((last[part] for part in known if part in last), None):
             return meant
-    found = difflib.get_close_matches(str(name), candidates, n=1, cutoff=0.5)
-    return found[0] if found else None
+    lower = {candidate.lower(): candidate for candidate in reversed(candidates)}
+    found = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
+    return lower[found[0]] if found else None
 
 
 def unexpected(error: Exception) -> tuple[str, str]:

@@ -16,11 +16,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tuner.data.config import DataConfig
 from tuner.errors import Problem
 from tuner.experiment.constraints import Constraint, ConstraintError
 from tuner.experiment.document import MAX_PROBLEMS, Findings, Path, value_at
 from tuner.experiment.domain import Choice, Domain, identity, parse_range
-from tuner.experiment.schema import STRUCTURAL, TrainingConfig
+from tuner.experiment.schema import (
+    STRUCTURAL,
+    Head,
+    ObjectiveConfig,
+    Resources,
+    SearchConfig,
+    TrainingConfig,
+)
 from tuner.experiment.shapes import Classes, Leaf, Shape
 from tuner.experiment.space import Axis, Branch
 from tuner.experiment.validation import Fault, is_integer, plain, unknown_name, validate
@@ -280,11 +288,11 @@ class BranchCheck:
         self._findings.add((*source, *below), name, self._explained(section, fault))
 
     def _explained(self, section: str, fault: Fault) -> Problem:
-        """An unknown name may be known to the other section, or to another family."""
+        """An unknown name may be known to another section, or to another family."""
         problem = fault.problem
         if not fault.unknown:
             return problem
-        if elsewhere := _in_other_section(section, str(fault.path[-1])):
+        if elsewhere := _elsewhere(section, str(fault.path[-1])):
             return dataclasses.replace(problem, mend=elsewhere)
         if section != "model":
             return problem
@@ -345,17 +353,29 @@ class BranchCheck:
                 yield name
 
 
-def _in_other_section(section: str, name: str) -> str:
+def _elsewhere(section: str, name: str) -> str:
     """The place of a name, or of what it is called here, that this section does not have."""
-    models = dict.fromkeys(n for f in FAMILIES.values() for n in f.config.model_fields)
-    fields = {"model": models, "training": dict.fromkeys(TrainingConfig.model_fields)}
-    other = "training" if section == "model" else "model"
+    if name in Head.model_fields:
+        return f"{name}: at the top, beside {section}:"
+    places = list(places_of(name))
+    is_here = any(place.startswith(f"{section}.") for place in places)
+    return places[0] if places and not is_here else ""
+
+
+def places_of(name: str) -> Iterator[str]:
+    """The sections that a name belongs to, also by what other tools call it."""
+    classes: dict[str, list[type[BaseModel]]] = {
+        "training": [TrainingConfig],
+        "model": [family.config for family in FAMILIES.values()],
+        "search": [SearchConfig],
+        "data": [DataConfig],
+        "objective": [ObjectiveConfig],
+        "resources": [Resources],
+    }
     for ours in (name, *our_names(name)):
-        if ours in fields[section]:
-            return ""
-        if ours in fields[other]:
-            return f"{other}.{ours}"
-    return ""
+        for section, configs in classes.items():
+            if any(ours.removeprefix(f"{section}.") in c.model_fields for c in configs):
+                yield f"{section}.{ours.removeprefix(f'{section}.')}"
 
 
 def find_overlap(branches: Sequence[Branch]) -> Branch | None:

@@ -16,7 +16,7 @@ from tuner.data import with_whole_path
 from tuner.data.config import DataConfig, closed_data
 from tuner.data.dataset import DatasetInfo, class_number
 from tuner.errors import InputError, Problem
-from tuner.experiment.check import BranchCheck, Efforts, find_overlap
+from tuner.experiment.check import BranchCheck, Efforts, find_overlap, places_of
 from tuner.experiment.constraints import SIZES, Constraint, ConstraintError, parse_constraint
 from tuner.experiment.declared import with_declared
 from tuner.experiment.document import (
@@ -41,7 +41,6 @@ from tuner.experiment.schema import (
     SearchConfig,
     Stop,
     ThresholdStop,
-    TrainingConfig,
 )
 from tuner.experiment.shapes import (
     AUGMENT,
@@ -57,8 +56,6 @@ from tuner.experiment.start import start_configurations
 from tuner.experiment.trial import Configuration, Trial, sections_of
 from tuner.experiment.validation import plain, validate
 from tuner.experiment.yaml import MAX_LISTED_CHARACTERS, compose, to_text, write_document
-from tuner.models import FAMILIES
-from tuner.synonyms import our_names
 
 TOP_LEVEL = (*Head.model_fields, "data", *SECTIONS, "objective", "search", "resources")
 """The names at the top of an experiment, in the order in which they are written."""
@@ -282,7 +279,7 @@ class _Reading:
         for name in self._tree:
             if name in TOP_LEVEL:
                 continue
-            sections = list(dict.fromkeys(_places(name)))
+            sections = list(dict.fromkeys(places_of(name)))
             mend = f"{' or '.join(sections)}?" if sections else mend_name(name, TOP_LEVEL)
             expected = ", ".join(TOP_LEVEL)
             self._findings.report(
@@ -496,22 +493,6 @@ def unreachable(stop: Stop, metric: str) -> Problem | None:
         expected="more than 0, at most 1" if is_share else "more than 0",
         mend=f"{percent:g}" if is_share and 0 < percent <= 1 else "",
     )
-
-
-def _places(name: str) -> Iterator[str]:
-    """Where a name that stands at the top belongs, also by what other tools call it."""
-    classes: dict[str, list[type[BaseModel]]] = {
-        "training": [TrainingConfig],
-        "model": [family.config for family in FAMILIES.values()],
-        "search": [SearchConfig],
-        "data": [DataConfig],
-        "objective": [ObjectiveConfig],
-        "resources": [Resources],
-    }
-    for ours in (name, *our_names(name)):
-        for section, configs in classes.items():
-            if any(ours.removeprefix(f"{section}.") in c.model_fields for c in configs):
-                yield f"{section}.{ours.removeprefix(f'{section}.')}"
 
 
 def _named(branches: list[Branch]) -> tuple[Branch, ...]:

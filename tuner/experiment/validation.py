@@ -250,6 +250,8 @@ def _mend_type(kind: str, received: Any) -> str:
         return "an open value is {choice: [a, b]} or {min: a, max: b}"
     if kind.startswith("string") and not isinstance(received, list):
         return f"put it in quotes: {json.dumps(to_text(received).strip('{}'))}"
+    if kind.startswith(("tuple", "list")) and isinstance(received, str) and received != "none":
+        return to_text([received])
     if kind.startswith("int") and isinstance(received, float) and received.is_integer():
         return str(int(received))
     if isinstance(received, str) and kind.startswith(("int", "float")):
