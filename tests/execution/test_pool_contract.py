@@ -36,7 +36,7 @@ from tuner.models import Cost
 from tuner.search import Search
 
 STUB = "tests.execution.stub_worker"
-SILENCE_SECONDS = 4.0  # longer than a stub takes to start on a busy machine
+SILENCE_SECONDS = 7.0  # longer than a stub takes to start on a busy machine
 RATES = (
     stub.SLOW,
     stub.GOOD,

@@ -27,7 +27,7 @@ def test_a_function_is_called_where_no_framework_is_being_imported(
 
     def program_class(backend):
         called.append(("program", len(called)))
-        return SimpleNamespace(place=lambda data, augment: "placed")
+        return SimpleNamespace(place=lambda data, augment, **options: "placed")
 
     monkeypatch.setattr("tuner.data.images.load_images", load_images)
     monkeypatch.setattr("tuner.training.trial.program_class", program_class)

@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 
-from tuner.execution.protocol import Epoch, Saved
+from tuner.execution.protocol import Epoch, Saved, TrainTrial
 from tuner.execution.saver import Saver
 from tuner.experiment.objective import Objective
 from tuner.ledger import checkpoint
@@ -29,7 +29,7 @@ class Trial:
             self.now += seconds
             report = Epoch(1, epoch, {"val_accuracy": score}, seconds)
             copy = lambda epoch=epoch: {"weights": np.array(epoch)}  # noqa: E731
-            self.saver.put(report, copy, {"attempt": 1, "epoch": epoch}, is_last=epoch == last)
+            self.saver.put(report, copy, {"attempt": 1, "epoch": epoch}, must_save=epoch == last)
             self.saver.flush()
 
     @property
@@ -120,7 +120,7 @@ def test_copies_that_take_longer_than_an_epoch_do_not_put_checkpoints_off(trial)
     for epoch in range(1, 21):
         trial.now += 1.0
         report = Epoch(1, epoch, {"val_accuracy": -epoch}, 1.0)
-        trial.saver.put(report, copy, {"attempt": 1}, is_last=False)
+        trial.saver.put(report, copy, {"attempt": 1}, must_save=False)
     trial.saver.flush()
     assert sum("+" in told for told in trial.told) >= 2
 
@@ -137,6 +137,15 @@ def test_a_state_that_is_written_is_kept_in_memory_no_longer(trial):
     for epoch, score in enumerate((0.9, 0.1, 0.2), 1):
         trial.now += 5.0
         report = Epoch(1, epoch, {"val_accuracy": score}, 5.0)
-        trial.saver.put(report, copy, {"attempt": 1}, is_last=False)
+        trial.saver.put(report, copy, {"attempt": 1}, must_save=False)
         trial.saver.flush()
     assert [state() for state in seen] == [None, None, None]
+
+
+def test_what_a_rule_may_end_after_any_epoch_is_saved_after_each():
+    """When the worker hears of it the next epoch may have ended, and its state is the only one."""
+    given = {"key": "", "attempt": 1, "model": {}, "training": {}, "switches": frozenset()}
+    given |= {"precision": "float32", "seed": 0, "structure": "", "number": 1, "until": 4}
+    free, bound = TrainTrial(**given, rungs=(2,)), TrainTrial(**given, may_end=True)
+    assert [free.must_save(epoch) for epoch in range(1, 5)] == [False, True, False, True]
+    assert all(bound.must_save(epoch) for epoch in range(1, 5))

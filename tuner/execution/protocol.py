@@ -75,6 +75,14 @@ class TrainTrial:
     macs: int = 0
     objective: Objective | None = None
 
+    def must_save(self, epoch: int) -> bool:
+        """Whether the state after this epoch has to be on the disk, however short epochs are.
+
+        A rule that may end the trial says so when the next epoch has begun or has even ended: then
+        the state that it ends with is one that the worker has no more.
+        """
+        return self.may_end or epoch == self.until or epoch in self.rungs
+
 
 @dataclass(frozen=True)
 class Rehearse:

@@ -88,12 +88,12 @@ class Saver:
         copy: Callable[[], Arrays],
         notes: Mapping[str, Any],
         *,
-        is_last: bool,
+        must_save: bool,
     ) -> None:
         """Report this epoch; waits while an earlier one is not yet begun."""
         self._raise()
         now = self._clock()
-        is_due = is_last or (not self._is_writing and now - self._saved_at >= self._seconds)
+        is_due = must_save or (not self._is_writing and now - self._saved_at >= self._seconds)
         if is_due:
             self._saved_at, self._is_writing = now, True
         self._tasks.put(_Ended(report, copy, notes, is_due))

@@ -274,8 +274,8 @@ class Worker:
             report = dataclasses.replace(report, waits=epoch in task.rungs)
             with self._stopwatch.phase(phases.CHECKPOINT):
                 copy = partial(to_arrays, program.snapshot(state))
-                is_last = report.waits or epoch == task.until
-                self._saver.put(report, copy, self._notes(task, epoch), is_last=is_last)
+                notes = self._notes(task, epoch)
+                self._saver.put(report, copy, notes, must_save=task.must_save(epoch))
                 if report.waits:
                     self._saver.flush()
             self._tell_spent()
