@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 
 import pytest
@@ -35,9 +36,11 @@ def pages():
 def test_the_committed_page_is_what_the_code_says(pages, name):
     committed = generate.FOLDER / name
     text = committed.read_text("utf-8") if committed.exists() else ""
-    # Not assert ==: pytest would print the difference of two long texts.
-    if text != pages[name]:
-        pytest.fail(f"docs/reference/{name} is out of date; mend with: {generate.COMMAND}")
+    # Not assert ==: pytest would print two long texts.
+    lines = difflib.unified_diff(text.splitlines(), pages[name].splitlines(), lineterm="", n=0)
+    if changes := list(lines)[:12]:
+        message = f"docs/reference/{name} is out of date; mend with: {generate.COMMAND}"
+        pytest.fail("\n".join([message, *changes]), pytrace=False)
 
 
 def test_nothing_else_is_committed(pages):
