@@ -54,7 +54,7 @@ class InputError(TunerError):
 
 
 # TensorFlow's ResourceExhaustedError, JAX' JaxRuntimeError, CUDA's and the allocators' own words.
-MEMORY_WORDS = (
+_MEMORY_WORDS = (
     "resource_exhausted",
     "out of memory",
     "oom when allocating",
@@ -71,12 +71,17 @@ _ARGUMENTS = "Arguments received by "  # and after that Keras lists them
 MAX_REASON = 300  # characters
 
 
+def is_about_memory(text: str) -> bool:
+    """Whether what an error says is that memory was short."""
+    return any(word in text.lower() for word in _MEMORY_WORDS)
+
+
 def telling_line(error: BaseException) -> str:
     """The line of an error's text that says most: about memory, or else the first of the cause."""
     text = str(error).partition(_ARGUMENTS)[0]
     lines = [re.sub(_DECORATION, "", line.strip()).strip() for line in text.splitlines()]
     lines = [line for line in lines if line]
-    about = [line for line in lines if any(word in line.lower() for word in MEMORY_WORDS)]
+    about = [line for line in lines if is_about_memory(line)]
     causes = [line for line in lines if not re.match(_PREAMBLE, line)]
     return next(iter(about or causes or lines), "")
 

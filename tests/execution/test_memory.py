@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 
 from tuner.errors import telling_line
-from tuner.execution.worker import is_out_of_memory
+from tuner.execution.protocol import TrainTrial
+from tuner.execution.worker import Worker, is_out_of_memory
+from tuner.ledger.profile import Stopwatch
 
 GRAPH = """Graph execution error:
 
@@ -49,3 +53,21 @@ def test_the_line_that_says_what_it_was_is_taken():
     assert telling_line(RuntimeError(GRAPH.replace("OOM", "Bug"))).startswith("Bug when allocating")
     assert telling_line(ValueError("depth 3\nmore")) == "depth 3"
     assert telling_line(ValueError()) == ""
+
+
+def test_a_state_that_cannot_be_copied_fails_its_trial_with_the_reason(monkeypatch):
+    """It is noticed when the saver is done with the trial's last epoch."""
+
+    class Full:
+        def give_up(self):
+            raise MemoryError("Unable to allocate 3 TiB")
+
+    from tuner.training.program import Hyperparameters
+
+    prepared = Mock(hyperparameters=Hyperparameters({}, {}, seed=0))
+    monkeypatch.setattr("tuner.training.trial.prepare", lambda *_, **__: prepared)
+    worker = Mock(spec=Worker, _stopwatch=Stopwatch(), _saver=Full(), _images=None)
+    task = TrainTrial(3, "key", 1, {}, {}, frozenset(), "float32", 0, "structure", until=2)
+    finished = Worker._finished(worker, task)
+    assert (finished.number, finished.out_of_memory, finished.leaves) == (3, True, True)
+    assert finished.reason == "MemoryError: Unable to allocate 3 TiB"

@@ -220,6 +220,24 @@ def test_running_out_of_memory_is_explained(bench):
     assert row.reason.endswith("(a smaller batch_size may fit)")
 
 
+@pytest.mark.parametrize(
+    "model, ways",
+    [
+        ("", "model.memory_efficient: true or a smaller batch_size"),
+        (", memory_efficient: true", "a smaller batch_size"),
+    ],
+)
+def test_what_may_fit_is_said_of_a_short_memory(bench, model, ways):
+    def script(task):
+        return [Lost("killed by SIGKILL (out of memory?); see worker-1.log")]
+
+    text = ONE.replace("family: resnet, depth: 8", f"family: densenet, depth: 10{model}")
+    (row,) = bench.run(script, text=text)
+    assert row.state is TrialState.FAILED
+    assert row.reason.startswith("its worker died 2 times without getting further: killed by SIGK")
+    assert row.reason.endswith(f"see worker-1.log ({ways} may fit)")
+
+
 def test_a_worker_that_says_nothing_is_killed_and_its_trial_goes_on(bench, folder):
     def script(task):
         if not task.checkpoints:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from benchmarks import gpu
 from tuner.errors import InputError
 from tuner.models import FAMILIES, family_of
 
@@ -154,3 +155,9 @@ def test_a_list_of_units_says_how_many_layers_there_are():
     loc, message = error_of("mlp", hidden_units=[256, 128], num_layers=3)
     assert (loc, "left out" in message) == (("num_layers",), True)
     assert FAMILIES["mlp"].config(hidden_units=[9, 8, 7]).layers == [9, 8, 7]
+
+
+@pytest.mark.parametrize("model", [case["model"] for _, case in gpu.ROWS + gpu.SMALL_ROWS])
+def test_the_networks_that_are_measured_on_a_gpu_can_be_had(model):
+    family = family_of(model["family"])
+    assert family.cost(family.config(**model), (32, 32, 3), 100).macs

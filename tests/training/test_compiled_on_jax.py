@@ -109,3 +109,27 @@ def test_which_arguments_are_unused_makes_another_program(programs, notices):
             assert float(compiled(function.lower(values), programs)(values)) == 10 + values[name]
     assert len(list(programs._folder.iterdir())) == 2
     assert not notices
+
+
+@on_jax
+def test_what_is_to_be_computed_again_is_not_kept_on_a_cpu(programs):
+    import jax
+    import jax.numpy as jnp
+
+    from tuner.training.jax import compiled
+
+    def kept(wrap):
+        def loss(x):
+            for _ in range(4):
+                x = wrap(lambda x: jnp.tanh(jnp.tanh(x @ x) @ x))(x)
+            return x.sum()
+
+        x = np.full((64, 64), 0.01, np.float32)
+        lowered = jax.jit(jax.grad(loss), keep_unused=True).lower(x)
+        program, again = compiled(lowered, programs), compiled(lowered, programs)
+        return program.memory_analysis().temp_size_in_bytes, program(x), again(x)
+
+    (usual, gradient, _), (less, other, again) = kept(lambda f: f), kept(jax.checkpoint)
+    assert less < 0.8 * usual
+    assert np.allclose(gradient, other)
+    assert np.array_equal(other, again)

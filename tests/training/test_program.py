@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.training.tiny import BACKEND, NETWORK, TRAINING, make_data, make_program, place
-from tuner.training.program import Interrupted
+from tuner.training.program import Interrupted, evaluation_batch
 from tuner.training.trial import hyperparameters
 
 NUM_TRAIN = 64  # which the batch size divides; test_keras_fit.py has a last batch that is smaller
@@ -193,6 +193,12 @@ def test_evaluation_agrees_with_keras(program):
     assert ours["loss"] == pytest.approx(float(loss), rel=1e-4)
     assert ours["accuracy"] == pytest.approx((logits.argmax(-1) == data.y_validation).mean())
     assert ours["top5_accuracy"] == 1.0
+
+
+def test_what_is_evaluated_at_a_time_is_bounded_by_the_batch_for_which_there_is_memory():
+    sizes = [evaluation_batch(size, 1000) for size in (1, 8, 64, 128, 1000)]
+    assert sizes == [4, 32, 256, 500, 500]
+    assert evaluation_batch(64, 37) == 37
 
 
 def test_what_is_predicted_of_each_image_adds_up_to_the_evaluation(program, monkeypatch):

@@ -273,11 +273,11 @@ def _notes_here(
         with Ledger.open_read_only(path) as ledger:
             trained = ledger.threads()
     yield from here.notes(experiment, trained)
-    yield from _memory_notes(here, structures, info)
+    yield from _memory_notes(experiment, here, structures, info)
 
 
 def _memory_notes(
-    here: Here, structures: Sequence[PlannedStructure], info: DatasetInfo
+    experiment: Experiment, here: Here, structures: Sequence[PlannedStructure], info: DatasetInfo
 ) -> Iterator[str]:
     """That networks may not fit into what there is for each worker, which has its own data."""
     images = math.prod(info.image_shape) * info.num_train
@@ -285,13 +285,16 @@ def _memory_notes(
     memory = here.worker_memory_bytes
     if memory is None or needed <= memory:
         return
-    each, fewer = "a worker", ""
+    each, ways = "a worker", ["a smaller batch_size", "a smaller network"]
+    if any(branch.model.get("memory_efficient") is False for branch in experiment.space.branches):
+        ways.insert(0, "model.memory_efficient: true")
     if here.workers > 1:
-        each, fewer = f"each of {here.workers} workers", "fewer workers (-j), "
+        each = f"each of {here.workers} workers"
+        ways.insert(0, "fewer workers (-j)")
     yield (
         f"the largest network needs about {format.bytes_text(needed)} with its data and its "
-        f"framework, and {each} has {format.bytes_text(memory)}: {fewer}a smaller batch_size or a "
-        "smaller network may be needed"
+        f"framework, and {each} has {format.bytes_text(memory)}: "
+        f"{', '.join(ways[:-1])} or {ways[-1]} may be needed"
     )
 
 

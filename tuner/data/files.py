@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -330,7 +331,8 @@ def _chunks(url: str) -> Iterator[tuple[int, bytes]]:
 @contextmanager
 def whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to, which takes the place of `path` once all of it is on the disk."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Processes of two hosts that share a disk may have one number.
+    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
             yield file

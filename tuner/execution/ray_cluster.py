@@ -149,8 +149,15 @@ class RayCluster:
         """
         needs = self.needs(resources)
         nodes = [node for node in self.nodes() if node.slots(needs)]
-        facts = self.facts(nodes, [package]).values()
-        if problems := [p for told in facts for p in check_node(told, package)]:
+        arguments = ([package], str(PACKAGE.parent), os.getcwd())
+        told = self._answers(nodes, ray_host.node_facts, *arguments)
+        problems = [p for facts, _ in told.values() if facts for p in check_node(facts, package)]
+        for node in nodes:
+            _, silence = told[node.node_id]
+            if silence and self.is_alive(node.node_id):  # one that went meanwhile harms nobody
+                what, mend = "it does not answer", "ray stop there, or start ray there again"
+                problems.append(Problem(what, f"node {node.host}", silence, mend=mend))
+        if problems:
             raise InputError(problems)
 
     def room(self, resources: Resources) -> int:
@@ -184,24 +191,21 @@ class RayCluster:
         """Whether the node is still there."""
         return any(node.node_id == node_id for node in self.nodes())
 
-    def facts(
-        self, nodes: Sequence[Node], packages: Sequence[str] = ()
-    ) -> dict[str, dict[str, Any]]:
-        """Versions on these nodes, by their ids; see `ray_host.node_facts`."""
-        import ray
-
-        arguments = (list(packages), str(PACKAGE.parent), os.getcwd())
-        asked = self._ask(nodes, ray_host.node_facts, *arguments)
-        return {node: ray.get(answer) for node, answer in asked.items()}
-
     def examine(self, data_dir: Path | None) -> dict[str, tuple[dict[str, Any], str]]:
         """By its id: what a node has (see `ray_host.node_examination`), or why it does not say."""
-        import ray
-
         folder = str(data_dir.absolute()) if data_dir else None
         arguments = (str(PACKAGE.parent), os.getcwd(), own_digest(), folder)
-        asked = self._ask(self.nodes(), ray_host.node_examination, *arguments)
-        ray.wait(list(asked.values()), num_returns=len(asked), timeout=_LOOK_SECONDS)
+        return self._answers(self.nodes(), ray_host.node_examination, *arguments)
+
+    def _answers(
+        self, nodes: Sequence[Node], function: Callable[..., dict[str, Any]], *arguments: Any
+    ) -> dict[str, tuple[dict[str, Any], str]]:
+        """What a function of `ray_host` gives on these nodes, by their ids, or why it does not."""
+        import ray
+
+        asked = self._ask(nodes, function, *arguments)
+        if asked:
+            ray.wait(list(asked.values()), num_returns=len(asked), timeout=_LOOK_SECONDS)
         told: dict[str, tuple[dict[str, Any], str]] = {}
         for node, answer in asked.items():
             try:

@@ -331,12 +331,22 @@ class Recorder:
     def out_of_memory(self, trial: Trial, reason: str) -> str:
         """The reason of a failure with what to try."""
         batch_size = trial.configuration.training["batch_size"]
-        cost = self._cost(trial)
         told = f"out of memory with batch_size {batch_size}: {reason}"
+        return f"{told}{self.memory_advice(trial)}"
+
+    def memory_advice(self, trial: Trial) -> str:
+        """What may let a trial fit that has had too little memory; empty if nothing is known."""
+        batch_size = trial.configuration.training["batch_size"]
+        cost = self._cost(trial)
         # Activations grow with the batch; weights, gradients and optimizer slots do not.
-        if cost and batch_size != 1 and (batch_size == "full" or _fits_smaller(cost, batch_size)):
-            told += " (a smaller batch_size may fit)"
-        return told
+        if not cost or not (batch_size == "full" or _are_activations_most(cost, batch_size)):
+            return ""
+        ways = []
+        if trial.configuration.model.get("memory_efficient") is False:
+            ways.append("model.memory_efficient: true")
+        if batch_size != 1:
+            ways.append("a smaller batch_size")
+        return f" ({' or '.join(ways)} may fit)" if ways else ""
 
 
 def new_trial(trial: Trial, parameters: int | None, macs: int | None) -> NewTrial:
@@ -354,6 +364,6 @@ def new_trial(trial: Trial, parameters: int | None, macs: int | None) -> NewTria
     )
 
 
-def _fits_smaller(cost: Cost, batch_size: int) -> bool:
+def _are_activations_most(cost: Cost, batch_size: int) -> bool:
     """Whether a batch's activations are the larger part of what a step needs."""
     return cost.activations * batch_size > cost.parameters * 4

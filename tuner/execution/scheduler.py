@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass, field
 from threading import Event as StopEvent
 
-from tuner.errors import InputError, TunerError
+from tuner.errors import InputError, TunerError, is_about_memory
 from tuner.execution.events import Notice, TrialCompiled, TrialProgress, WorkerLost, WorkerReady
 from tuner.execution.pools import Pool
 from tuner.execution.protocol import (
@@ -491,6 +491,8 @@ class Scheduler:
             is_killer = deaths >= MAX_DEATHS
             who = f"its worker died {deaths}" if is_killer else f"its machine went {machines}"
             reason = f"{who} times without getting further: {reason}"
+            if is_about_memory(reason):
+                reason += self._recorder.memory_advice(running.trial)
             self._end(worker, running, TrialState.FAILED, reason)
             return
         self._recorder.ledger.requeue(running.number)

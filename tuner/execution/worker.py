@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.code.keras_globals import set_keras_defaults
 from tuner.data.config import FinalDataConfig
 from tuner.data.files import cache_dir
-from tuner.errors import MEMORY_WORDS, InputError, TunerError, reason_of
+from tuner.errors import InputError, TunerError, is_about_memory, reason_of
 from tuner.execution.devices import computing_threads
 from tuner.execution.protocol import (
     Compiled,
@@ -200,8 +200,12 @@ class Worker:
         except (Exception, SystemExit) as raised:  # a person's build may do anything
             traceback.print_exc()
             error = raised
-        with self._stopwatch.phase(phases.CHECKPOINT):
-            self._saver.give_up()
+        try:
+            with self._stopwatch.phase(phases.CHECKPOINT):
+                self._saver.give_up()
+        except Exception as raised:  # of the saver's thread: short memory for a copy, for one
+            traceback.print_exc()
+            error = error or raised
         return Finished(
             number=task.number,
             reason=reason_of(error) if error else "",
@@ -468,8 +472,7 @@ def _device_name(backend: str) -> str:
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether the error, or one that it came from, is about memory."""
     while error is not None:
-        text = str(error).lower()
-        if type(error).__name__ in _MEMORY_ERRORS or any(word in text for word in MEMORY_WORDS):
+        if type(error).__name__ in _MEMORY_ERRORS or is_about_memory(str(error)):
             return True
         error = error.__cause__
     return False

@@ -196,22 +196,33 @@ def compiled(lowered: Any, programs: CompiledPrograms | None) -> Any:
     Only a function that was jitted with `keep_unused` is kept, or one that uses all it is given.
     """
     text = lowered.as_text()
+    special = _special_options(text)
     is_off = not jax.config.jax_enable_compilation_cache
     if programs is None or is_off or not _is_all_of_it(text, lowered):
-        return lowered.compile()
-    key = hashlib.sha256("\0".join([text, *_compiler(), *_options()]).encode()).hexdigest()
+        return lowered.compile(special)
+    depends_on = [text, *_compiler(), *_options(), *(special or {}).values()]
+    key = hashlib.sha256("\0".join(depends_on).encode()).hexdigest()
     if (content := programs.read(key)) is not None:
         try:
             return deserialize_and_load(content, lowered.in_tree, lowered.out_tree)
         except Exception:  # whatever XLA says of it
             programs.discard(key)
-    program = lowered.compile()
+    program = lowered.compile(special)
     try:
         content, _, _ = serialize(program)
     except Exception:  # not everything can be taken out of its process
         return program
     programs.write(key, content)
     return program
+
+
+def _special_options(text: str) -> dict[str, str] | None:
+    """For a CPU XLA removes barriers first, and then what is computed twice: what the backward pass
+    was to compute again, as in a memory-efficient dense block, would be kept all the same.
+    """
+    if "optimization_barrier" not in text or jax.default_backend() != "cpu":
+        return None
+    return {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
 def _is_all_of_it(text: str, lowered: Any) -> bool:

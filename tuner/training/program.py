@@ -42,6 +42,9 @@ SECONDS_PER_CALL = 1.0
 # Of a trial that a rule may end: what it says of an epoch comes when the next one has just begun.
 FIRST_CALL_SECONDS = 0.025
 MAX_EVALUATION_BATCH = 500
+# An evaluation keeps what two or three layers made, a training step what all did, or where much is
+# computed again a third of that: so many training batches need no more memory than one step.
+EVALUATION_BATCHES = 4
 MAX_WATCHED_BATCH = 1000  # images whose gradients are watched, if a batch has more
 
 
@@ -144,7 +147,7 @@ class Program(ABC):
         self.blueprint = blueprint
         self.images = images
         self.steps_per_epoch = math.ceil(images.num_train / blueprint.batch_size)
-        self.evaluation_batch = min(MAX_EVALUATION_BATCH, images.num_validation)
+        self.evaluation_batch = evaluation_batch(blueprint.batch_size, images.num_validation)
         self._seconds_per_step: dict[str, float] = {}
         with precision_scope(blueprint.precision):
             self.network = Network(
@@ -440,6 +443,11 @@ class Program(ABC):
             if images and not math.isfinite(loss):
                 return
             first = last
+
+
+def evaluation_batch(batch_size: int, num_images: int) -> int:
+    """How many images are evaluated at a time by a program that trains on so many."""
+    return min(MAX_EVALUATION_BATCH, EVALUATION_BATCHES * batch_size, num_images)
 
 
 def _means(totals: Totals) -> dict[str, float]:
