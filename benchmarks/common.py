@@ -51,8 +51,18 @@ def environment() -> dict[str, Any]:
     }
 
 
-def in_process(script: str, arguments: dict[str, Any], **environ: str) -> dict[str, Any]:
-    """Run `script --side JSON` in a process of its own; what it wrote to its answer file."""
+def in_process(
+    script: str,
+    arguments: dict[str, Any],
+    *,
+    timeout_seconds: float | None = None,
+    **environ: str,
+) -> dict[str, Any]:
+    """Run `script --side JSON` in a process of its own; what it wrote to its answer file.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer, and was ended.
+    """
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         command = [sys.executable, script, "--side", json.dumps(arguments), "--answer", str(answer)]
@@ -65,6 +75,7 @@ def in_process(script: str, arguments: dict[str, Any], **environ: str) -> dict[s
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            timeout=timeout_seconds,
         )
         if done.returncode:
             raise SystemExit(f"{arguments} failed:\n{done.stdout[-4000:]}")

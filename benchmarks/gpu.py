@@ -1,14 +1,19 @@
 """The JAX program on a GPU: is it right, how fast is it, and how does a short search compare?
 
-    python -m benchmarks.gpu [--output FILE.md]
+    python -m benchmarks.gpu [--minutes 12] [--output FILE.md]
 
-Needs no TensorFlow. On a machine without a GPU it runs in a reduced form (fewer images, smaller
-networks), which shows that it works and measures nothing of interest. Data: the file in
-$TUNER_NPZ, CIFAR-100 from $TUNER_DATA_DIR, or made-up images.
+Needs no TensorFlow. What was measured is printed and written after every row; what does not fit
+into the minutes, start-up included, is named as not measured. On a machine without a GPU it runs in
+a reduced form (fewer images, smaller networks), which shows that it works and measures nothing of
+interest. Data: the file in $TUNER_NPZ, CIFAR-100 from $TUNER_DATA_DIR, or noise.
+
+In this order, by worth:
 
 1. The same short training on the CPU and on the GPU must agree (float32, highest matmul precision).
-2. Seconds per epoch and until the first step is done, per network and precision.
-3. Six trials of one structure by `keras_tuner.GridSearch` and by tuner, in processes of their own.
+2. Six trials of one structure by `keras_tuner.GridSearch` and by tuner, in processes of their own.
+3. Seconds per epoch and until the first step is done, operations a second beside the device's
+   matrix rate, and peak memory: of published networks, of a DenseNet in plain Keras layers, which
+   normalizes a channel anew for every layer that reads it, and of one that is memory-efficient.
 """
 
 from __future__ import annotations
@@ -17,34 +22,50 @@ import argparse
 import json
 import math
 import os
+import subprocess
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks import common, sweep
 
-NETWORKS: dict[str, dict[str, Any]] = {
-    "ResNet-20, batch 128": {"model": {"family": "resnet", "depth": 20}, "batch_size": 128},
-    "DenseNet-BC-100-12, batch 64": {
-        "model": sweep.CASES["densenet"]["model"],
-        "batch_size": 64,
-    },
-}
-SMALL_NETWORKS: dict[str, dict[str, Any]] = {
-    "ResNet-8, batch 64": {"model": {"family": "resnet", "depth": 8}, "batch_size": 64},
-    "DenseNet-BC-10-6, batch 64": {
-        "model": {
-            "family": "densenet",
-            "depth": 10,
-            "growth_rate": 6,
-            "bottleneck": True,
-            "compression": 0.5,
-        },
-        "batch_size": 64,
-    },
-}
-PRECISIONS = ("float32", "mixed_bfloat16")
-EPOCH_IMAGES, SMALL_EPOCH_IMAGES = 25_000, 512
+DENSENET = sweep.CASES["densenet"]["model"]
+SMALL_DENSENET = {**DENSENET, "depth": 10}
+NOISE_IMAGES = 30_000
+
+Row = tuple[str, dict[str, Any]]
+
+
+def _row(name: str, model: dict[str, Any], batch_size: int, precision: str, **more: Any) -> Row:
+    return name, {"model": model, "batch_size": batch_size, "precision": precision, **more}
+
+
+HALF = "mixed_bfloat16"
+ROWS: list[Row] = [
+    _row("ResNet-20", {"family": "resnet", "depth": 20}, 128, HALF),
+    _row("DenseNet-BC-100-12", DENSENET, 64, HALF),
+    _row("DenseNet-BC-100-12, plain Keras layers", DENSENET, 64, HALF, plain=True),
+    _row("DenseNet-BC-100-12, memory-efficient", {**DENSENET, "memory_efficient": True}, 64, HALF),
+    _row("WRN-28-10", {"family": "wide_resnet", "depth": 28, "widen_factor": 10}, 128, HALF),
+    _row("ResNet-56", {"family": "resnet", "depth": 56}, 128, HALF),
+    _row("ResNet-20", {"family": "resnet", "depth": 20}, 128, "float32"),
+    _row("DenseNet-BC-100-12", DENSENET, 64, "float32"),
+]
+SMALL_ROWS: list[Row] = [
+    _row("ResNet-8", {"family": "resnet", "depth": 8}, 64, HALF),
+    _row("DenseNet-BC-10-12", SMALL_DENSENET, 64, "float32"),
+    _row("DenseNet-BC-10-12, plain Keras layers", SMALL_DENSENET, 64, "float32", plain=True),
+    _row(
+        "DenseNet-BC-10-12, memory-efficient",
+        {**SMALL_DENSENET, "memory_efficient": True},
+        64,
+        "float32",
+    ),
+]
+EPOCH_IMAGES, SMALL_EPOCH_IMAGES = 25_000, 256
+SEARCH_IMAGES, SMALL_SEARCH_IMAGES = 2560, 128
 CHECK = {"model": {"family": "resnet", "depth": 8, "dropout": 0.1}, "batch_size": 64}
 TRAINING = {
     "schedule": "cosine",
@@ -57,14 +78,26 @@ TRAINING = {
     "l2": 1e-4,
     "label_smoothing": 0.1,
 }
+AUGMENT = ("crop", "flip")
+HEAD = ["network", "precision", "first step s", "epoch s", "images/s"]
+HEAD += ["TFLOP/s", "of the matrix rate", "peak MB", "loss, epoch 3"]
 
 
-def make_program(case: dict[str, Any], data: Any, images: Any, precision: str) -> Any:
+# ---------------------------------------------------------------- one side, in its own process
+
+
+def make_program(case: dict[str, Any], data: Any, images: Any) -> Any:
     from tuner.training.jax import JaxProgram
     from tuner.training.program import Blueprint
 
-    build = lambda: sweep.network(case["model"], data)  # noqa: E731
-    return JaxProgram(Blueprint(build, "adam", case["batch_size"], precision), images)
+    def build() -> Any:
+        if not case.get("plain"):
+            return sweep.network(case["model"], data)
+        from benchmarks.counterparts import Counterpart, densenet_bc
+
+        return Counterpart(data.image_shape, densenet_bc(case["model"]["depth"])).model
+
+    return JaxProgram(Blueprint(build, "adam", case["batch_size"], case["precision"]), images)
 
 
 def hyperparameters() -> Any:
@@ -79,9 +112,9 @@ def short_training(case: dict[str, Any], started: float) -> dict[str, Any]:
 
     from tuner.training.jax import JaxProgram
 
-    data = sweep.load(512, ("crop", "flip"))
-    images = JaxProgram.place(data, ("crop", "flip"))
-    program = make_program(CHECK, data, images, "float32")
+    data = sweep.load(512, AUGMENT)
+    images = JaxProgram.place(data, AUGMENT)
+    program = make_program({**CHECK, "precision": "float32"}, data, images)
     state, losses = program.initial(0), []
     for epoch in range(2):
         state, metrics = program.train_epoch(state, hyperparameters(), epoch)
@@ -92,28 +125,34 @@ def short_training(case: dict[str, Any], started: float) -> dict[str, Any]:
 
 
 def epoch_times(case: dict[str, Any], started: float) -> dict[str, Any]:
-    """First-step seconds, and the median of a few epochs."""
+    """First-step seconds, the median of a few epochs, and what the device could do."""
     import statistics
 
+    from tuner.models import family_of
     from tuner.training.jax import JaxProgram
+    from tuner.training.matrix_rate import matrix_flops
 
-    data = sweep.load(case["images"], ("crop", "flip"))
-    images = JaxProgram.place(data, ("crop", "flip"))
+    data = sweep.load(case["images"], AUGMENT)
+    images = JaxProgram.place(data, AUGMENT)
     begun = time.perf_counter()
-    program = make_program(case, data, images, case["precision"])
-    state = program.initial(0)
-    state, _ = program._train_steps(*_first_step(program, state))
+    program = make_program(case, data, images)
+    state, _ = program._train_steps(*_first_step(program, program.initial(0)))
     first = time.perf_counter() - begun
     state, seconds = program.initial(0), []
     for epoch in range(3):
         begun = time.perf_counter()
         state, metrics = program.train_epoch(state, hyperparameters(), epoch)
         seconds.append(time.perf_counter() - begun)
+    peak = _peak_bytes(program)
+    family = family_of(case["model"]["family"])
+    cost = family.cost(family.config(**case["model"]), data.image_shape, data.num_classes)
     return {
         "first": first,
         "epoch": statistics.median(seconds[1:]),
+        "flop": 3 * 2 * cost.macs * case["images"],  # an epoch's; a backward pass is two forward
+        "rate": matrix_flops(case["precision"]),
+        "peak": peak,
         "loss": metrics["loss"],
-        "traces": program.num_traces,
     }
 
 
@@ -125,6 +164,16 @@ def _first_step(program: Any, state: Any) -> tuple[Any, ...]:
     return state, program._zero_totals(), values, epoch, 0, 1
 
 
+def _peak_bytes(program: Any) -> int:
+    """The most that the device has held; on a CPU, which does not tell, what a step works in."""
+    import jax
+
+    device = jax.devices()[0].memory_stats()
+    if device and "peak_bytes_in_use" in device:
+        return int(device["peak_bytes_in_use"])
+    return int(program._train[program.blueprint.batch_size].memory_analysis().temp_size_in_bytes)
+
+
 SIDES = {
     "short": short_training,
     "epochs": epoch_times,
@@ -133,17 +182,63 @@ SIDES = {
 }
 
 
-def measured(side: str, case: dict[str, Any], **environ: str) -> dict[str, Any]:
-    begun = time.perf_counter()
-    arguments = {"side": side, "case": case}
-    found = common.in_process(__file__, arguments, KERAS_BACKEND="jax", **environ)
-    return {**found, "whole": time.perf_counter() - begun}
+# ---------------------------------------------------------------- all of it, within its minutes
 
 
-def agreement_table() -> str:
+class Report:
+    """What was measured, written after every part; `deadline` is on the clock of `perf_counter`."""
+
+    def __init__(self, heading: str, output: Path | None, deadline: float) -> None:
+        self._parts, self._output, self._deadline = [heading], output, deadline
+        self._put()
+
+    def measured(self, side: str, case: dict[str, Any], **environ: str) -> dict[str, Any]:
+        """One side in a process of its own.
+
+        Raises:
+            TimeoutError: the time is up, before or while it ran.
+        """
+        begun, arguments = time.perf_counter(), {"side": side, "case": case}
+        if (left := self._deadline - begun) <= 0:
+            raise TimeoutError
+        try:
+            found = common.in_process(
+                __file__, arguments, timeout_seconds=left, KERAS_BACKEND="jax", **environ
+            )
+        except subprocess.TimeoutExpired:
+            raise TimeoutError from None
+        return {**found, "whole": time.perf_counter() - begun}
+
+    def add(self, title: str, make: Callable[[], str]) -> None:
+        """A part; one for which there is no time is named."""
+        try:
+            self._parts.append(make())
+        except TimeoutError:
+            self._parts.append(f"### {title}\n\nNot measured: the time was up.\n")
+        self._put()
+
+    def add_rows(self, title: str, rows: list[Row], row: Callable[[str, Any], list[Any]]) -> None:
+        """A table that grows row by row."""
+        self._parts.append("")
+        done: list[list[Any]] = []
+        for name, case in rows:
+            try:
+                done.append(row(name, case))
+            except TimeoutError:
+                done.append([name, case["precision"], "not measured: the time was up"])
+            self._parts[-1] = common.table(title, HEAD, done)
+            self._put()
+
+    def _put(self) -> None:
+        print(self._parts[-1], flush=True)
+        if self._output:
+            self._output.write_text("\n".join(self._parts))
+
+
+def agreement(report: Report) -> str:
     exact = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
-    cpu = measured("short", {}, JAX_PLATFORMS="cpu", **exact)
-    here = measured("short", {}, **exact)
+    cpu = report.measured("short", {}, JAX_PLATFORMS="cpu", **exact)
+    here = report.measured("short", {}, **exact)
     largest = max(abs(a - b) / a for a, b in zip(cpu["losses"], here["losses"], strict=True))
     verdict = "agree" if largest < 0.02 and math.isfinite(largest) else "DISAGREE"
     rows = [
@@ -155,31 +250,37 @@ def agreement_table() -> str:
     return common.table(title, head, rows)
 
 
-def speed_table(networks: dict[str, dict[str, Any]], num_images: int) -> str:
-    rows = []
-    for name, case in networks.items():
-        for precision in PRECISIONS:
-            found = measured("epochs", {**case, "images": num_images, "precision": precision})
-            pace = num_images / found["epoch"]
-            rows.append([name, precision, found["first"], found["epoch"], pace, found["loss"]])
-            print(rows[-1], flush=True)
-    head = ["network", "precision", "first step s", "epoch s", "images/s", "loss, epoch 3"]
-    return common.table(f"Epochs of {num_images:,} images, crop and flip", head, rows)
-
-
-def search_table(model: dict[str, Any], num_images: int) -> str:
+def search(report: Report, model: dict[str, Any], num_images: int) -> str:
     case = {"model": model, "train_images": num_images, "batch_size": 128, "backend": "jax"}
-    theirs, ours = measured("keras_tuner", case), measured("tuner", case)
+    with tempfile.TemporaryDirectory() as cache:  # what an earlier run compiled would not be fair
+        ours = report.measured("tuner", case, TUNER_CACHE_DIR=cache)
+    theirs = report.measured("keras_tuner", case)
     rows = [
         [name, run["whole"], run["search"], f"{max(run['scores']):.3f}"]
         for name, run in (("keras-tuner", theirs), ("tuner", ours))
     ]
-    whole, search = theirs["whole"] / ours["whole"], theirs["search"] / ours["search"]
+    whole, alone = theirs["whole"] / ours["whole"], theirs["search"] / ours["search"]
     title = (
-        f"6 trials x 1 epoch of {num_images:,} images: ratio {whole:.2f}; search alone {search:.2f}"
+        f"6 trials x 1 epoch of {num_images:,} images: ratio {whole:.2f}; search alone {alone:.2f}"
     )
     head = ["", "whole process s", "search alone s", "best val_accuracy"]
     return common.table(title, head, rows)
+
+
+def epoch_row(report: Report, name: str, case: dict[str, Any]) -> list[Any]:
+    found = report.measured("epochs", case)
+    pace = found["flop"] / found["epoch"]
+    speed = [found["first"], found["epoch"], case["images"] / found["epoch"]]
+    share = f"{pace / found['rate']:.1%}"
+    return [
+        name,
+        case["precision"],
+        *speed,
+        pace / 1e12,
+        share,
+        f"{found['peak'] / 2**20:,.0f}",
+        found["loss"],
+    ]
 
 
 def has_gpu() -> bool:
@@ -188,8 +289,32 @@ def has_gpu() -> bool:
     return bool(gpus())
 
 
+def write_noise(folder: str) -> str:
+    """Images that say nothing, as many as an epoch needs: made-up ones are too few."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    path = f"{folder}/noise.npz"
+    images = rng.integers(0, 256, (NOISE_IMAGES, 32, 32, 3), np.uint8)
+    np.savez(path, x_train=images, y_train=np.arange(NOISE_IMAGES) % 100)
+    return path
+
+
+def measure(report: Report, *, full: bool) -> None:
+    rows, num_images = (ROWS, EPOCH_IMAGES) if full else (SMALL_ROWS, SMALL_EPOCH_IMAGES)
+    searched = SEARCH_IMAGES if full else SMALL_SEARCH_IMAGES
+    model = rows[0][1]["model"]
+    report.add("Agreement with the CPU", lambda: agreement(report))
+    report.add("Six trials beside keras-tuner", lambda: search(report, model, searched))
+    cases = [(name, {**case, "images": num_images}) for name, case in rows]
+    title = f"Epochs of {num_images:,} images, crop and flip"
+    report.add_rows(title, cases, lambda name, case: epoch_row(report, name, case))
+
+
 def main() -> None:
+    started = time.perf_counter()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--side", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
@@ -200,22 +325,13 @@ def main() -> None:
         os._exit(0)
     full = has_gpu()
     form = "full" if full else "REDUCED (no GPU): shows that it works, measures nothing"
-    data = "a given .npz" if "TUNER_NPZ" in os.environ else common.dataset()
-    parts = [f"Form: {form}. Data: {data}. {common.environment()}", ""]
-    print(parts[0], flush=True)
-    networks, num_images = (
-        (NETWORKS, EPOCH_IMAGES) if full else (SMALL_NETWORKS, SMALL_EPOCH_IMAGES)
-    )
-    tables = (
-        agreement_table,
-        lambda: speed_table(networks, num_images),
-        lambda: search_table(next(iter(networks.values()))["model"], 2560 if full else 256),
-    )
-    for make in tables:
-        parts.append(make())
-        print(parts[-1], flush=True)
-    if options.output:
-        options.output.write_text("\n".join(parts))
+    with tempfile.TemporaryDirectory() as folder:
+        data = "a given .npz" if "TUNER_NPZ" in os.environ else common.dataset()
+        if full and data == "synthetic":
+            data, os.environ["TUNER_NPZ"] = "noise", write_noise(folder)
+        heading = f"Form: {form}. Data: {data}. {common.environment()}\n"
+        deadline = started + 60 * options.minutes
+        measure(Report(heading, options.output, deadline), full=full)
 
 
 if __name__ == "__main__":
