@@ -123,6 +123,14 @@ def test_every_method_that_gives_out_whole_trials_knows_it(bench, method):
     assert bench.pool.tasks == []
 
 
+def test_a_random_search_is_not_ended_by_trials_of_one_network_that_were_put_together(bench):
+    told = text(8, "random", max_trials=20).replace("depth: 8", "depth: {choice: [8, 14]}")
+    rows = bench.run(scored, told)
+    planned = Search(parse_experiment(told, "grid.yaml"), "data:1").trials()
+    assert [row.key for row in rows] == [trial.key for trial in planned][: len(rows)]
+    assert len({row.configuration["model.depth"] for row in rows[:8]}) == 2
+
+
 def test_with_replicates_the_mean_of_a_configuration_counts():
     enough = make_enough(experiment(4, replicates=2), [])
     for name, score in [("a", 0.5), ("a", 0.5), ("b", 0.9), ("b", 0.0), ("c", 0.6), ("c", None)]:

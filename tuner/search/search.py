@@ -10,6 +10,7 @@ from tuner.data.dataset import DatasetInfo
 from tuner.data.splits import train_size
 from tuner.errors import InputError, Problem
 from tuner.experiment.experiment import Experiment
+from tuner.experiment.schema import NoGainEnough
 from tuner.experiment.space import Branch
 from tuner.experiment.trial import Configuration, Trial
 from tuner.search.bayesian import make_bayesian
@@ -225,8 +226,13 @@ class Search:
 
     @property
     def block_size(self) -> int:
-        """How many proposals are asked for at a time; of one that learns, one."""
-        return 1 if self.is_adaptive else LOOK_AHEAD
+        """How many proposals are asked for at a time.
+
+        One, where a search learns; and where trials without a gain end it: those of a structure
+        together would be a long stretch of one network, which says nothing of the others.
+        """
+        ends_early = isinstance(self.experiment.search.enough, NoGainEnough)
+        return 1 if self.is_adaptive or ends_early else LOOK_AHEAD
 
     def next_block(self) -> list[Proposal]:
         """The next proposals, those of a structure together; empty: none now.
