@@ -91,6 +91,19 @@ def test_seeds_of_a_grid_give_an_interval():
     assert by_name["x1"].high < by_name["x0"].low
 
 
+@pytest.mark.parametrize("replicates", [1, 2])
+def test_an_interval_of_a_noisy_grid_holds_its_estimate(replicates):
+    """Drawing again adds noise, which takes from large shares: the draws alone lie below."""
+    noise = np.random.default_rng(1).normal(0, 0.3, (6, 4, 3, replicates))
+    rows = grid(
+        lambda a, b, c, s: a / 5 + 0.3 * b / 3 + noise[a, b, c, s],
+        *map(range, (6, 4, 3)),
+        replicates=replicates,
+    )
+    for effect in importance(rows, X, Objective()).effects:
+        assert 0 <= effect.low <= effect.share <= effect.high <= 1
+
+
 def random_search(score, n: int = 200, seed: int = 0):
     generator = np.random.default_rng(seed)
     rows = []

@@ -137,7 +137,9 @@ def _of_grid(
         how, draw = "one seed each: no interval", None
     draws = [list(anova_shares(draw()).values()) for _ in range(_DRAWS)] if draw else []
     effects = _effects(
-        [tuple(names[axis] for axis in axes) for axes in shares], list(shares.values()), draws
+        [tuple(names[axis] for axis in axes) for axes in shares],
+        list(shares.values()),
+        _around(list(shares.values()), draws) if draws else (),
     )
     higher = max(0.0, 1.0 - sum(shares.values())) if any(shares.values()) else 0.0
     return Importance(GRID, how, len(scores), effects, higher)
@@ -163,6 +165,17 @@ def anova_shares(table: Array) -> dict[tuple[int, ...], float]:
         both = explained((one, other)) - shares[one,] - shares[other,]
         shares[one, other] = max(0.0, both)
     return shares
+
+
+def _around(shares: Sequence[float], draws: Sequence[Sequence[float]]) -> Array:
+    """The draws about the shares: each has more noise than the table, which moves them all.
+
+    Noise takes from large shares and gives to small ones. Left as they were, intervals held their
+    estimate in 66 to 100 % of simulated grids, and the mean over other seeds in 59 to 98 %; moved,
+    in all, and in 76 to 100 %.
+    """
+    moved = np.array(draws) + np.array(shares) - np.mean(draws, axis=0)
+    return np.asarray(np.clip(moved, 0.0, 1.0))
 
 
 def _cell_means(cells: Codes, counts: Codes, scores: Array) -> Array:
@@ -271,11 +284,13 @@ def _binned(rows: Sequence[TrialRow], name: str) -> Codes:
 
 
 def _effects(
-    names: Sequence[tuple[str, ...]], shares: Sequence[float], draws: Sequence[Sequence[float]]
+    names: Sequence[tuple[str, ...]],
+    shares: Sequence[float],
+    draws: Sequence[Sequence[float]] | Array,
 ) -> tuple[Effect, ...]:
     """Effects, largest first, with the 95 % interval that repeated draws of the shares give."""
     ends: list[list[float | None]] = [[None] * len(shares)] * 2
-    if draws:
+    if len(draws):
         ends = np.quantile(np.array(draws), [0.025, 0.975], axis=0).tolist()
     effects = [Effect(*fields) for fields in zip(names, shares, *ends, strict=True)]
     return tuple(sorted(effects, key=lambda effect: -effect.share))
