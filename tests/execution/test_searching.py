@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from functools import partial
 
@@ -313,3 +314,30 @@ def test_a_trial_that_a_rule_would_stop_is_not_trained_further_after_a_cut(tmp_p
         other.run(learning, listener=cut)
     assert outcomes(other.run(learning)) == whole
     assert number not in [task.number for task in other.pool.tasks]
+
+
+def test_a_search_whose_trials_have_all_ended_is_not_done_while_one_may_go_on(
+    tmp_path, monkeypatch, capsys
+):
+    """ASHA takes trials up again; a budget may end the search between two of these."""
+    from tests.execution.conftest import ScriptedPool
+    from tuner.cli import main
+
+    search = "search: {method: random, max_trials: 6, seed: 1, stop: {rule: asha}}"
+    (tmp_path / "search.yaml").write_text(SPACE + search)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tuner.execution.run._pool", lambda *rest: ScriptedPool(learning))
+    monkeypatch.setattr("tuner.execution.run.check_worker_data", lambda *rest: None)
+
+    def state_after(epochs):
+        assert main.run(["run", "search.yaml", "-q", "-S", f"search.max_epochs={epochs}"]) in (0, 3)
+        capsys.readouterr()
+        assert main.run(["status", "--json"]) == 0
+        (status,) = json.loads(capsys.readouterr().out)["experiments"]
+        return status["state"], status["done"], status["total"]
+
+    assert state_after(21) == ("incomplete", 5, 6)
+    assert state_after(22) == ("incomplete", 6, 6)  # one of the six goes on
+    assert main.run(["status"]) == 0
+    assert "stopped, which may go on" in capsys.readouterr().out
+    assert state_after(99) == state_after(22) == ("done", 6, 6)

@@ -148,7 +148,8 @@ def _details(status: Status, all_versions: bool) -> str:
     if status.failures:
         parts.append(f"{status.failures} failed")
     if status.stopped:
-        parts.append(f"{status.stopped} stopped")
+        goes_on = status.state == "incomplete" and status.done == status.total
+        parts.append(f"{status.stopped} stopped{', which may go on' * goes_on}")
     if status.seconds_left is not None:
         parts.append(f"{format.seconds_text(status.seconds_left)} left")
     if status.running:

@@ -46,6 +46,7 @@ from tuner.execution.recorder import Recorder
 from tuner.execution.reuse import take_over
 from tuner.execution.scheduler import SILENCE_SECONDS, Scheduler
 from tuner.experiment.experiment import Experiment
+from tuner.experiment.schema import AshaStop
 from tuner.experiment.trial import Trial, TrialState
 from tuner.ledger import checkpoint
 from tuner.ledger.backup import keep_copy
@@ -234,6 +235,8 @@ def _train_and_tell(
         begun = replace(begun, notes=(*begun.notes, *also, *slower))
     listener(_with_estimate(begun, estimate))
     ending = train()
+    if ending == "done":
+        ledger.note_all_done()
     keep_speeds(ledger, networks, experiment, here)
     _say_what_else_is_left_out(parts.checked, begun, listener)
     enough = _end_search(parts, here.workers) if ending == "done" else ""
@@ -299,7 +302,10 @@ def _begin(parts: _RunParts, workers: int) -> RunStarted:
     if enough := why_enough(parts.search, ledger, parts.settles):
         total = done
     epochs_to_run = None if planned is None else max(0, planned - ledger.trained_epochs())
-    ledger.begin_run(total=total, done=done, workers=workers, epochs_to_run=epochs_to_run)
+    takes_up = any(isinstance(stop, AshaStop) for stop in experiment.search.stops)
+    ledger.begin_run(
+        total=total, done=done, workers=workers, epochs_to_run=epochs_to_run, takes_up=takes_up
+    )
     return RunStarted(
         name=experiment.name,
         total=total,

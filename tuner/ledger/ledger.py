@@ -170,18 +170,32 @@ class Ledger(LedgerReader):
                 self._set_meta("profile", asdict(profile))
 
     def begin_run(
-        self, *, total: int | None, done: int, workers: int, epochs_to_run: int | None = None
+        self,
+        *,
+        total: int | None,
+        done: int,
+        workers: int,
+        epochs_to_run: int | None = None,
+        takes_up: bool = False,
     ) -> None:
         """Notes what a run sets out to do, so that `status` can tell how far it is.
 
-        `epochs_to_run` is known of a search that shares epochs out itself.
+        `epochs_to_run` is known of a search that shares epochs out itself. Where a rule `takes_up`
+        whom it has stopped, the search may go on when every trial has ended, until
+        `note_all_done`.
         """
-        begun = {"total": total, "done": done, "workers": workers}
+        begun = {"total": total, "done": done, "workers": workers, "takes_up": takes_up}
         more = {"epochs_before": self.trained_epochs(), "epochs_to_run": epochs_to_run}
         with self._commit():
             self._set_meta("workers", [])
             self._set_meta("run", {**begun, **more, "started_at": self._time()})
             self._insert_event("run", begun)
+
+    def note_all_done(self) -> None:
+        """Notes that no trial is to be taken up again."""
+        if self.last_run.get("takes_up"):
+            with self._commit():
+                self._set_meta("run", {**self.last_run, "takes_up": False})
 
     def end_run(self, *, total: int, reason: str) -> None:
         """Notes that the search has ended with so many trials, and why: no more are missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +62,7 @@ def _status(folder: RunFolder, ledger: Ledger) -> Status:
     running = ledger.rows([TrialState.RUNNING]) if holder is not None else []
     return Status(
         name=folder.name,
-        state=_state(holder is not None, done, total, bool(ended)),
+        state=_state(holder is not None, ended, run),
         done=done,
         total=total,
         running=len(running),
@@ -79,12 +80,13 @@ def _status(folder: RunFolder, ledger: Ledger) -> Status:
     )
 
 
-def _state(is_running: bool, done: int, total: int | None, any_ended: bool) -> str:
+def _state(is_running: bool, ended: int, run: Mapping[str, Any]) -> str:
     if is_running:
         return "running"
-    if total is not None and done >= total:
+    total = run.get("total")
+    if total is not None and ended >= total and not run.get("takes_up"):
         return "done"
-    if total is None and not any_ended:
+    if total is None and not ended:
         return "empty"
     return "incomplete"
 
