@@ -242,7 +242,7 @@ def test_data_without_test_images_cannot_confirm(tmp_path, monkeypatch, capsys):
     assert "there are no test images" in capsys.readouterr().err
 
 
-def test_a_narrow_terminal_shows_the_verdict_and_says_what_it_leaves_out():
+def test_a_narrow_terminal_shows_the_verdict_and_below_it_the_other_values():
     values = {f"training.a_rather_long_name_{n}": 0.1 for n in range(4)}
     leaders = [SearchedLeader(values, 0.5, 1), SearchedLeader(dict.fromkeys(values, 0.2), 0.4, 1)]
     found = confirmation(
@@ -257,7 +257,7 @@ def test_a_narrow_terminal_shows_the_verdict_and_says_what_it_leaves_out():
     text = to_text(found, 80)
     assert "too few seeds" in text
     assert "0.4050 ± 0.0635" in text  # t(1) x 0.0071 / sqrt(2)
-    assert "Not shown at this width: a_rather_long_name_2, a_rather_long_name_3" in text
+    assert "\n1  a_rather_long_name_2 0.1, a_rather_long_name_3 0.1\n2  a_rather" in text
     assert "0.4050 ± 0.0635" in to_text(found, 60)  # names go before what was found
     assert max(map(len, text.splitlines())) <= 80
     assert "a_rather_long_name_3" in to_text(found, 200).splitlines()[2]

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from tuner.experiment.constraints import ConstraintError, as_array, parse_constraint
 
 KNOWN = ["model.depth", "model.growth_rate", "model.dropout", "model.l2", "training.l2",
-         "training.optimizer", "training.nesterov", "training.schedule.step.factor"]  # fmt: skip
+         "training.optimizer", "training.nesterov", "training.schedule.step.factor",
+         "data.augment"]  # fmt: skip
 
 VALUES = {"model.depth": 40, "model.growth_rate": 12, "model.dropout": None, "model.l2": 1,
           "training.l2": 0.5, "training.optimizer": "adam", "training.nesterov": False,
-          "training.schedule.step.factor": 0.1}  # fmt: skip
+          "training.schedule.step.factor": 0.1, "data.augment": ["crop", "flip"]}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,11 @@ VALUES = {"model.depth": 40, "model.growth_rate": 12, "model.dropout": None, "mo
         ("1 < 2", True),
         ("nesterov", False),
         ("depth + nesterov == 40", True),
+        ("'crop' in augment", True),
+        ("'cutout' in data.augment or 'flip' not in augment", False),
+        ("augment == ['crop', 'flip'] and augment != []", True),
+        ("augment in [[], ['flip']]", False),
+        ("('crop' in augment) == (depth > 3)", True),
     ],
 )
 def test_a_constraint_holds_or_not(text: str, held: bool) -> None:
@@ -82,6 +88,9 @@ def test_what_is_no_arithmetic_comparison_is_refused(text: str, words: str) -> N
         ("optimizer + 3 > 3", "cannot be computed"),
         ("depth and growth_rate", "cannot be computed"),
         ("depth in growth_rate", "cannot be computed"),
+        ("'ada' in optimizer", "in needs a list"),
+        ("'crop' in dropout", "in needs a list"),
+        ("augment > 3", "cannot be computed"),
         ("'%1000000000d' % depth == 'a'", "arithmetic needs numbers"),
         ("optimizer * 1000000000 == 'a'", "arithmetic needs numbers"),
         ("optimizer + optimizer == 'a'", "arithmetic needs numbers"),
@@ -129,6 +138,10 @@ def test_options_of_mixed_kinds_are_judged_too() -> None:
     constraint = parse_constraint("a == null or a == 'x' or a == 2", ["m.a"])
     assert constraint({"m.a": as_array([None, "x", "y", 2, 3, True, [1, 2], [2, 1]])}).tolist() == [
         True, True, False, True, False, False, False, False,
+    ]  # fmt: skip
+    lists = parse_constraint("'x' in a or a == [1, 2]", ["m.a"])
+    assert lists({"m.a": as_array([["x", "y"], [], [1, 2], ["z"]])}).tolist() == [
+        True, False, True, False,
     ]  # fmt: skip
     numbers = parse_constraint("a * 2 > 2", ["m.a"])
     assert numbers({"m.a": as_array([True, 2, 0.5])}).tolist() == [False, True, False]

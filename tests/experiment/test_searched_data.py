@@ -72,6 +72,29 @@ def test_it_can_be_constrained_started_and_listed(parse) -> None:
     assert parse(listed.to_yaml()) == listed
 
 
+def test_constraints_speak_of_augmentation(parse) -> None:
+    constraint = "'crop' not in augment or learning_rate < 0.05"
+    left = parse(BASE.replace("AUGMENT", OPEN), [f'search.constraints=["{constraint}"]']).space
+    values = [(c.values["training.learning_rate"], c.values["data.augment"]) for c in left]
+    assert values == [(0.1, []), (0.1, ["flip"])] + [
+        (0.01, augment) for augment in ([], ["flip"], ["crop", "flip"])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "what", "mend"),
+    [
+        ("'croop' in augment", "'croop' is in no list of data.augment", "crop?"),
+        ("augment == 'crop'", "data.augment is a list, not a text", "'crop' in data.augment"),
+    ],
+)
+def test_a_constraint_that_would_decide_nothing_is_refused(refuse, constraint, what, mend) -> None:
+    text = BASE.replace("AUGMENT", OPEN)
+    (problem,) = refuse(text, [f'search.constraints=["{constraint}"]'])
+    assert what in problem.what
+    assert (problem.expected, problem.mend) == ("flip, crop", mend)
+
+
 @pytest.mark.parametrize(
     ("override", "where", "what"),
     [

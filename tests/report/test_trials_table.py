@@ -59,6 +59,25 @@ def test_stopped_trials_are_ranked_and_shown_as_stopped(record: RunRecord) -> No
         assert words in text(dataclasses.replace(record, rows=rows))
 
 
+def test_what_was_searched_stays_in_a_narrow_table_while_states_and_epochs_go(record) -> None:
+    """Each trial has another rate, so that no other value is needed to tell trials apart."""
+    names = ("training.learning_rate", "training.l2", "training.label_smoothing", "data.augment")
+    rows = tuple(
+        dataclasses.replace(
+            record.rows[0],
+            number=n,
+            score=0.1 * n,
+            state=TrialState.STOPPED if n % 3 else TrialState.COMPLETED,
+            epochs=n,
+            values=dict(zip(names, (0.001 * n, 1e-5 * n, 0.1 * n, augment), strict=True)),
+        )
+        for n, augment in enumerate((["crop", "flip"], [], [], [], []), 1)
+    )
+    found = dataclasses.replace(record, rows=rows, value_names=names)
+    assert "[crop, flip]" in text(found, width=60)
+    assert "Not shown at this width: state, epochs" in text(found, width=60)
+
+
 def test_every_trial_is_shown_or_said_to_be_left_out(record: RunRecord) -> None:
     found = text(record, TableOptions(top=2), width=120)
     assert "1 diverged, 1 failed, 2 still to run and 4 ranked trials beyond --top" in found

@@ -92,14 +92,27 @@ class Constraint:
     def texts(self) -> Iterator[tuple[str, str]]:
         """Dotted names with the texts that they are compared with, as `optimizer != 'sgd'` does."""
         dotted = dict(self.names)
+        members = set(self.members)
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Compare):
                 sides = [node.left, *node.comparators]
                 named = [dotted.get(ast.unparse(side)) for side in sides]
-                parts = (getattr(side, "elts", [side]) for side in sides)
+                is_in = any(isinstance(op, ast.In | ast.NotIn) for op in node.ops)
+                parts = (getattr(side, "elts", [side]) if is_in else [side] for side in sides)
                 texts = [p.value for some in parts for p in some if isinstance(p, ast.Constant)]
                 pairs = ((name, text) for name in named for text in texts)
-                yield from ((n, t) for n, t in pairs if n and isinstance(t, str))
+                texts_of = ((n, t) for n, t in pairs if n and isinstance(t, str))
+                yield from (pair for pair in texts_of if pair not in members)
+
+    @property
+    def members(self) -> Iterator[tuple[str, str]]:
+        """Dotted names of lists with the texts that are looked for there: `'crop' in augment`."""
+        dotted = dict(self.names)
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
+                name, text = dotted.get(ast.unparse(node.comparators[0])), node.left
+                if name and isinstance(text, ast.Constant) and isinstance(text.value, str):
+                    yield name, text.value
 
     @cached_property
     def _tree(self) -> ast.expr:
@@ -302,6 +315,8 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
             return values[name] if name in values else _array(_CONSTANTS[name])
         case ast.Attribute():
             return values[ast.unparse(node)]
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            return _array([_evaluate(item, values).item() for item in items])
         case ast.BoolOp(op=op, values=parts):
             combine = operator.and_ if isinstance(op, ast.And) else operator.or_
             return reduce(combine, (_boolean(_evaluate(part, values)) for part in parts))
@@ -318,7 +333,7 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
 
 
 def _compare(left: Any, ops: list[ast.cmpop], rights: list[ast.expr], values: Any) -> Any:
-    """A chain `a < b <= c`; `in` compares with each member of a list."""
+    """A chain `a < b <= c`; `in` compares with each member of a list, written or of a name."""
     held = True
     for op, right in zip(ops, rights, strict=True):
         if isinstance(op, ast.In | ast.NotIn):
@@ -347,11 +362,22 @@ def _inside(left: Any, right: ast.expr, values: Any) -> Any:
     import numpy as np
 
     if not isinstance(right, ast.List | ast.Tuple):
-        raise TypeError("in needs a list, as depth in [20, 56]")
+        return _is_member(left, _evaluate(right, values))
     held = np.zeros(np.shape(left), dtype=bool)
     for item in right.elts:
         held = held | _pair(left, ast.Eq(), _evaluate(item, values))
     return held
+
+
+def _is_member(left: Any, lists: Any) -> Any:
+    """Each value of one array, in the list at its place in the other."""
+    import numpy as np
+
+    left, lists = np.broadcast_arrays(np.asarray(left).astype(object), np.asarray(lists))
+    if not all(isinstance(item, tuple) for item in lists.flat):
+        raise TypeError("in needs a list, as depth in [20, 56] or 'crop' in augment")
+    held = [value in items for value, items in zip(left.flat, lists.flat, strict=True)]
+    return np.array(held, dtype=bool).reshape(lists.shape)
 
 
 def _boolean(value: Any) -> Any:

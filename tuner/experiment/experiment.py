@@ -447,17 +447,28 @@ class _Reading:
         for index, constraint in enumerate(constraints):
             for name, text in constraint.texts:
                 options = dict.fromkeys(o for shape, cls in pairs for o in shape.texts(name, cls))
+                members = [o for shape, _ in pairs for o in shape.members(name)]
                 if name in SIZES:
                     options = {"a number": None}
                 if options and text not in options:
-                    self._findings.report(
-                        ("search", "constraints", index),
-                        f"search.constraints[{index}]",
-                        f"{text!r} is no value of {name}",
-                        received=constraint.text,
-                        expected=", ".join(options),
-                        mend=mend_name(text, options),
-                    )
+                    what = f"{text!r} is no value of {name}"
+                    self._report_text(index, constraint, what, options, mend_name(text, options))
+                elif members and not options:
+                    what, mend = f"{name} is a list, not a text", f"{text!r} in {name}"
+                    self._report_text(index, constraint, what, members, mend)
+            for name, text in constraint.members:
+                options = dict.fromkeys(o for shape, _ in pairs for o in shape.members(name))
+                if options and text not in options:
+                    what = f"{text!r} is in no list of {name}"
+                    self._report_text(index, constraint, what, options, mend_name(text, options))
+
+    def _report_text(
+        self, index: int, constraint: Constraint, what: str, options: Iterable[str], mend: str
+    ) -> None:
+        place, name = ("search", "constraints", index), f"search.constraints[{index}]"
+        expected = ", ".join(dict.fromkeys(options))
+        received = constraint.text
+        self._findings.report(place, name, what, received=received, expected=expected, mend=mend)
 
     def _check_admits(self, space: SearchSpace, search: SearchConfig) -> None:
         """Some configuration must be left, and every constraint computable."""

@@ -127,6 +127,15 @@ class Shape:
         fields -= {f"training.{name}" for name in OBSERVING | self.unused}
         return frozenset(fields | {leaf.name for leaf in self.used().leaves if leaf.is_axis})
 
+    def members(self, name: str) -> Iterator[str]:
+        """The texts that are in lists of a dotted name, as they are written."""
+        for leaf in self.leaves:
+            node = leaf.node
+            if leaf.name == name:
+                written = node.get("choice", []) if isinstance(node, dict) else [node]
+                lists = (value for value in written if isinstance(value, list))
+                yield from (value for items in lists for value in items if isinstance(value, str))
+
     def texts(self, name: str, classes: Classes) -> Iterator[str]:
         """The texts that a dotted name can be in this branch: written, or known to its field."""
         for leaf in self.leaves:

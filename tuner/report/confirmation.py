@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,7 +183,7 @@ def to_text(confirmation: Confirmation, width: int, style: Style = plain) -> str
     searched = dict.fromkeys(name for leader in leaders for name in leader.searched.values)
     short = format.short_names(searched)
     names = [n for n in short if len({leader.value_text(n) for leader in leaders}) > 1]
-    # Where there is no room for all values, the last ones go first, and one stays.
+    # Values for which there is no room have lines of their own.
     columns = (
         Column("place", ""),
         *(Column(name, short[name], rank=1) for name in names),
@@ -198,11 +198,20 @@ def to_text(confirmation: Confirmation, width: int, style: Style = plain) -> str
     below = sentences(confirmation)
     if same := [f"{short[n]} {leaders[0].value_text(n)}" for n in short if n not in names]:
         below.insert(0, f"The same in all: {', '.join(same)}")
-    if hidden := [short[n] for place, n in enumerate(names, start=1) if place not in shown]:
-        below.insert(0, f"Not shown at this width: {', '.join(hidden)} (see --json).")
+    if hidden := [name for place, name in enumerate(names, start=1) if place not in shown]:
+        lines += ["", *_lines_of_values(leaders, hidden, short, width)]
     for sentence in below:
         lines += ["", *wrapped(sentence, width)]
     return "\n".join(lines) + "\n"
+
+
+def _lines_of_values(
+    leaders: Sequence[LeaderFigures], names: Sequence[str], short: Mapping[str, str], width: int
+) -> Iterator[str]:
+    """A line per leader: values that are too many for the width beside the figures."""
+    for place, leader in enumerate(leaders, start=1):
+        values = (f"{short[name]} {leader.value_text(name)}" for name in names)
+        yield from wrapped(f"{place}  {', '.join(values)}", width, indent="   ")
 
 
 def _cells(place: int, leader: LeaderFigures, names: Sequence[str]) -> list[str]:

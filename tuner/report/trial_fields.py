@@ -57,12 +57,12 @@ def trial_fields(record: RunRecord) -> list[Field]:
     return [
         _fact("trial", "trial", attribute="number"),
         Field(
-            Column("state", "state", str.lower, numeric=False, rank=1),
+            Column("state", "state", str.lower, numeric=False, rank=2),
             attrgetter("state.value"),
             is_news=lambda state: bool(state != "completed"),
         ),
         _fact("score", "score", format.score_text),
-        _fact("epochs", "epochs", rank=1, is_news=_always),
+        _fact("epochs", "epochs", rank=2, is_news=_always),
         *(_value_field(name, format.printable(short[name]), record) for name in record.value_names),
         _fact("replicate", "replicate", rank=3, is_shown=is_replicated),
         _fact("seed", "seed", rank=12, is_shown=False),
