@@ -95,6 +95,13 @@ def test_a_constraint_that_would_decide_nothing_is_refused(refuse, constraint, w
     assert (problem.expected, problem.mend) == ("flip, crop", mend)
 
 
+def test_a_constraint_over_augmentation_that_is_not_open_is_refused(refuse) -> None:
+    text = BASE.replace("AUGMENT", "[flip]")
+    (problem,) = refuse(text, ["search.constraints=[\"'crop' in augment\"]"])
+    assert "data.augment is not open" in problem.what
+    assert problem.mend.startswith("leave it open")
+
+
 @pytest.mark.parametrize(
     ("override", "where", "what"),
     [

@@ -409,7 +409,11 @@ class _Reading:
                 if isinstance(text, str):
                     yield parse_constraint(text, known)
             except ConstraintError as error:
-                self._findings.add((*where, index), f"{name}[{index}]", error.problem)
+                problem = error.problem
+                if problem.received in ("augment", "data.augment"):
+                    mend = "leave it open, as {choice: [[], [flip]]}, or remove the constraint"
+                    problem = Problem("data.augment is not open", "", text, mend=mend)
+                self._findings.add((*where, index), f"{name}[{index}]", problem)
 
     def _check_space(self, space: SearchSpace, data: DataConfig, search: SearchConfig) -> None:
         if data.train_images is not None:
