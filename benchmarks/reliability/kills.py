@@ -1,6 +1,6 @@
 """SIGKILL at random moments: nothing that was recorded is lost, changed or done again.
 
-python -m benchmarks.reliability.kills [--kills 1000] [--quick] [-o FILE.md]
+python -m benchmarks.reliability.kills [--kills 1000] [--quick] [--asha WORKERS] [-o FILE.md]
 
 A grid is trained for real while workers, the scheduler, or both are killed: at random, inside the
 writing of a checkpoint, inside a commit, right after the start. A dead scheduler is started again
@@ -10,18 +10,25 @@ run of it: the same scores, best epochs and metrics of every epoch, to the last 
 A worker is killed once its trial has got further than where it was last disturbed, because a trial
 whose workers die again and again without getting anywhere is failed by design. Each campaign has
 one or two workers. All but one in 25 are forked with the framework imported (preload.py).
+
+With --asha, 27 trials of a ResNet-8 on 500 real images under ASHA, which takes up again whom it has
+stopped (CIFAR-100 must be at hand). With one worker the end is compared as above. With two, what
+ASHA decides depends on who comes first, so that the end must be one of ASHA's own: every value of a
+trial that both have is the same, those that went beyond a rung were among the best there, and of
+those that were stopped nobody is.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import shutil
 import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +57,17 @@ training:
   batch_size: 8
   learning_rate: {{choice: [0.001, 0.002, 0.004, 0.008]}}
 """
+ASHA = """
+name: experiment
+data: {dataset: cifar100_coarse, train_images: 500, validation: 500}
+model: {family: resnet, depth: 8}
+training:
+  {epochs: 9, batch_size: 50, optimizer: adam, learning_rate: {min: 1e-5, max: 3e-2, scale: log}}
+search: {method: random, max_trials: 27, seed: 1, stop: {rule: asha}}
+resources: {cpu: 1}
+"""
+REDUCTION, RUNGS, LAST_EPOCH = 3, (1, 3), 9
+FINAL_UNDER_ASHA = ("completed", "diverged", "failed")
 WAYS = {"worker": 60, "checkpoint": 25, "scheduler": 5, "both": 4, "commit": 4, "start": 2}
 LATEST_SECONDS = 0.8  # how long after an epoch a worker is killed at the latest
 SETTLING_SECONDS = 0.1  # until the scheduler has recorded what a stopped worker had told
@@ -58,7 +76,7 @@ ORPHAN_SECONDS = 10.0  # a worker whose scheduler is gone must be gone within so
 
 @dataclass
 class Campaign:
-    """One grid run to its end under kills."""
+    """One search run to its end under kills."""
 
     search: Search
     rng: random.Random
@@ -237,33 +255,44 @@ class Figures:
 
 
 def measure(
-    kills: int, environ: dict[str, str], folder: Path, *, quick: bool, backend: str, seed: int
+    kills: int, environ: dict[str, str], folder: Path, *, text: str, asha: int = 0, seed: int
 ) -> Figures:
-    """Campaigns until so many kills were made, each compared with an undisturbed run."""
-    text = EXPERIMENT.format(
-        data=write_data(folder, 240 if quick else 1640),
-        units="[8]" if quick else "[8, 12, 16]",
-        epochs=6 if quick else 12,
-    )
-    (folder / "experiment.yaml").write_text(f"backend: {backend}\n{text}")
+    """Campaigns until so many kills were made, each compared with an undisturbed run.
+
+    `asha` is the number of workers under ASHA, 0 for the grid.
+    """
+    (folder / "experiment.yaml").write_text(text)
     rng = random.Random(seed)
     figures = Figures()
     expected = undisturbed(folder, environ)
     while figures.made.total() < kills:
         cold = figures.campaigns % 25 == 24
-        campaign = one(folder, environment() if cold else environ, rng)
+        workers = asha or rng.choice((1, 2))
+        campaign = one(folder, environment() if cold else environ, rng, workers)
+        if asha:
+            campaign.witness = Witness(campaign.search.results, FINAL_UNDER_ASHA)
         try:
             campaign.run(kills - figures.made.total())
-            judge(campaign, expected)
+            judge(campaign, expected, differs_by_order=asha > 1)
         finally:
             campaign.search.close()
         figures.add(campaign)
-        print(dict(figures.made), figures.broken[-3:], flush=True)
+        print(workers, dict(figures.made), figures.broken[-3:], flush=True)
     return figures
 
 
-def undisturbed(folder: Path, environ: dict[str, str]) -> dict[str, object]:
-    search = Search(folder, environ)
+def grid_text(folder: Path, backend: str, *, quick: bool) -> str:
+    """The grid, and its images."""
+    text = EXPERIMENT.format(
+        data=write_data(folder, 240 if quick else 1640),
+        units="[8]" if quick else "[8, 12, 16]",
+        epochs=6 if quick else 12,
+    )
+    return f"backend: {backend}\n{text}"
+
+
+def undisturbed(folder: Path, environ: dict[str, str]) -> dict[str, Any]:
+    search = Search(folder, environ, ["-j", "1"])
     try:
         assert search.run() == 0, search.text
         return Witness(search.results).look().outcome()
@@ -271,12 +300,12 @@ def undisturbed(folder: Path, environ: dict[str, str]) -> dict[str, object]:
         search.close()
 
 
-def one(folder: Path, environ: dict[str, str], rng: random.Random) -> Campaign:
+def one(folder: Path, environ: dict[str, str], rng: random.Random, workers: int) -> Campaign:
     shutil.rmtree(folder / "results", ignore_errors=True)
-    return Campaign(Search(folder, environ, ["-j", str(rng.choice((1, 2)))]), rng)
+    return Campaign(Search(folder, environ, ["-j", str(workers)]), rng)
 
 
-def judge(campaign: Campaign, expected: dict[str, object]) -> None:
+def judge(campaign: Campaign, expected: dict[str, Any], *, differs_by_order: bool) -> None:
     """What the end must be, whatever came before. Another run changes nothing and tidies up."""
     broken = campaign.witness.broken
     if campaign.search.run() != campaign.status:
@@ -291,9 +320,37 @@ def judge(campaign: Campaign, expected: dict[str, object]) -> None:
         broken.append(f"trial {number} is {row['state']}: {row['reason']}")
     if found.keys() != expected.keys():
         broken.append(f"{len(found)} trials instead of {len(expected)}")
+    if differs_by_order:
+        broken += lawless(found, expected)
+        return
     different = [key for key in found if found[key] != expected.get(key)]
     if different:
         broken.append(f"{len(different)} trials differ from the undisturbed run")
+
+
+def lawless(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """What ASHA cannot have done in any order, or what differs in epochs that both have."""
+    curves = {key: outcome[-1] for key, outcome in found.items()}
+    broken = [
+        f"epochs of {key} differ from the undisturbed run"
+        for key, curve in curves.items()
+        if any(a != b for a, b in zip(curve, expected.get(key, [()])[-1], strict=False))
+    ]
+    for rung in RUNGS:
+        best = {key: _best(curve[:rung]) for key, curve in curves.items() if len(curve) >= rung}
+        kept = max(1, len(best) // REDUCTION)
+        beyond = sum(len(curves[key]) > rung for key in best)
+        if beyond < kept:
+            broken.append(f"{beyond} of {len(best)} went on from epoch {rung}, not {kept}")
+        waiting = [value for key, value in best.items() if len(curves[key]) == rung]
+        if any(sum(other >= value for other in best.values()) <= kept for value in waiting):
+            broken.append(f"one that stands at epoch {rung} is among the best there")
+    lengths = Counter(len(curve) for curve in curves.values())
+    return broken + [f"{lengths}"] * (not lengths.keys() <= {*RUNGS, LAST_EPOCH})
+
+
+def _best(curve: Sequence[tuple[int, str]]) -> float:
+    return max(float(json.loads(metrics)["val_accuracy"]) for _, metrics in curve)
 
 
 def table(figures: Figures, seconds: float) -> str:
@@ -301,7 +358,7 @@ def table(figures: Figures, seconds: float) -> str:
     ways = ", ".join(f"{way} {count}" for way, count in figures.made.most_common())
     rows: list[list[Any]] = [
         ["kills", f"{figures.made.total()} ({ways})", ""],
-        ["grids run to their end", figures.campaigns, ""],
+        ["searches run to their end", figures.campaigns, ""],
         ["epochs recorded", figures.epochs, ""],
         ["looks at the ledger", figures.looks, ""],
         ["lost, changed, done twice, different at the end", len(figures.broken), 0],
@@ -316,6 +373,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--asha", type=int, default=0, choices=(1, 2), help="with so many workers")
     parser.add_argument("--backend", default="tensorflow", choices=("tensorflow", "jax"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path)
@@ -326,13 +384,10 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="kills-") as folder,
         preloaded(options.backend, environment()) as environ,
     ):
+        grid = grid_text(Path(folder), options.backend, quick=options.quick)
+        text = f"backend: {options.backend}\n{ASHA}" if options.asha else grid
         figures = measure(
-            kills,
-            environ,
-            Path(folder),
-            quick=options.quick,
-            backend=options.backend,
-            seed=options.seed,
+            kills, environ, Path(folder), text=text, asha=options.asha, seed=options.seed
         )
     publish([table(figures, time.monotonic() - started)], options.output)
     raise SystemExit(bool(figures.broken))

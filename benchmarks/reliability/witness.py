@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ class Witness:
     last checkpoint may be, and then must come out with the same metrics.
     """
 
-    def __init__(self, results: Path) -> None:
+    def __init__(self, results: Path, final: Sequence[str] = FINISHED) -> None:
         self._results = results
+        self._final = final  # states in which a trial stays as it is
         self._epochs: dict[tuple[int, int], dict[str, Any]] = {}
         self._finished: dict[int, dict[str, Any]] = {}
-        self._saved: dict[int, float] = {}  # trial → the last epoch that must stay
+        self._saved: dict[int, int] = {}  # trial → the last epoch that must stay
         self._retold: set[str] = set()
         self.broken: list[str] = []
         self.looks = 0
@@ -35,10 +36,11 @@ class Witness:
             if view.trials.get(number) != row:
                 self._tell(f"finished trial {number} has changed", row, view.trials.get(number))
         self._epochs |= view.epochs
-        self._finished |= {n: view.trials[n] for n in view.in_state(*FINISHED)}
+        self._finished |= {n: view.trials[n] for n in view.in_state(*self._final)}
         for number, epoch in view.checkpoints:
             self._saved[number] = max(epoch, self._saved.get(number, 0))
-        self._saved |= dict.fromkeys(self._finished, math.inf)
+        for number in view.in_state(*FINISHED):
+            self._saved[number] = view.trials[number]["epochs"]
         return view
 
     @property
