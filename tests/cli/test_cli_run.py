@@ -19,7 +19,7 @@ from rich.console import Console
 import tuner as package
 from tests.cli import recorded_run
 from tuner.actions import confirm as actions_confirm
-from tuner.cli import confirm, run
+from tuner.cli import confirm, main, run
 from tuner.cli.options import command_line
 from tuner.cli.progress import RunProgress
 from tuner.cli.view import LiveView, PlainLines, SafeView
@@ -142,7 +142,8 @@ LEADERS = ["grid", "--top", "2", "--seeds", "9", "--epochs", "3", "--train-image
 
 
 def parsed(command: click.Command, arguments: list[str]) -> dict[str, Any]:
-    return command.make_context(command.name, list(arguments)).params
+    settings = main.command.context_settings
+    return command.make_context(command.name, list(arguments), **settings).params
 
 
 @pytest.mark.parametrize("folder_of_the_environment", [None, "data", "elsewhere"])

@@ -58,7 +58,8 @@ def test_every_command_in_it_is_one() -> None:
     for name, arguments in commands:
         command = tuner.get_command(click.Context(tuner), name)
         assert command is not None
-        command.make_parser(click.Context(command)).parse_args(arguments)
+        context = click.Context(command, **tuner.context_settings)
+        command.make_parser(context).parse_args(arguments)
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".sh")])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 
+import click
 import pytest
 
 import tuner
 from docs import families, generate
 from tuner import layers
-from tuner.cli.main import COMMANDS
+from tuner.cli.main import COMMANDS, command
 from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.schema import ObjectiveConfig, SearchConfig
 from tuner.models import FAMILIES
@@ -29,6 +30,9 @@ PAGES = [
 
 @pytest.fixture(scope="module")
 def pages():
+    for name in COMMANDS:
+        # click keeps the help option that was asked for first: with -h, or from elsewhere without.
+        command.get_command(click.Context(command), name)._help_option = None
     return generate.pages()
 
 
