@@ -2,7 +2,7 @@
 
     tuner run experiments/claim-adam.yaml                  # once: trains the whole grid
     python -m benchmarks.search_recorded --record results/claim-adam
-    python -m benchmarks.search_recorded [--searches 4] [--output FILE.md]
+    python -m benchmarks.search_recorded [--searches 20] [--output FILE.md]
 
 Question: how many epochs does each need until it knows a configuration within a point of the best?
 Nothing is trained: a trial of any tool reads its epochs from benchmarks/results/curves.csv (72
@@ -183,7 +183,9 @@ def by_keras_tuner(method: str) -> Callable[[Course, int], None]:
         common_options = {
             "objective": keras_tuner.Objective("val_accuracy", "max"),
             "hyperparameters": space,
-            "seed": seed + 1,  # 0 is taken as none
+            # 0 is taken as none. Each draw takes the next seed, so that searches with seeds side by
+            # side try the same configurations, only shifted.
+            "seed": 1 + 1_000 * seed,
         }
         most = len(course.curves.curves)
         oracles = {
@@ -240,7 +242,8 @@ HEAD = (
     "search",
     "runs",
     "arrived",
-    "epochs until then: median (quartiles)",
+    "epochs until then: median (95 % interval)",
+    "quartiles",
     "epochs in all",
     "regret at the end, points (95 % interval)",
 )
@@ -248,35 +251,45 @@ HEAD = (
 
 def row(name: str, search: Callable[[Course, int], None], searches: int, path: Path) -> list[Any]:
     """One search on the curves of every seed, under several seeds of its own."""
-    courses = []
-    for number in range(len(Curves(path, 0).seeds)):
-        for seed in range(searches):
-            courses.append(Course(Curves(path, number)))
-            search(courses[-1], seed)
-    arrived = sorted(course.arrived for course in courses)
-    low, middle, high = np.quantile(arrived, [0.25, 0.5, 0.75], method="inverted_cdf")
-    regrets = [100 * (course.curves.best - course.leaders[-1]) for course in courses]
+    num_curves = len(Curves(path, 0).seeds)
+    courses: list[list[Course]] = []  # by seed of the search, which decides where it begins
+    for seed in range(searches):
+        courses.append([Course(Curves(path, number)) for number in range(num_curves)])
+        for course in courses[-1]:
+            search(course, seed)
+    arrived = np.array([[course.arrived for course in alike] for alike in courses])
+    epochs = [len(course.leaders) for alike in courses for course in alike]
+    regrets = np.array([[c.curves.best - c.leaders[-1] for c in alike] for alike in courses])
+    low, middle, high = _quantiles(arrived, [0.25, 0.5, 0.75])
     return [
         name,
-        len(courses),
-        sum(map(math.isfinite, arrived)),
-        f"{_epochs(middle)} ({_epochs(low)} to {_epochs(high)})",
-        f"{statistics.median(len(course.leaders) for course in courses):.0f}",
-        _interval(regrets),
+        arrived.size,
+        int(np.isfinite(arrived).sum()),
+        f"{_epochs(middle)} ({_ends(arrived, lambda a: _quantiles(a, [0.5])[0], _epochs)})",
+        f"{_epochs(low)} to {_epochs(high)}",
+        f"{statistics.median(epochs):.0f}",
+        f"{regrets.mean() * 100:.2f} ({_ends(regrets * 100, np.mean, '{:.2f}'.format)})",
     ]
+
+
+def _quantiles(values: np.ndarray[Any, Any], shares: Sequence[float]) -> list[float]:
+    return list(np.quantile(values, shares, method="inverted_cdf"))
 
 
 def _epochs(value: float) -> str:
     return f"{value:.0f}" if math.isfinite(value) else "never"
 
 
-def _interval(regrets: Sequence[float]) -> str:
-    from scipy import stats
-
-    if len(set(regrets)) == 1:
-        return f"{regrets[0]:.2f}"
-    found = stats.bootstrap((regrets,), np.mean, rng=np.random.default_rng(0)).confidence_interval
-    return f"{np.mean(regrets):.2f} ({found.low:.2f} to {found.high:.2f})"
+def _ends(
+    values: np.ndarray[Any, Any],
+    statistic: Callable[[np.ndarray[Any, Any]], Any],
+    text: Callable[[float], str],
+) -> str:
+    """Of a 95 % interval; seeds of the search are drawn again, as their runs are alike."""
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, len(values), (2_000, len(values)))
+    low, high = _quantiles(np.array([statistic(values[rows]) for rows in drawn]), [0.025, 0.975])
+    return f"{text(low)} to {text(high)}"
 
 
 def record(folder: Path) -> None:
@@ -297,8 +310,8 @@ def main() -> None:
     """Record, or let every search run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--record", type=Path, metavar="FOLDER")
-    parser.add_argument("--searches", type=int, default=4, help="seeds of each search")
-    parser.add_argument("--only", default="", help="part of a name")
+    parser.add_argument("--searches", type=int, default=20, help="seeds of each search")
+    parser.add_argument("--only", default="", help="how its name begins")
     parser.add_argument("--curves", type=Path, default=CURVES)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
@@ -307,7 +320,7 @@ def main() -> None:
         return
     rows = []
     for name, search in all_searches():
-        if options.only in name:
+        if name.startswith(options.only):
             rows.append(row(name, search, options.searches, options.curves))
             print(rows[-1], flush=True)
     title = f"Epochs until a configuration within {WITHIN} of the best leads; the grid has 360"
