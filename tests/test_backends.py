@@ -42,6 +42,7 @@ CHECKS = {
     "training/test_optimizers.py": _SAME,
     "training/test_gradient_descent.py": _SAME,
     "training/test_watching.py": _SAME,
+    "training/test_compiled_on_jax.py": "test",  # all of it
     "training/test_keras_fit.py": _SAME,
     "models/test_undrawn.py": _ONCE,
     "models/test_own_checks.py": _ONCE,

@@ -9,6 +9,7 @@ folders of the one that was started, runs its module as it is, and takes a SIGKI
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import os
@@ -83,8 +84,11 @@ def _wait_for(address: Path, server: subprocess.Popen[bytes]) -> None:
 
 
 def serve(address: Path, backend: str) -> None:
+    gc.disable()
     for name in (*FRAMEWORK[backend], f"tuner.training.{backend}", *MODULES):
         importlib.import_module(name)
+    gc.freeze()  # no forked process looks through all that for garbage, and copies it for that
+    gc.enable()
     listener = socket.socket(socket.AF_UNIX)
     draft = address.with_suffix(".new")
     listener.bind(str(draft))

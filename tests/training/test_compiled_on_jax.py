@@ -5,15 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.on_jax import IS_THAT_RUN, pytest_on_jax
+from tests.on_jax import IS_THAT_RUN
 from tuner.training.compiled import CompiledPrograms
 
-on_jax = pytest.mark.skipif(not IS_THAT_RUN, reason="in a process with JAX")
-
-
-@pytest.mark.skipif(IS_THAT_RUN, reason="is that run")
-def test_all_of_it_holds_on_jax():
-    pytest_on_jax(__file__)
+pytestmark = pytest.mark.skipif(not IS_THAT_RUN, reason="tests/test_backends.py runs it")
 
 
 @pytest.fixture
@@ -36,7 +31,6 @@ def run(program):
     return [np.asarray(part).tolist() for part in program(np.arange(3.0, dtype=np.float32), 2.0)]
 
 
-@on_jax
 def test_it_is_compiled_once_and_is_the_same(tmp_path, programs, notices, monkeypatch):
     from tuner.training.jax import compiled
 
@@ -49,7 +43,6 @@ def test_it_is_compiled_once_and_is_the_same(tmp_path, programs, notices, monkey
     assert not notices
 
 
-@on_jax
 def test_another_program_option_or_number_of_threads_is_another(tmp_path, programs, monkeypatch):
     from tuner.training import jax
 
@@ -64,7 +57,6 @@ def test_another_program_option_or_number_of_threads_is_another(tmp_path, progra
     assert len(list((tmp_path / "programs").iterdir())) == 5
 
 
-@on_jax
 def test_what_jax_cannot_load_is_compiled_again(programs, notices):
     from tuner.training.jax import compiled
 
@@ -77,7 +69,6 @@ def test_what_jax_cannot_load_is_compiled_again(programs, notices):
     assert len(notices) == 1
 
 
-@on_jax
 def test_what_calls_python_or_is_switched_off_is_not_kept(tmp_path, programs):
     import jax
 
@@ -95,7 +86,6 @@ def test_what_calls_python_or_is_switched_off_is_not_kept(tmp_path, programs):
     assert not (tmp_path / "programs").exists()
 
 
-@on_jax
 def test_which_arguments_are_unused_makes_another_program(programs, notices):
     import jax
 
