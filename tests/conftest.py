@@ -38,16 +38,24 @@ def pytest_collection_finish():
 
 # Longest first.
 LONG = (
-    "test_backends",
-    "test_tutorial",
-    "test_pages",
-    "test_ray",
-    "test_pool_contract",
-    "test_faults",
     "test_programs",
-    "test_run",
-    "test_program",
+    "test_backends",
+    "test_faults",
+    "test_pages",
+    "test_pool_contract",
+    "test_ray",
     "test_family_contract",
+    "test_families",
+    "test_tutorial",
+    "actions/test_export",
+    "training/test_trial",
+    "test_run",
+    "test_interrupt",
+    "test_oracle",
+    "test_program",
+    "test_estimate",
+    "test_method_contract",
+    "test_own_family",
 )
 
 
@@ -58,7 +66,12 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no worker is left alone with one of them at the end."""
-    items.sort(key=lambda item: next((n for n, part in enumerate(LONG) if part in item.nodeid), 99))
+
+    def place(item):
+        file = item.nodeid.partition("::")[0]
+        return next((n for n, part in enumerate(LONG) if part in file), len(LONG))
+
+    items.sort(key=place)
 
 
 @pytest.fixture
