@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tuner.data.config import DataConfig
+from tuner.errors import InputError
 from tuner.execution.protocol import Finished, Lost, Ready, SetupFailed, WorkerSetup
 from tuner.execution.ray_cluster import Node, RayCluster
 from tuner.execution.ray_pool import RayPool, _Host
@@ -34,6 +35,16 @@ def pool_of(most: int | None = None) -> RayPool:
 @pytest.mark.parametrize(("most", "room"), [(None, 1000), (3, 3), (5000, 1000), (0, 1)])
 def test_nobody_asks_for_more_workers_than_there_are_trials(most, room):
     assert pool_of(most).room() == room
+
+
+def test_a_node_that_does_not_answer_is_named_and_not_waited_for(monkeypatch):
+    silence = {}, "no answer within 60 s"
+    monkeypatch.setattr(Large, "_answers", lambda *_: {"a": silence, "gone": silence})
+    monkeypatch.setattr(Large, "names", "a")
+    with pytest.raises(InputError) as error:
+        Large("head:6379", False).check_nodes(Resources(), "jax")
+    (problem,) = error.value.problems
+    assert (problem.where, problem.received) == ("node a", "no answer within 60 s")
 
 
 def test_a_worker_that_has_its_next_trial_is_training_when_the_last_one_is_told():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 from tuner.ledger.codec import decode, encode
 from tuner.ledger.records import Names
@@ -35,10 +36,14 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
 def migrated_copy(connection: sqlite3.Connection, version: int) -> sqlite3.Connection:
     """The ledger in memory and up to date; its file stays what it is, its connection is closed."""
     copy = sqlite3.connect(":memory:", isolation_level=None)
-    connection.backup(copy)
-    connection.close()
-    teach(copy)
-    migrate(copy, version)
+    try:
+        with closing(connection):
+            connection.backup(copy)
+        teach(copy)
+        migrate(copy, version)
+    except BaseException:
+        copy.close()
+        raise
     return copy
 
 
