@@ -249,6 +249,29 @@ def depth(results: Results) -> dict[str, str]:
     return {"depth.svg": figure(panels, "Plain and residual networks by depth")}
 
 
+def hundred_layers(results: Results) -> dict[str, str]:
+    """Training loss and accuracy by epoch of each kind of network."""
+    trials, epochs = results.trials().dropna(subset=["score"]), results.epochs()
+    is_random = trials["model.stochastic_depth"].fillna(0) > 0
+    kinds = trials["model.family"].where(~is_random, "stochastic depth")
+    panels = [
+        Panel(
+            title,
+            Axis("epoch"),
+            axis,
+            [
+                Line(kind, _points(epochs[epochs["trial"].isin(group)], "epoch", metric), place)
+                for place, (kind, group) in enumerate(trials["trial"].groupby(kinds))
+            ],
+        )
+        for title, axis, metric in (
+            ("Training", Axis("training loss"), "loss"),
+            ("Validation", ACCURACY, "val_accuracy"),
+        )
+    ]
+    return {"curves.svg": figure(panels, "Networks of 110 layers")}
+
+
 def adam(results: Results) -> dict[str, str]:
     """Accuracy over learning rates for each beta_2, and over 1/(1 - beta_2) at some rates."""
     trials = results.trials().dropna(subset=["score"])
@@ -368,6 +391,7 @@ DRAWN: dict[str, Callable[[Results], dict[str, str]]] = {
     "claim-dropout": dropout,
     "claim-dropout-augmented": dropout,
     "claim-depth": depth,
+    "claim-hundred-layers": hundred_layers,
     "claim-adam": adam,
     "claim-densenet": densenet,
     "claim-feature-reuse": feature_reuse,
