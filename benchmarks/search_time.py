@@ -331,7 +331,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="two configurations")
-    parser.add_argument("--only", default="", help="part of `tool: search`")
+    parser.add_argument("--only", default="", help="a tool, or `tool: search`")
     parser.add_argument(
         "--keep", type=Path, help="add what is seen to this file, and start from it"
     )
@@ -350,7 +350,8 @@ def main() -> None:
         run["seen"] = [(s, tuple(point), e, score) for s, point, e, score in run["seen"]]
     for seed in range(options.rounds):
         for tool, search in SEARCHES:
-            if options.only not in f"{tool}: {search}" or not _exists(tool, search):
+            is_asked = options.only in ("", tool, f"{tool}: {search}")
+            if not is_asked or not _exists(tool, search):
                 continue
             runs.append(measured(tool, search, case, seed))
             print(f"{tool}: {search}: {runs[-1]['whole']:.1f} s", flush=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 
+import pytest
+
 from tuner.code.process import (
+    imports_a_framework,
     plain_environment,
     python_command,
     recorded_variables,
@@ -66,3 +70,17 @@ def test_variables_that_may_change_the_last_digits_are_recorded():
     given = {"XLA_FLAGS": "--a", "TF_DETERMINISTIC_OPS": "1", "JAX_ENABLE_X64": "1"}
     given |= {"TF_CPP_MIN_LOG_LEVEL": "3", "HOME": "/", "TF_VAR_password": "secret"}
     assert recorded_variables(given) == {"TF_DETERMINISTIC_OPS": "1", "XLA_FLAGS": "--a"}
+
+
+@pytest.mark.parametrize("was_enabled", [True, False])
+def test_garbage_is_looked_for_after_imports_if_it_was_before(was_enabled):
+    enable = {True: gc.enable, False: gc.disable}
+    before = gc.isenabled()
+    try:
+        enable[was_enabled]()
+        with pytest.raises(ImportError), imports_a_framework():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() == was_enabled
+    finally:
+        enable[before]()

@@ -101,7 +101,6 @@ def test_which_arguments_are_unused_makes_another_program(programs, notices):
     assert not notices
 
 
-@on_jax
 def test_what_is_to_be_computed_again_is_not_kept_on_a_cpu(programs):
     import jax
     import jax.numpy as jnp

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.code.process import make_plain
+from tuner.code.process import imports_a_framework, make_plain
 from tuner.data.dataset import BYTES, Pixels
 from tuner.errors import InputError, Problem
 from tuner.execution.checks import recorded_fingerprint
@@ -212,7 +212,7 @@ def load_framework(backend: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with _silent_stderr():
+    with _silent_stderr(), imports_a_framework():
         import keras  # noqa: F401
 
 

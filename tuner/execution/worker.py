@@ -8,6 +8,7 @@ the worker.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from tuner.code.keras_globals import set_keras_defaults
+from tuner.code.process import imports_a_framework
 from tuner.data.config import FinalDataConfig
 from tuner.data.files import cache_dir
 from tuner.errors import InputError, TunerError, is_about_memory, reason_of
@@ -134,7 +136,7 @@ class Worker:
         folder = cache_dir(os.environ) / "programs"
         self._compiled = CompiledPrograms(folder, lambda text: self._send(Remark(text)))
         started = time.perf_counter()
-        with stopwatch.phase(phases.IMPORT):
+        with stopwatch.phase(phases.IMPORT), imports_a_framework():
             self._program_class, self._images, hashes = _prepare(setup, stopwatch)
             seconds = time.perf_counter() - started
             device = _device_name(setup.backend)
@@ -520,6 +522,7 @@ def main() -> None:
         traceback.print_exc()
         connection.send(SetupFailed(reason_of(error)))
         return
+    gc.freeze()  # no later search for garbage goes through what was imported
     worker.run()
     sys.stdout.flush()
     sys.stderr.flush()
