@@ -15,7 +15,7 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/tuner run experiments/quickstart.yaml
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 # What `pip install convtuner` brings, built and tried in an environment of its own.
 wheel-test: $(VENV)/test.stamp
@@ -27,7 +27,7 @@ test-latest:
 	$(PYTHON) -m venv $(LATEST)
 	$(LATEST)/bin/python -m pip $(PIP_FLAGS) --upgrade --upgrade-strategy eager pip
 	$(LATEST)/bin/python -m pip $(PIP_FLAGS) --upgrade --upgrade-strategy eager -e '.[test]'
-	$(LATEST)/bin/python -m pytest -n 2 --dist loadfile
+	$(LATEST)/bin/python -m pytest -n 3 --dist loadfile
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
