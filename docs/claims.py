@@ -250,10 +250,12 @@ def depth(results: Results) -> dict[str, str]:
 
 
 def hundred_layers(results: Results) -> dict[str, str]:
-    """Training loss and accuracy by epoch of each kind of network."""
+    """Training loss and accuracy by epoch of each kind of network; against plain ones, by seed."""
     trials, epochs = results.trials().dropna(subset=["score"]), results.epochs()
-    is_random = trials["model.stochastic_depth"].fillna(0) > 0
-    kinds = trials["model.family"].where(~is_random, "stochastic depth")
+    rates = trials["training.learning_rate"].map("highway, {:g}".format)
+    kinds = trials["model.family"].replace("resnet", "residual")
+    kinds = kinds.mask(kinds == "highway", rates)
+    kinds = kinds.mask(trials["model.stochastic_depth"].fillna(0) > 0, "stochastic depth")
     panels = [
         Panel(
             title,
@@ -269,6 +271,15 @@ def hundred_layers(results: Results) -> dict[str, str]:
             ("Validation", ACCURACY, "val_accuracy"),
         )
     ]
+    for metric, best in (("loss", "min"), ("score", "max")):
+        by_seed = {
+            kind: group.set_index("seed")[metric].to_dict() for kind, group in trials.groupby(kinds)
+        }
+        plain = by_seed.pop("plain")
+        objective = Objective(metric, best)
+        found = [paired_by_key(some, plain, objective=objective) for some in by_seed.values()]
+        for kind, difference in zip(by_seed, judged_known(found), strict=True):
+            _say(f"{metric}, {kind} less plain", difference)
     return {"curves.svg": figure(panels, "Networks of 110 layers")}
 
 

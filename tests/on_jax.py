@@ -27,6 +27,8 @@ def _known_flags() -> str:
     if (jaxlib := find_spec("jaxlib")) is None or jaxlib.origin is None:
         return ""
     library = Path(jaxlib.origin).with_name("libjax_common.so")
+    if not library.is_file():  # not Linux, or another jaxlib: compiled as ever
+        return ""
     with library.open("rb") as file, mmap(file.fileno(), 0, prot=PROT_READ) as text:
         known = [name for name in _QUICKLY if text.find(name.encode()) >= 0]
     return " ".join(f"--{name}={_QUICKLY[name]}" for name in known)

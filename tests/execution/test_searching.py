@@ -340,4 +340,12 @@ def test_a_search_whose_trials_have_all_ended_is_not_done_while_one_may_go_on(
     assert state_after(22) == ("incomplete", 6, 6)  # one of the six goes on
     assert main.run(["status"]) == 0
     assert "stopped, which may go on" in capsys.readouterr().out
+    assert main.run(["report", "search"]) == 0
+    assert "run it again, for the stopped trials that may go on" in capsys.readouterr().out
     assert state_after(99) == state_after(22) == ("done", 6, 6)
+    with monkeypatch.context() as patch:  # a run that has nothing to do, and is cut
+        patch.setattr("tuner.execution.run.Scheduler.run", lambda *rest, **more: "interrupted")
+        main.run(["run", "search.yaml", "-q"])
+    capsys.readouterr()
+    assert main.run(["report", "search"]) == 0
+    assert "may go on" not in capsys.readouterr().out

@@ -85,7 +85,7 @@ def test_constraints_speak_of_augmentation(parse) -> None:
     ("constraint", "what", "mend"),
     [
         ("'croop' in augment", "'croop' is in no list of data.augment", "crop?"),
-        ("augment == 'crop'", "data.augment is a list, not a text", "'crop' in data.augment"),
+        ("augment == 'crop'", "augment is a list, and 'crop' is none", "'crop' in data.augment"),
     ],
 )
 def test_a_constraint_that_would_decide_nothing_is_refused(refuse, constraint, what, mend) -> None:
@@ -93,6 +93,17 @@ def test_a_constraint_that_would_decide_nothing_is_refused(refuse, constraint, w
     (problem,) = refuse(text, [f'search.constraints=["{constraint}"]'])
     assert what in problem.what
     assert (problem.expected, problem.mend) == ("flip, crop", mend)
+
+
+@pytest.mark.parametrize("comparison", ["== {}", "!= {}", "in [[], {}]"])
+def test_a_list_that_is_no_option_is_refused_also_in_another_order(refuse, comparison) -> None:
+    text = BASE.replace("AUGMENT", OPEN)
+    for items, mend in (("['flip', 'crop']", "in which it is read: [crop, flip]"), ("['flp']", "")):
+        constraint = f"augment {comparison.format(items)}"
+        (problem,) = refuse(text, [f'search.constraints=["{constraint}"]'])
+        assert "is no value of data.augment" in problem.what
+        assert problem.expected == "[], [flip], [crop, flip]"
+        assert mend in problem.mend
 
 
 def test_a_constraint_over_augmentation_that_is_not_open_is_refused(refuse) -> None:

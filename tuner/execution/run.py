@@ -303,6 +303,8 @@ def _begin(parts: _RunParts, workers: int) -> RunStarted:
         total = done
     epochs_to_run = None if planned is None else max(0, planned - ledger.trained_epochs())
     takes_up = any(isinstance(stop, AshaStop) for stop in experiment.search.stops)
+    if total == done and ledger.last_run.get("takes_up") is False:
+        takes_up = False  # an earlier run has seen the end
     ledger.begin_run(
         total=total, done=done, workers=workers, epochs_to_run=epochs_to_run, takes_up=takes_up
     )

@@ -105,11 +105,13 @@ class Saver:
 
     def give_up(self) -> None:
         """Write what nobody has written yet, so that a trial that is given up loses no epoch."""
-        self.flush()
-        self._save_best()
-        if self._newest is not None:
-            self._report(self._saved(self._newest))
-        self.forget()
+        try:
+            self.flush()
+            self._save_best()
+            if self._newest is not None:
+                self._report(self._saved(self._newest))
+        finally:
+            self.forget()
 
     def forget(self) -> None:
         """Nobody will ask for the trial's states any more."""

@@ -176,7 +176,7 @@ class Worker:
         from tuner.training.program import Interrupted
         from tuner.training.trial import prepare
 
-        built, error, epoch_seconds = False, None, None
+        built, interrupted, error, epoch_seconds = False, False, None, None
         try:
             self._measure_device(task.precision)
             with self._stopwatch.phase(phases.BUILD):
@@ -198,7 +198,7 @@ class Worker:
             else:
                 self._train(task, program, dataclasses.replace(values, augment=task.augment))
         except Interrupted:
-            pass
+            interrupted = True
         except (Exception, SystemExit) as raised:  # a person's build may do anything
             traceback.print_exc()
             error = raised
@@ -206,6 +206,8 @@ class Worker:
             with self._stopwatch.phase(phases.CHECKPOINT):
                 self._saver.give_up()
         except Exception as raised:  # of the saver's thread: short memory for a copy, for one
+            if interrupted:  # no fault of the trial: it goes on as behind any worker that is lost
+                raise
             traceback.print_exc()
             error = error or raised
         return Finished(

@@ -11,6 +11,7 @@ import math
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any
@@ -113,6 +114,21 @@ class Constraint:
                 name, text = dotted.get(ast.unparse(node.comparators[0])), node.left
                 if name and isinstance(text, ast.Constant) and isinstance(text.value, str):
                     yield name, text.value
+
+    @property
+    def lists(self) -> Iterator[tuple[str, list[Any]]]:
+        """Dotted names with the lists that they are compared with: `augment == ['crop']`."""
+        dotted = dict(self.names)
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Compare):
+                sides = [node.left, *node.comparators]
+                named = [name for side in sides if (name := dotted.get(ast.unparse(side)))]
+                is_in = any(isinstance(op, ast.In | ast.NotIn) for op in node.ops)
+                parts = [p for s in sides for p in (getattr(s, "elts", [s]) if is_in else [s])]
+                written = [part for part in parts if isinstance(part, ast.List | ast.Tuple)]
+                with suppress(ValueError):  # of more than constants
+                    lists = [list(ast.literal_eval(part)) for part in written]
+                    yield from ((name, items) for name in named for items in lists)
 
     @cached_property
     def _tree(self) -> ast.expr:

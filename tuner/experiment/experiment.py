@@ -389,6 +389,7 @@ class _Reading:
         checks = [BranchCheck(*pair, constraints, self._findings, efforts) for pair in pairs]
         branches = [check.branch(grid) for check in checks]
         named = _named([branch for branch in branches if branch is not None])
+        self._check_lists(constraints, named)
         if not named and not self._findings:
             self._exclude_all()
         return SearchSpace(named)
@@ -458,13 +459,26 @@ class _Reading:
                     what = f"{text!r} is no value of {name}"
                     self._report_text(index, constraint, what, options, mend_name(text, options))
                 elif members and not options:
-                    what, mend = f"{name} is a list, not a text", f"{text!r} in {name}"
+                    what, mend = f"{name} is a list, and {text!r} is none", f"{text!r} in {name}"
                     self._report_text(index, constraint, what, members, mend)
             for name, text in constraint.members:
                 options = dict.fromkeys(o for shape, _ in pairs for o in shape.members(name))
                 if options and text not in options:
                     what = f"{text!r} is in no list of {name}"
                     self._report_text(index, constraint, what, options, mend_name(text, options))
+
+    def _check_lists(self, constraints: Sequence[Constraint], branches: Sequence[Branch]) -> None:
+        """A list that is none of a name's options, or one of them in another order."""
+        axes = [axis for branch in branches for axis in branch.axes if axis.domain.is_finite]
+        for index, constraint in enumerate(constraints):
+            for name, items in constraint.lists:
+                points = [point for axis in axes if axis.name == name for point in axis.points]
+                points = [point for point in points if isinstance(point, list)]
+                if points and items not in points:
+                    what = f"{to_text(items)} is no value of {name}"
+                    alike = [p for p in points if sorted(map(repr, p)) == sorted(map(repr, items))]
+                    mend = f"the order in which it is read: {to_text(alike[0])}" if alike else ""
+                    self._report_text(index, constraint, what, map(to_text, points), mend)
 
     def _report_text(
         self, index: int, constraint: Constraint, what: str, options: Iterable[str], mend: str

@@ -105,6 +105,10 @@ class LedgerReader:
         found: dict[str, Any] = self._meta("run", {})
         return found
 
+    def may_take_up(self, counts: Mapping[TrialState, int]) -> bool:
+        """Whether a rule may let stopped trials go on, though no trial is missing."""
+        return bool(self.last_run.get("takes_up")) and counts[TrialState.STOPPED] > 0
+
     @property
     def workers(self) -> list[WorkerRecord]:
         """The workers of the last run, as they were some seconds ago, or at its end."""

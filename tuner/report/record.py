@@ -61,15 +61,16 @@ def rank(rows: Iterable[TrialRow], objective: Objective) -> Ranking:
 class RunRecord:
     """Results of one experiment. `rows` come in the order of their numbers.
 
-    `missing` counts planned trials that neither run nor have an outcome; `num_classes` is None
-    where the environment does not record it. `outside` counts trials that `filtered_by`, in
-    words, has left out of everything else here. `superseded` are the trials of earlier versions of
-    the experiment, where they were asked for: in no ranking, no mean and no count. `test_readings`
-    counts how often `confirm` has read the test set, `confirmed` are the numbers of the trials
-    whose configurations it trained again. `is_running` says that a run is on. `spread_elsewhere`
-    is how much seeds differed in other experiments on these data, where none is repeated here.
-    `enough` says why `search.enough` has ended the search, if it has. `workers` are those of the
-    last run; `profile` is of the last one that was run with `--profile`.
+    `missing` counts planned trials that neither run nor have an outcome; `may_take_up` says that
+    stopped ones may go on, though none is missing. `num_classes` is None where the environment
+    does not record it. `outside` counts trials that `filtered_by`, in words, has left out of
+    everything else here. `superseded` are the trials of earlier versions of the experiment, where
+    they were asked for: in no ranking, no mean and no count. `test_readings` counts how often
+    `confirm` has read the test set, `confirmed` are the numbers of the trials whose configurations
+    it trained again. `is_running` says that a run is on. `spread_elsewhere` is how much seeds
+    differed in other experiments on these data, where none is repeated here. `enough` says why
+    `search.enough` has ended the search, if it has. `workers` are those of the last run; `profile`
+    is of the last one that was run with `--profile`.
     """
 
     name: str
@@ -79,6 +80,7 @@ class RunRecord:
     metric_names: tuple[str, ...]
     counts: Mapping[TrialState, int]
     missing: int = 0
+    may_take_up: bool = False
     num_classes: int | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
     outside: int = 0
@@ -139,6 +141,7 @@ def read_record(folder: RunFolder, *, all_versions: bool = False) -> RunRecord:
             rows_of_all = ledger.rows(all_versions=True)
             superseded = [row for row in rows_of_all if not row.is_current]
         total = ledger.last_run.get("total")
+        missing = _missing(counts, total) if isinstance(total, int) else 0
         environment = ledger.environment or read_environment(folder.environment)
         readings = [event.detail for event in ledger.events_of(TEST_SET_READ)]
         return RunRecord(
@@ -148,7 +151,8 @@ def read_record(folder: RunFolder, *, all_versions: bool = False) -> RunRecord:
             value_names=ledger.value_names,
             metric_names=ledger.metric_names,
             counts=counts,
-            missing=_missing(counts, total) if isinstance(total, int) else 0,
+            missing=missing,
+            may_take_up=not missing and ledger.may_take_up(counts),
             num_classes=_num_classes(environment),
             environment=environment,
             superseded=superseded,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +61,7 @@ def _status(folder: RunFolder, ledger: Ledger) -> Status:
     running = ledger.rows([TrialState.RUNNING]) if holder is not None else []
     return Status(
         name=folder.name,
-        state=_state(holder is not None, ended, run),
+        state=_state(holder is not None, ended, total, ledger.may_take_up(counts)),
         done=done,
         total=total,
         running=len(running),
@@ -80,11 +79,10 @@ def _status(folder: RunFolder, ledger: Ledger) -> Status:
     )
 
 
-def _state(is_running: bool, ended: int, run: Mapping[str, Any]) -> str:
+def _state(is_running: bool, ended: int, total: int | None, may_take_up: bool) -> str:
     if is_running:
         return "running"
-    total = run.get("total")
-    if total is not None and ended >= total and not run.get("takes_up"):
+    if total is not None and ended >= total and not may_take_up:
         return "done"
     if total is None and not ended:
         return "empty"

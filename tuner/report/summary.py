@@ -311,7 +311,9 @@ def _unfinished(record: RunRecord) -> list[str]:
     still_open = record.counts.get(TrialState.RUNNING, 0) + record.missing
     has = "has" if still_open == 1 else "have"
     text = f"{format.counted(still_open, 'trial')} {has} not ended yet; all this may change."
-    return [text] if still_open else []
+    if record.may_take_up and not still_open:
+        text = "Stopped trials may yet go on, and all this may change."
+    return [text] if still_open or record.may_take_up else []
 
 
 # ---------------------------------------------------------------------- what to do next
@@ -321,6 +323,8 @@ def _next_steps(record: RunRecord, means: Sequence[Marginal], winner: _Winner) -
     """What is worth doing, in words that name the command."""
     if record.missing and not record.is_running:
         yield f"run it again for the {format.counted(record.missing, 'missing trial')}"
+    if record.may_take_up and not record.is_running:
+        yield "run it again, for the stopped trials that may go on"
     if record.counts.get(TrialState.FAILED, 0) and not record.is_running:
         yield f"{format.command_text('retry', record.name)} tries the failed ones again"
     if winner.trial is None:

@@ -218,7 +218,8 @@ def compiled(lowered: Any, programs: CompiledPrograms | None) -> Any:
 
 def _special_options(text: str) -> dict[str, str] | None:
     """For a CPU XLA removes barriers first, and then what is computed twice: what the backward pass
-    was to compute again, as in a memory-efficient dense block, would be kept all the same.
+    was to compute again would be kept all the same. Most of it is in memory-efficient dense blocks;
+    others compute the normalization of their batch statistics again.
     """
     if "optimization_barrier" not in text or jax.default_backend() != "cpu":
         return None
