@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tuner.code.process import (
-    imports_a_framework,
+    no_garbage_search,
     plain_environment,
     python_command,
     recorded_variables,
@@ -78,7 +78,7 @@ def test_garbage_is_looked_for_after_imports_if_it_was_before(was_enabled):
     before = gc.isenabled()
     try:
         enable[was_enabled]()
-        with pytest.raises(ImportError), imports_a_framework():
+        with pytest.raises(ImportError), no_garbage_search():
             assert not gc.isenabled()
             raise ImportError
         assert gc.isenabled() == was_enabled

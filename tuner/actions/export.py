@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.code.process import imports_a_framework, make_plain
+from tuner.code.process import make_plain, no_garbage_search
 from tuner.data.dataset import BYTES, Pixels
 from tuner.errors import InputError, Problem
 from tuner.execution.checks import recorded_fingerprint
@@ -133,8 +133,7 @@ def export(
     if probabilities and gives == "scores":
         model, gives = in_shares(model), "probabilities"
     code = family_of(section["family"]).fingerprint
-    drafts = {file: _draft(file) for file in (path, recipe_path(path))}
-    try:
+    with _drafts(path, recipe_path(path)) as drafts:
         written = write_model(
             model,
             drafts[path],
@@ -145,11 +144,6 @@ def export(
         with zipfile.ZipFile(drafts[path], "a") as archive:
             archive.writestr(RECIPE, recipe)
         drafts[recipe_path(path)].write_text(recipe, encoding="utf-8")
-        for file, draft in drafts.items():
-            _put_in_place(draft, file)
-    finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
     return Exported(
         trial=trial.number,
         path=path,
@@ -163,6 +157,19 @@ def export(
         pixels=pixels,
         class_names=tuple(notes.get("class_names", ())),
     )
+
+
+@contextmanager
+def _drafts(*files: Path) -> Iterator[dict[Path, Path]]:
+    """For each file one to write to; they take the files' places once all are whole."""
+    drafts = {file: _draft(file) for file in files}
+    try:
+        yield drafts
+        for file, draft in drafts.items():
+            _put_in_place(draft, file)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
 
 
 def _recipe(
@@ -212,7 +219,7 @@ def load_framework(backend: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with _silent_stderr(), imports_a_framework():
+    with _silent_stderr(), no_garbage_search():
         import keras  # noqa: F401
 
 

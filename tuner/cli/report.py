@@ -18,10 +18,11 @@ from tuner.cli.options import (
     output_option,
     results_option,
 )
+from tuner.code.process import no_garbage_search
 from tuner.errors import InputError, Problem
 from tuner.ledger.folder import RunFolder
 from tuner.report import format, profile, render, summary, trials_table
-from tuner.report.record import RunRecord, many_objects, read_record
+from tuner.report.record import RunRecord, read_record
 from tuner.report.render import Style
 from tuner.report.trial_fields import Setting, bound_of, narrowed, only
 from tuner.report.trials_table import TableOptions
@@ -104,7 +105,7 @@ def command(
         *(bound_of(text, is_upper=True) for text in upper),
     ]
     style = terminal.style_for() if output is None else render.plain
-    with many_objects():
+    with no_garbage_search():
         records = [read_record(folder, all_versions=all_versions) for folder in folders]
         shown = [narrowed(record, bounds) for record in only(records, settings)]
         text = _rendered(form, shown, options, style)
@@ -116,7 +117,7 @@ def command(
 def table_text(record: RunRecord, options: TableOptions, style: Style) -> str:
     """The table and the summary below it, as `report` and the end of `run` print them."""
     wide = terminal.width()
-    with many_objects():
+    with no_garbage_search():
         table = trials_table.trials_table(record, options)
         below = summary.to_text(summary.summarize(record), wide)
     text = f"{render.to_text(table, width=wide, style=style)}\n{below}"

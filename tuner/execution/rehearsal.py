@@ -28,6 +28,7 @@ from tuner.execution.protocol import (
     SetupFailed,
 )
 from tuner.experiment.experiment import Experiment
+from tuner.experiment.trial import Configuration
 
 if TYPE_CHECKING:
     from tuner.training.program import Hyperparameters, OnProgress, Program
@@ -101,23 +102,33 @@ def measure(
             rehearsals.start()
             tell(Measured(0, len(chosen)))
             for number, network in enumerate(chosen, start=1):
-                configuration = work.structures[network.structure].configuration
-                task = Rehearse(
-                    number=number,
-                    model=configuration.model,
-                    training=configuration.training,
-                    switches=configuration.switches,
-                    precision=experiment.precision,
-                    seed=experiment.search.seed,
-                    structure=network.structure,
-                    seconds=seconds,
-                )
+                trial = work.structures[network.structure]
+                task = _task(experiment, trial.configuration, network.structure, number, seconds)
                 compiling, epoch, reason = rehearsals.run(task)
                 tell(Measured(number, len(chosen), network, compiling, epoch, reason))
                 if epoch:
                     record.add([network.speed(place, epoch, compiling)])
         finally:
             pool.close()
+
+
+def _task(
+    experiment: Experiment,
+    configuration: Configuration,
+    structure: str,
+    number: int,
+    seconds: float,
+) -> Rehearse:
+    return Rehearse(
+        number=number,
+        model=configuration.model,
+        training=configuration.training,
+        switches=configuration.switches,
+        precision=experiment.precision,
+        seed=experiment.search.seed,
+        structure=structure,
+        seconds=seconds,
+    )
 
 
 def choose(networks: Sequence[NetworkCost], most: int) -> list[NetworkCost]:

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from tuner.code.keras_globals import set_keras_defaults
-from tuner.code.process import imports_a_framework
+from tuner.code.process import no_garbage_search
 from tuner.data.config import FinalDataConfig
 from tuner.data.files import cache_dir
 from tuner.errors import InputError, TunerError, is_about_memory, reason_of
@@ -136,7 +136,7 @@ class Worker:
         folder = cache_dir(os.environ) / "programs"
         self._compiled = CompiledPrograms(folder, lambda text: self._send(Remark(text)))
         started = time.perf_counter()
-        with stopwatch.phase(phases.IMPORT), imports_a_framework():
+        with stopwatch.phase(phases.IMPORT), no_garbage_search():
             self._program_class, self._images, hashes = _prepare(setup, stopwatch)
             seconds = time.perf_counter() - started
             device = _device_name(setup.backend)

@@ -92,18 +92,11 @@ class Constraint:
     @property
     def texts(self) -> Iterator[tuple[str, str]]:
         """Dotted names with the texts that they are compared with, as `optimizer != 'sgd'` does."""
-        dotted = dict(self.names)
         members = set(self.members)
-        for node in ast.walk(self._tree):
-            if isinstance(node, ast.Compare):
-                sides = [node.left, *node.comparators]
-                named = [dotted.get(ast.unparse(side)) for side in sides]
-                is_in = any(isinstance(op, ast.In | ast.NotIn) for op in node.ops)
-                parts = (getattr(side, "elts", [side]) if is_in else [side] for side in sides)
-                texts = [p.value for some in parts for p in some if isinstance(p, ast.Constant)]
-                pairs = ((name, text) for name in named for text in texts)
-                texts_of = ((n, t) for n, t in pairs if n and isinstance(t, str))
-                yield from (pair for pair in texts_of if pair not in members)
+        for name, part in self._compared():
+            text = part.value if isinstance(part, ast.Constant) else None
+            if isinstance(text, str) and (name, text) not in members:
+                yield name, text
 
     @property
     def members(self) -> Iterator[tuple[str, str]]:
@@ -118,17 +111,22 @@ class Constraint:
     @property
     def lists(self) -> Iterator[tuple[str, list[Any]]]:
         """Dotted names with the lists that they are compared with: `augment == ['crop']`."""
+        for name, part in self._compared():
+            if isinstance(part, ast.List | ast.Tuple):
+                with suppress(ValueError):  # of more than constants
+                    yield name, list(ast.literal_eval(part))
+
+    def _compared(self) -> Iterator[tuple[str, ast.expr]]:
+        """Dotted names with what they are compared with; of `in [...]`, with each of these."""
         dotted = dict(self.names)
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Compare):
                 sides = [node.left, *node.comparators]
-                named = [name for side in sides if (name := dotted.get(ast.unparse(side)))]
                 is_in = any(isinstance(op, ast.In | ast.NotIn) for op in node.ops)
-                parts = [p for s in sides for p in (getattr(s, "elts", [s]) if is_in else [s])]
-                written = [part for part in parts if isinstance(part, ast.List | ast.Tuple)]
-                with suppress(ValueError):  # of more than constants
-                    lists = [list(ast.literal_eval(part)) for part in written]
-                    yield from ((name, items) for name in named for items in lists)
+                split = (getattr(side, "elts", [side]) if is_in else [side] for side in sides)
+                parts = [part for some in split for part in some]
+                named = [name for side in sides if (name := dotted.get(ast.unparse(side)))]
+                yield from ((name, part) for name in named for part in parts)
 
     @cached_property
     def _tree(self) -> ast.expr:

@@ -17,7 +17,8 @@ from tuner.data.config import DataConfig, closed_data
 from tuner.data.dataset import DatasetInfo, class_number
 from tuner.errors import InputError, Problem
 from tuner.experiment.check import BranchCheck, Efforts, find_overlap, places_of
-from tuner.experiment.constraints import SIZES, Constraint, ConstraintError, parse_constraint
+from tuner.experiment.compared import report_lists, report_texts
+from tuner.experiment.constraints import Constraint, ConstraintError, parse_constraint
 from tuner.experiment.declared import with_declared
 from tuner.experiment.document import (
     Document,
@@ -45,8 +46,6 @@ from tuner.experiment.schema import (
 from tuner.experiment.shapes import (
     AUGMENT,
     SECTIONS,
-    Classes,
-    Shape,
     expand,
     report_senseless,
     section_classes,
@@ -383,13 +382,13 @@ class _Reading:
         pairs = list(zip(shapes, classes, strict=True))
         names = (name for shape, cls in pairs for name in sorted(shape.names(cls)))
         constraints = list(self._constraints(dict.fromkeys(names)))
-        self._check_texts(constraints, pairs)
+        report_texts(constraints, pairs, self._findings)
         grid = search is not None and search.method == "grid"
         efforts = Efforts.shared_by(len(pairs))
         checks = [BranchCheck(*pair, constraints, self._findings, efforts) for pair in pairs]
         branches = [check.branch(grid) for check in checks]
         named = _named([branch for branch in branches if branch is not None])
-        self._check_lists(constraints, named)
+        report_lists(constraints, named, self._findings)
         if not named and not self._findings:
             self._exclude_all()
         return SearchSpace(named)
@@ -444,49 +443,6 @@ class _Reading:
                 expected=problem.expected,
                 mend=problem.mend,
             )
-
-    def _check_texts(
-        self, constraints: Sequence[Constraint], pairs: Sequence[tuple[Shape, Classes]]
-    ) -> None:
-        """A text that a name can never be makes a comparison that decides nothing."""
-        for index, constraint in enumerate(constraints):
-            for name, text in constraint.texts:
-                options = dict.fromkeys(o for shape, cls in pairs for o in shape.texts(name, cls))
-                members = [o for shape, _ in pairs for o in shape.members(name)]
-                if name in SIZES:
-                    options = {"a number": None}
-                if options and text not in options:
-                    what = f"{text!r} is no value of {name}"
-                    self._report_text(index, constraint, what, options, mend_name(text, options))
-                elif members and not options:
-                    what, mend = f"{name} is a list, and {text!r} is none", f"{text!r} in {name}"
-                    self._report_text(index, constraint, what, members, mend)
-            for name, text in constraint.members:
-                options = dict.fromkeys(o for shape, _ in pairs for o in shape.members(name))
-                if options and text not in options:
-                    what = f"{text!r} is in no list of {name}"
-                    self._report_text(index, constraint, what, options, mend_name(text, options))
-
-    def _check_lists(self, constraints: Sequence[Constraint], branches: Sequence[Branch]) -> None:
-        """A list that is none of a name's options, or one of them in another order."""
-        axes = [axis for branch in branches for axis in branch.axes if axis.domain.is_finite]
-        for index, constraint in enumerate(constraints):
-            for name, items in constraint.lists:
-                points = [point for axis in axes if axis.name == name for point in axis.points]
-                points = [point for point in points if isinstance(point, list)]
-                if points and items not in points:
-                    what = f"{to_text(items)} is no value of {name}"
-                    alike = [p for p in points if sorted(map(repr, p)) == sorted(map(repr, items))]
-                    mend = f"the order in which it is read: {to_text(alike[0])}" if alike else ""
-                    self._report_text(index, constraint, what, map(to_text, points), mend)
-
-    def _report_text(
-        self, index: int, constraint: Constraint, what: str, options: Iterable[str], mend: str
-    ) -> None:
-        place, name = ("search", "constraints", index), f"search.constraints[{index}]"
-        expected = ", ".join(dict.fromkeys(options))
-        received = constraint.text
-        self._findings.report(place, name, what, received=received, expected=expected, mend=mend)
 
     def _check_admits(self, space: SearchSpace, search: SearchConfig) -> None:
         """Some configuration must be left, and every constraint computable."""

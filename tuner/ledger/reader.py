@@ -106,7 +106,7 @@ class LedgerReader:
         return found
 
     def may_take_up(self, counts: Mapping[TrialState, int]) -> bool:
-        """Whether a rule may let stopped trials go on, though no trial is missing."""
+        """Whether a rule may yet let stopped trials go on, as far as the last run has seen."""
         return bool(self.last_run.get("takes_up")) and counts[TrialState.STOPPED] > 0
 
     @property

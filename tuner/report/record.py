@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
+from tuner.code.process import no_garbage_search
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
@@ -134,7 +133,7 @@ def read_record(folder: RunFolder, *, all_versions: bool = False) -> RunRecord:
     Raises:
         InputError: the ledger is missing, damaged, foreign or of a newer version.
     """
-    with Ledger.open_read_only(folder.ledger) as ledger, many_objects():
+    with Ledger.open_read_only(folder.ledger) as ledger, no_garbage_search():
         rows, counts = ledger.rows(), ledger.counts()
         superseded = None
         if all_versions:
@@ -172,18 +171,6 @@ def _elsewhere(
     if not rows or any(row.replicate for row in rows):
         return None
     return spread_elsewhere(folder, objective.metric, data_of(rows[-1]))
-
-
-@contextmanager
-def many_objects() -> Iterator[None]:
-    """Without looking for cycles among the rows meanwhile: a quarter of the time of 100,000."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _missing(counts: Mapping[TrialState, int], total: int) -> int:

@@ -309,11 +309,10 @@ def _ended(record: RunRecord) -> list[str]:
 
 def _unfinished(record: RunRecord) -> list[str]:
     still_open = record.counts.get(TrialState.RUNNING, 0) + record.missing
-    has = "has" if still_open == 1 else "have"
-    text = f"{format.counted(still_open, 'trial')} {has} not ended yet; all this may change."
-    if record.may_take_up and not still_open:
-        text = "Stopped trials may yet go on, and all this may change."
-    return [text] if still_open or record.may_take_up else []
+    if still_open:
+        has = "has" if still_open == 1 else "have"
+        return [f"{format.counted(still_open, 'trial')} {has} not ended yet; all this may change."]
+    return ["Stopped trials may yet go on, and all this may change."] if record.may_take_up else []
 
 
 # ---------------------------------------------------------------------- what to do next
