@@ -1,4 +1,4 @@
-"""What the tool itself costs: a trial, an epoch message, a plan, a command, the memory of a worker.
+"""What the tool itself costs: a trial, a message, a plan, a proposal, a command, a worker's memory.
 
 python -m benchmarks.overhead [--output FILE.md] [--only scheduling ...]
 """
@@ -6,6 +6,7 @@ python -m benchmarks.overhead [--output FILE.md] [--only scheduling ...]
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import resource
 import statistics
@@ -28,6 +29,14 @@ training:
   learning_rate: {min: 1e-4, max: 1e-1, scale: log, count: 500}
   beta_1: {min: 0.5, max: 0.99, count: 100}
   l2: {choice: [0, 1e-5, 1e-4, 1e-3, 1e-2]}
+"""
+SMOOTH = """
+model: {{family: resnet, depth: {{choice: [8, 14, 20, 26, 32, 38, 44, 50, 56]}}}}
+training:
+  learning_rate: {{min: 1e-5, max: 1, scale: log}}
+  beta_2: {{min: 0.9, max: 0.9999, scale: reverse_log}}
+  l2: {{min: 1e-6, max: 1e-2, scale: log}}
+search: {{method: {method}, max_trials: {trials}, seed: {seed}}}
 """
 MANY = """
 name: many
@@ -108,6 +117,41 @@ def planning() -> str:
     return common.table("tuner plan (goal 2 s, 200 MB)", ["grid", "s", "peak MB"], rows)
 
 
+def proposals() -> str:
+    """Of methods that learn, after so many results on a smooth surface."""
+    rows = [proposal(method, n) for method in ("bayesian", "tpe") for n in (12, 50, 200, 1000)]
+    head = ["method", "results", "thinking, ms of a core", "ask, ms", "worst"]
+    return common.table("A proposal, in a thread of its own (goal: ask in 20 ms)", head, rows)
+
+
+def proposal(method: str, results: int) -> list[Any]:
+    """The processor time of one, and what `ask` takes of a run."""
+    from tuner.experiment import parse_experiment
+    from tuner.search import make_method
+    from tuner.search.learning import LearningSearch
+    from tuner.search.method import Result
+    from tuner.search.planned import DrawnPlan
+
+    times, waits = [], []
+    for seed in range(6):
+        given = parse_experiment(
+            SMOOTH.format(method=method, trials=results + 10, seed=seed), "smooth.yaml"
+        )
+        search = make_method(given)
+        assert isinstance(search, LearningSearch)
+        drawn = DrawnPlan(given.space, results, seed)
+        search.restore([Result(one, -(math.log10(one.training["l2"]) ** 2)) for one in drawn])
+        start = time.process_time()
+        search.ask()
+        times.append(1000 * (time.process_time() - start))
+        search.think_aside()
+        start = time.perf_counter()
+        search.ask()
+        waits.append(1000 * (time.perf_counter() - start))
+    times = times[1:]  # the first imports what the model needs
+    return [method, results, statistics.median(times), statistics.median(waits), max(waits)]
+
+
 def commands() -> str:
     """Median of five, each a process of its own."""
     rows = []
@@ -176,6 +220,7 @@ def _rss_megabytes() -> float:
 PARTS: dict[str, Callable[[], str]] = {
     "scheduling": scheduling,
     "planning": planning,
+    "proposals": proposals,
     "commands": commands,
     "memory": memory,
 }

@@ -115,7 +115,7 @@ def test_no_framework_is_imported_and_states_need_no_schema() -> None:
 import sys
 from tuner.experiment.trial import TrialState
 assert "pydantic" not in sys.modules
-import tuner.search, tuner.experiment.json_schema, tuner.experiment.hyperparameters
+import tuner.search, tuner.experiment.json_schema
 experiment = tuner.experiment.parse_experiment("model: {family: resnet}", "x")
 experiment.trial(tuner.search.make_method(experiment).ask().configuration).key
 heavy = {"keras", "tensorflow", "jax", "keras_tuner", "pandas", "scipy"}

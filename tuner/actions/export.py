@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.code.process import make_plain, no_garbage_search
+from tuner.code.process import make_plain, no_garbage_search, silent_stderr
 from tuner.data.dataset import BYTES, Pixels
 from tuner.errors import InputError, Problem
 from tuner.execution.checks import recorded_fingerprint
@@ -219,19 +219,5 @@ def load_framework(backend: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with _silent_stderr(), no_garbage_search():
+    with silent_stderr(), no_garbage_search():
         import keras  # noqa: F401
-
-
-@contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """What is written to the file descriptor is lost; exceptions are not."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

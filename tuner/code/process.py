@@ -116,6 +116,20 @@ def search_present_folder() -> None:
 
 
 @contextmanager
+def silent_stderr() -> Iterator[None]:
+    """What is written there is lost, also what C++ writes; exceptions are not."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextmanager
 def prints_aside() -> Iterator[None]:
     """What is printed goes to standard error: standard output is for the answer of a command."""
     sys.stdout.flush()

@@ -24,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tuner.code.process import python_command
+from tuner.code.process import python_command, silent_stderr
 from tuner.code.start import PACKAGE
 from tuner.errors import InputError, Problem, telling_line
 from tuner.execution import ray_host, ray_keeper
@@ -283,11 +283,11 @@ def connected(address: str | None) -> Iterator[RayCluster]:
         quiet = {"log_to_driver": False, "configure_logging": False}
         with _signals_kept():  # Ray would take SIGTERM
             if address is None:
-                with _nothing_on_stderr():
+                with silent_stderr():
                     ray.init("local", include_dashboard=False, _temp_dir=scratch, **quiet)
             else:
                 address = answering(address)
-                with _nothing_on_stderr():
+                with silent_stderr():
                     ray.init(address, **quiet)
         try:
             yield RayCluster(address or "local", is_own)
@@ -372,20 +372,6 @@ def _hush() -> None:
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     worker._worker_logs_enabled = False
-
-
-@contextmanager
-def _nothing_on_stderr() -> Iterator[None]:
-    """Nor what is written there in C++, as that it writes nothing."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         load_experiment,
         parse_experiment,
     )
-    from tuner.experiment.hyperparameters import from_keras_tuner, to_keras_tuner
     from tuner.experiment.space import SearchSpace
     from tuner.experiment.trial import Configuration, Structure, Trial, TrialState
 
@@ -28,15 +27,12 @@ __all__ = [
     "Trial",
     "TrialState",
     "check_batch_size",
-    "from_keras_tuner",
     "load_experiment",
     "parse_experiment",
-    "to_keras_tuner",
 ]
 
 _HOMES = {
     "experiment": ("Experiment", "check_batch_size", "load_experiment", "parse_experiment"),
-    "hyperparameters": ("from_keras_tuner", "to_keras_tuner"),
     "space": ("SearchSpace",),
     "trial": ("Configuration", "Structure", "Trial", "TrialState"),
 }

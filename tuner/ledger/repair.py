@@ -6,7 +6,6 @@ then of those of the copy from the start of the last run (backup.py). What neith
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import shutil
@@ -20,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tuner.code.files import hash_of
 from tuner.errors import InputError, TunerError
 from tuner.experiment.experiment import load_experiment
 from tuner.experiment.trial import TrialState
@@ -262,16 +262,8 @@ def _broken_checkpoints(folder: RunFolder, ledger: LedgerReader) -> list[Checkpo
     return [
         row
         for row in ledger.checkpoints()
-        if _sha256(folder.checkpoints / Path(row.file).name) != row.sha256
+        if hash_of(str(folder.checkpoints / Path(row.file).name)) != row.sha256
     ]
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
 
 
 def _spare_checkpoints(folder: RunFolder, ledger: LedgerReader) -> list[str]:

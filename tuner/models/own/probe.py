@@ -200,7 +200,7 @@ class Probe:
         scope = [tuple((c.name, tuple(c.values)) for c in hp.conditions)] if hp.conditions else []
         is_known = self._usage.knows(name)
         compared = self._compared(name)
-        is_unknown = compared is None or self._can_fail(name)
+        is_unknown = compared is None
         return Declared(
             name=name,
             kind=kind.__name__,
@@ -217,10 +217,6 @@ class Probe:
         runs = {value: attempt.run for value, attempt in attempts if attempt.run is not None}
         return {value: run for value, run in runs.items() if name in run.used}
 
-    def _can_fail(self, name: str) -> bool:
-        """Whether it decides that a network cannot be built."""
-        return any(attempt.run is None for attempt in self._attempts(name).values())
-
     def _attempts(self, name: str) -> dict[Any, _Attempt]:
         """Runs that differ in this value alone."""
         base = self._usage.base(name) if self._usage.knows(name) else {}
@@ -234,7 +230,7 @@ class Probe:
         if there was no time to find out, or if a value cannot be built: that shapes the network.
         """
         varied = self._varied(name)
-        if self._is_hidden(name):
+        if any(attempt.run is None for attempt in self._attempts(name).values()):
             return None
         alone = list(varied.values())
         if reaches_of(alone):
@@ -248,12 +244,6 @@ class Probe:
             if len(pair) > 1 and reaches_of(pair):
                 return pair
         return alone
-
-    def _is_hidden(self, name: str) -> bool:
-        """Whether a value of it ended in an error beside the defaults of all others."""
-        base = self._usage.base(name) if self._usage.knows(name) else {}
-        keys = (self._key({**base, name: value}) for value in _points(self._found[name]))
-        return any(self._runs[key].run is None for key in keys if key in self._runs)
 
     def _attempt(self, values: Mapping[str, Any]) -> BuildRun | None:
         """What a run has shown; None for a combination that cannot be, or if time is up."""
