@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from tuner.actions.plan import make_plan, planned_trials
 from tuner.errors import InputError
 from tuner.execution import devices, estimate
 from tuner.execution.current import count_current
+from tuner.execution.estimate import Work
 from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.trial import TrialState
 from tuner.ledger.ledger import Ledger
@@ -115,7 +117,8 @@ def test_memory_counts_slots(optimizer, tmp_path):
 
 
 @pytest.fixture
-def two_cores(monkeypatch):
+def two_cores(monkeypatch, tmp_path):
+    monkeypatch.setenv("TUNER_CACHE_DIR", str(tmp_path / "cache"))  # without speeds
     for module in (devices, estimate):
         monkeypatch.setattr(module, "available_cores", lambda: 2)
         monkeypatch.setattr(module, "installed_gpus", list)
@@ -125,7 +128,7 @@ def notes_of(tmp_path, workers, resources="{}", memory=None, monkeypatch=None):
     if memory is not None:
         monkeypatch.setattr(estimate, "memory_bytes", lambda: memory)
     experiment = parse_experiment(f"{GRID}\nresources: {resources}", "x.yaml")
-    here = estimate.Here.of(experiment, workers, (), {})
+    here = estimate.Here.of(experiment, workers, (), dict(os.environ))
     plan = make_plan(experiment, results_dir=tmp_path, data_dir=None, here=here)
     return plan.notes
 
@@ -165,3 +168,10 @@ def test_threads_other_than_those_of_finished_trials_are_a_note(two_cores, bench
     assert notes_of(tmp_path, 2, "{cpu: 2}")[0].startswith(
         "a run here is refused: 2 workers with 2"
     )
+
+
+def test_fewer_trials_than_have_ended_leave_none_to_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("tuner.actions.plan.work_in", lambda *_: (Work({}), 6))
+    plan = plan_of(GRID + "search: {method: bayesian, max_trials: 3}", tmp_path)
+    assert (plan.total, plan.done, plan.to_run, plan.epochs) == (3, 6, 0, 0)
+    assert plan.disk_bytes == plan.checkpoint_bytes == 0

@@ -181,6 +181,15 @@ def test_an_interrupted_retry_goes_on_as_a_run(tuner, results, scheduler) -> Non
     assert shlex.split(line) == ["tuner", "run", str(kept), *options]
 
 
+def test_a_retry_works_on_the_folder_that_was_named(tuner, results, scheduler) -> None:
+    (results / "grid" / "experiment.yaml").write_text(EXPERIMENT)
+    (results / "grid").rename(results / "old-grid")
+    scheduler.ending = "interrupted"
+    said = tuner("retry", "old-grid", "--results", results, "-q")
+    assert shlex.split(said.err.partition("to continue: ")[2])[3:5] == ["-S", 'name="old-grid"']
+    assert [folder.name for folder in results.iterdir()] == ["old-grid"]
+
+
 def test_a_confirmation_is_continued_with_all_its_options(tuner, results, monkeypatch) -> None:
     monkeypatch.setattr(confirm, "run_shown", mock.Mock(side_effect=KeyboardInterrupt))
     monkeypatch.setattr(actions_confirm, "plan_confirmation", lambda *_, **__: mock.Mock())

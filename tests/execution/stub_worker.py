@@ -124,8 +124,7 @@ class _Stub:
                 self._connection.send(Resumed(task.number, row.epoch, tuple(damaged)))
                 return json.loads(content), row.epoch
             damaged.append(f"{path}: damaged")
-        if damaged:
-            self._connection.send(Resumed(task.number, 0, tuple(damaged)))
+        self._connection.send(Resumed(task.number, 0, tuple(damaged)))
         return 0.0, 0
 
     def _saved(self, report: Epoch, task: TrainTrial) -> Epoch:

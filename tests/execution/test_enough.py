@@ -89,6 +89,33 @@ def test_trials_that_run_when_it_is_enough_come_to_their_end(bench):
     assert len(rows) in (8, 9, 10)
 
 
+@pytest.mark.parametrize("method", ["grid", "bayesian"])
+@pytest.mark.usefixtures("dice")
+def test_trials_that_had_begun_come_to_their_end_in_a_later_run(bench, method):
+    told = text(3, method, max_trials=10)
+
+    def listener(event):
+        if isinstance(event, TrialEnded) and reason(bench, 3, method=method, max_trials=10):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(scored, told, workers=3, listener=listener)
+    begun = [row.number for row in bench.rows() if row.state is TrialState.WAITING]
+    assert begun
+    rows = bench.run(scored, told, workers=3)
+    assert [task.number for task in bench.pool.tasks] == begun
+    assert {row.state for row in rows} == {TrialState.COMPLETED}
+
+
+def test_a_failed_trial_is_tried_again_when_a_person_says_so_though_it_is_enough(bench):
+    rows = bench.run(lambda task: raising(task) if task.number == 2 else scored(task), text())
+    assert [row.state for row in rows].count(TrialState.FAILED) == 1
+    count = len(rows)
+    rows = bench.run(scored, text(), retry=[TrialState.FAILED])
+    assert [task.number for task in bench.pool.tasks] == [2]
+    assert (rows[1].state, len(rows)) == (TrialState.COMPLETED, count)
+
+
 def test_a_trial_whose_worker_died_is_run_again_all_the_same(bench):
     died = set()
 
@@ -144,6 +171,15 @@ def test_with_replicates_the_mean_of_a_configuration_counts():
     assert enough._since == 0
 
 
+def test_nothing_ends_before_a_configuration_has_all_of_its_seeds():
+    enough = make_enough(experiment(3, replicates=3), [])
+    for name in "aabb":  # two workers, each with a configuration
+        enough.note(EndedTrial(name, 0.5))
+    assert enough.reason == ""
+    enough.note(EndedTrial("a", 0.5))
+    assert enough._best == 0.5
+
+
 def test_a_smaller_gain_than_asked_for_is_none():
     given = experiment(2)
     options = given.search.enough.model_copy(update={"min_delta": 0.05})
@@ -162,6 +198,7 @@ def test_a_smaller_gain_than_asked_for_is_none():
         ("enough: {rule: no_gains, trials: 3}", "search.enough"),
         ("enough: {rule: no_gain, trails: 3}", "trails"),
         ("enough: 20", "search.enough"),
+        ("replicates: 5, enough: {rule: no_gain, trials: 4}", "before a configuration has its 5"),
         ("method: hyperband, max_trials: 9, enough: {rule: no_gain, trials: 3}", "its own epochs"),
     ],
 )

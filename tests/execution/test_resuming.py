@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.execution.conftest import metrics
 from tuner.execution.events import Notice, TrialStarted, WorkerLost
 from tuner.execution.protocol import Epoch, Finished, Lost, Resumed, Saved
+from tuner.execution.worker import Worker
 from tuner.experiment.trial import TrialState
 from tuner.ledger import checkpoint
 from tuner.ledger.ledger import Ledger
@@ -301,3 +303,12 @@ def saved(task, folder, epoch):
 def last(task, folder):
     state = saved(task, folder, 4).checkpoint
     return [Epoch(task.number, 4, metrics(VALUES[3]), 1.0, checkpoint=state), *done(task)]
+
+
+def test_a_worker_says_that_it_begins_at_the_beginning_where_no_checkpoint_is_known(tmp_path):
+    """A repair may have forgotten one; the epochs behind it are trained again."""
+    worker, sent = Worker.__new__(Worker), []
+    worker._send = sent.append
+    task = mock.Mock(number=3, checkpoints=(), seed=5)
+    worker._begin(task, mock.Mock())
+    assert sent == [Resumed(3, 0)]

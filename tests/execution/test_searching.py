@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
-from tests.execution.conftest import Bench, ShuffledPool, epochs_behind, metrics
+from tests.execution.conftest import Bench, ShuffledPool, epochs_behind, metrics, raising
 from tests.search.cases import Dice
 from tuner.execution.events import EpochEnded, TrialEnded, TrialStarted, TrialWaits
 from tuner.execution.protocol import Epoch, Finished
@@ -248,6 +249,64 @@ def test_what_the_search_let_go_can_be_continued_by_a_person(tmp_path, search):
     assert {row.state for row in rows} == {TrialState.COMPLETED}
     assert {task.number: epochs_behind(task) for task in bench.pool.tasks} == stopped
     assert bench.run(learning) == rows
+
+
+def test_hyperband_decides_a_rung_where_a_rule_has_ended_one_seed_of_a_configuration(tmp_path):
+    search = "{method: hyperband, max_trials: 11, replicates: 2, stop: {rule: patience, epochs: 2}}"
+    bench = Bench(tmp_path, SPACE.replace("epochs: 9", "epochs: 27") + f"search: {search}")
+    first = {}
+
+    def script(task):
+        """The first seed of each configuration falls from the beginning on."""
+        reports = learning(task)
+        if first.setdefault(str(task.model) + str(task.training), task.number) != task.number:
+            return reports
+        falling = (report for report in reports if isinstance(report, Epoch))
+        return [
+            *(replace(one, metrics=metrics(0.9 - one.epoch / 100)) for one in falling),
+            Finished(task.number),
+        ]
+
+    rows = bench.run(script)
+    assert bench.ending == "done"
+    assert any(row.reason.startswith("patience") for row in rows)
+    assert max(row.epochs for row in rows) == 8  # behind the rung at which they met
+
+
+def test_a_failed_first_seed_under_racing_is_tried_again_when_a_person_says_so(tmp_path):
+    bench = Bench(tmp_path, SPACE + METHODS["replicates with racing"])
+    failing = iter([True])
+    rows = bench.run(lambda task: raising(task) if next(failing, False) else learning(task))
+    (failed,) = (row for row in rows if row.state is TrialState.FAILED)
+    rows = bench.run(learning, retry=[TrialState.FAILED])
+    assert bench.pool.tasks[0].number == failed.number
+    (again,) = (row for row in rows if row.number == failed.number)
+    assert (again.state, again.epochs) == (TrialState.COMPLETED, 9)
+
+
+def test_where_the_epochs_are_used_up_only_what_had_begun_goes_on(tmp_path):
+    text = SPACE + "search: {method: random, max_trials: 12}"
+    bench = Bench(tmp_path, text)
+    with pytest.raises(PowerCut):
+        bench.run(learning, budget_epochs=20, workers=2, listener=cut_behind(20))
+    begun = [row.number for row in bench.rows() if row.state is TrialState.WAITING]
+    assert len(begun) == 2
+    rows = bench.run(learning, budget_epochs=0)
+    assert [task.number for task in bench.pool.tasks] == begun
+    assert ({row.state for row in rows}, bench.ending) == ({TrialState.COMPLETED}, "budget")
+    bench.run(learning, budget_epochs=0)
+    assert (bench.pool.starts, bench.ending) == ([], "budget")
+
+
+def cut_behind(epochs):
+    """A listener that ends everything after so many epochs."""
+    seen = itertools.count(1)
+
+    def listener(event):
+        if isinstance(event, EpochEnded) and next(seen) == epochs:
+            raise PowerCut
+
+    return listener
 
 
 def test_racing_writes_down_what_it_spares_wherever_it_is_cut(tmp_path):

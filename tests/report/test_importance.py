@@ -170,3 +170,12 @@ def test_true_is_not_one_but_one_point_zero_is():
     found = importance(rows, ("a",), Objective())
     assert (found.method, found.n) == (GRID, 3)
     assert shares(found) == pytest.approx({"a": 1})
+
+
+@pytest.mark.parametrize("levels", [((1, 2), (1, 2)), ((1, 2), (1, 2), (1, 2))])
+def test_a_grid_of_which_some_combinations_have_more_seeds_than_others_is_decomposed(levels):
+    rows = grid(lambda *v: v[0] + 0.1 * v[1] + 0.01 * v[-1], *levels, replicates=2)
+    found = importance(rows[1:], X, Objective())
+    assert found.method == GRID
+    assert found.uncertainty.startswith("one seed of some combinations")
+    assert shares(found)["x0"] > 0.9

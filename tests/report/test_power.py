@@ -125,7 +125,7 @@ def test_the_spread_of_other_experiments_on_the_same_data_stands_in(tmp_path):
     assert spread_elsewhere(single, "val_accuracy", dict.fromkeys(SAME_DATA)) is None
     advice = summarize(read_record(single)).advice
     assert "the lead of 10 points takes 6 seeds and about 20m 00s to decide" in advice
-    assert "`tuner confirm single --top 2 --seeds 6`" in advice
+    assert f"`tuner confirm {single.path} --top 2 --seeds 6`" in advice
     assert "6 degrees of freedom, in seeds" in advice
 
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.report import fixed_ledger
 from tuner.experiment.objective import Objective
 from tuner.experiment.trial import TrialState
+from tuner.ledger.folder import RunFolder
 from tuner.ledger.records import TrialRow
-from tuner.report.record import rank
+from tuner.report.record import rank, read_record
 
 COMPLETED = TrialState.COMPLETED
 
@@ -69,3 +71,19 @@ def test_every_trial_is_in_exactly_one_part_and_order_does_not_depend_on_input()
         assert sorted(numbers(everything)) == list(range(60))
         assert numbers(found.ranked) == numbers(again.ranked)
         assert numbers(found.unranked) == numbers(again.unranked)
+
+
+def test_commands_name_results_as_they_must_be_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for parent, typed in {"results": "grid", "out": "out/grid"}.items():
+        record = read_record(fixed_ledger.make(tmp_path / parent))
+        assert record.command("confirm") == f"`tuner confirm {typed}`"
+    monkeypatch.chdir(tmp_path / "out")
+    record = read_record(RunFolder(tmp_path / "results", "grid"))
+    assert record.command("retry") == f"`tuner retry {tmp_path / 'results' / 'grid'}`"
+
+
+def test_what_was_confirmed_is_not_confirmed_again(record):
+    assert record.can_be_confirmed
+    tested = dataclasses.replace(record, objective=Objective("test_accuracy"))
+    assert not tested.can_be_confirmed

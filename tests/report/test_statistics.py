@@ -257,6 +257,16 @@ def test_only_what_both_sides_have_is_paired_by_key():
     assert paired_by_key(one, {4: 1.0}, objective=Objective()) is None
 
 
+def test_pairs_say_the_same_in_whatever_order_they_come_and_whichever_side_is_first():
+    generator = np.random.default_rng(3)
+    one, other = generator.normal(size=(2, 12))
+    told = paired(one, other)
+    for order in (np.arange(12)[::-1], generator.permutation(12)):
+        assert paired(one[order], other[order]) == told
+    mirrored = paired(other, one).interval
+    assert (-mirrored.high, -mirrored.low) == pytest.approx((told.interval.low, told.interval.high))
+
+
 @pytest.mark.parametrize("values", [[], [math.nan], [1.0, math.inf]])
 def test_what_is_no_number_is_refused(values):
     for function in (mean_interval, bca_interval, sign_flip_p):

@@ -67,7 +67,7 @@ def told(
     ("name", "text", "trials"), [("bayesian", WITH_TWO, 11), ("tpe", SURFACE, 40)]
 )
 def test_it_finds_better_configurations_than_random_at_equal_trials(name, text, trials) -> None:
-    """A short form of benchmarks/search_bayesian.py; the first ones are shared."""
+    """At equal trials on a smooth surface; the first ones are shared."""
     gains = []
     for seed in range(5):
         given = of(text, name, trials, seed)
@@ -189,3 +189,18 @@ print(t.key(method.ask()))
     for _ in range(2):
         step(method)
     assert done.stdout == key(method.ask()) + "\n"
+
+
+def test_where_constraints_admit_no_point_that_was_drawn_neighbours_and_the_plan_go_on() -> None:
+    given = experiment(
+        """
+model: {family: mlp, hidden_units: {min: 16, max: 512}}
+training: {batch_size: {min: 8, max: 256}}
+search: {method: METHOD, max_trials: TRIALS, seed: SEED,
+         constraints: ["hidden_units * batch_size == 4096"]}
+""",
+        trials=6,
+    )
+    assert GaussianProcess(given.space, 0)._drawn[0] == []
+    method = make_method(given)
+    assert len({key(proposal) for _ in range(6) if (proposal := step(method))}) == 6

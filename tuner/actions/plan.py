@@ -24,17 +24,20 @@ from tuner.execution.estimate import (
     make_estimate,
     network_of,
     networks_of,
+    remaining_work,
     rough_text,
     work_in,
 )
 from tuner.execution.half_precision import precision_notes
+from tuner.execution.more_workers import worker_notes
 from tuner.execution.networks import LeftOut, SizeLimit, check_experiment
-from tuner.execution.queue import why_enough
+from tuner.execution.queue import unfinished_trials, why_enough
 from tuner.execution.recorder import KEPT_BEST
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.schema import OPTIMIZER_SLOTS, STRUCTURAL
 from tuner.experiment.sizes import memory_of, optimizer_of
 from tuner.experiment.trial import Trial
+from tuner.ledger.environment import memory_bytes
 from tuner.ledger.estimate import Estimate
 from tuner.ledger.folder import RunFolder
 from tuner.ledger.ledger import Ledger
@@ -160,10 +163,10 @@ def make_plan(
     left_out = checked.looked_ahead(search)
     work, done = work_in(results_dir, search)
     total = search.total_trials
-    to_run = None if total is None else total - done
-    enough = _why_enough(search, results_dir)
-    if enough:
-        work, to_run = Work({}, is_listed=True), 0
+    to_run = None if total is None else max(0, total - done)
+    enough, only = _why_enough(search, results_dir)
+    if only is not None:
+        work, to_run = only
     networks = networks_of(search, work, info)
     structures = tuple(_structures(search, info, work, networks))
     epochs = _epochs_to_run(search, work, to_run)
@@ -173,6 +176,21 @@ def make_plan(
         if epochs is not None:
             disk = to_run * BYTES_PER_TRIAL + epochs * BYTES_PER_EPOCH + checkpoints
     time = make_estimate(search, work, networks, here)
+    notes_here = (
+        ()
+        if to_run == 0
+        else (
+            *_notes_here(experiment, here, structures, info, results_dir),
+            *precision_notes(experiment, here, time, is_new=not done),
+            *worker_notes(
+                experiment,
+                here,
+                time,
+                most=_most_workers(to_run, structures, info),
+                is_new=not done,
+            ),
+        )
+    )
     return Plan(
         name=experiment.name,
         total=total,
@@ -192,8 +210,7 @@ def make_plan(
             *left_out.notes(),
             *checked.notes(),
             *enough,
-            *(_notes_here(experiment, here, structures, info, results_dir) if to_run != 0 else ()),
-            *(precision_notes(experiment, here, time, is_new=not done) if to_run != 0 else ()),
+            *notes_here,
         ),
         left_out=left_out,
         limits=checked.limits(),
@@ -201,14 +218,21 @@ def make_plan(
     )
 
 
-def _why_enough(search: Search, results_dir: Path) -> list[str]:
-    """That the search has seen enough, if it has; then nothing is to run."""
+def _why_enough(search: Search, results_dir: Path) -> tuple[list[str], tuple[Work, int] | None]:
+    """That the search has seen enough, if it has, and what of it is still to run: what had begun.
+
+    The work comes with its number of trials.
+    """
     path = RunFolder(results_dir, search.experiment.name).ledger
     if search.experiment.search.enough is None or not path.is_file():
-        return []
+        return [], None
     with Ledger.open_read_only(path) as ledger:
         reason = why_enough(search, ledger, settles)
-    return [f"search.enough has ended the search: {reason}"] if reason else []
+        if not reason:
+            return [], None
+        trials = unfinished_trials(search, ledger)
+        work = remaining_work(search, ledger, only=trials)
+    return [f"search.enough has ended the search: {reason}"], (work, len(trials))
 
 
 def _power(
@@ -280,9 +304,7 @@ def _memory_notes(
     experiment: Experiment, here: Here, structures: Sequence[PlannedStructure], info: DatasetInfo
 ) -> Iterator[str]:
     """That networks may not fit into what there is for each worker, which has its own data."""
-    images = math.prod(info.image_shape) * info.num_train
-    needed = max((s.memory_bytes for s in structures), default=0) + images + FRAMEWORK_BYTES
-    memory = here.worker_memory_bytes
+    needed, memory = _worker_bytes(structures, info), here.worker_memory_bytes
     if memory is None or needed <= memory:
         return
     each, ways = "a worker", ["a smaller batch_size", "a smaller network"]
@@ -296,6 +318,21 @@ def _memory_notes(
         f"framework, and {each} has {format.bytes_text(memory)}: "
         f"{', '.join(ways[:-1])} or {ways[-1]} may be needed"
     )
+
+
+def _worker_bytes(structures: Sequence[PlannedStructure], info: DatasetInfo) -> int:
+    """Memory that the largest network takes with its data and its framework."""
+    images = math.prod(info.image_shape) * info.num_train
+    return max((s.memory_bytes for s in structures), default=0) + images + FRAMEWORK_BYTES
+
+
+def _most_workers(
+    to_run: int | None, structures: Sequence[PlannedStructure], info: DatasetInfo
+) -> int:
+    """As many as have a trial each, and fit into the memory of this machine, if that is known."""
+    memory = memory_bytes()
+    fitting = memory // _worker_bytes(structures, info) if memory else 1
+    return fitting if to_run is None else min(fitting, to_run)
 
 
 def planned_trials(experiment: Experiment, *, data_dir: Path | None) -> Iterator[Trial]:

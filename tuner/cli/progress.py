@@ -266,13 +266,14 @@ class RunProgress:
             mine = self._trained.setdefault(trial.structure, Trained())
             mine.ended += 1
             mine.epochs_of_ended += event.epochs
+        was_stopped = event.number in self._stopped  # and has ended again before it could go on
         if event.state in UNRANKED_STATES:
             self.failures.append(event)
             self.num_failures += 1
         if event.state is TrialState.STOPPED:
             self.last_stopped = event
             self._stopped.add(event.number)
-        self.ended += 1
+        self.ended += not was_stopped
         if event.state in RANKED_STATES and event.score is not None:
             self._compare(Best(event.number, event.score, event.values))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ def command(name: str, results_dir: Path, stopped: bool, **others: Any) -> int:
     stopped one continues to its end, and no rule stops it again. The experiment is the one that is
     kept in the folder of results, with all that -S has changed.
     """
+    from tuner.experiment.experiment import load_experiment
+
     folder = RunFolder.open(name, results_dir)
     status = status_of(folder)
     is_idle = status.state == "done" and not (status.failures or (stopped and status.stopped))
@@ -35,7 +38,13 @@ def command(name: str, results_dir: Path, stopped: bool, **others: Any) -> int:
         click.echo(_nothing_to_do(status, stopped=stopped), err=True)
         return 0
     experiment = folder.experiment_file()
-    options = RunOptions(experiment=experiment, results_dir=folder.results_dir, **others)
+    is_other = load_experiment(experiment).name != folder.name  # a copy, or renamed
+    options = RunOptions(
+        experiment=experiment,
+        results_dir=folder.results_dir,
+        overrides=(f"name={json.dumps(folder.name)}",) if is_other else (),
+        **others,
+    )
     states = (*UNRANKED_STATES, TrialState.STOPPED) if stopped else UNRANKED_STATES
     # To be continued as a run: a trial that has failed again is not tried a third time.
     again = command_line(run, asdict(options))

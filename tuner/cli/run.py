@@ -344,7 +344,7 @@ def say_how_it_ended(results: Path, ended: RunEnded, again: str, *, quiet: bool)
     """The last line: where the results are, or how to continue."""
     says = {
         "interrupted": f"interrupted; to continue: {again}",
-        "budget": f"the budget is used up; to continue: {again}",
+        "budget": ended.used_up or f"the budget is used up; to continue: {again}",
         "failed": f"stopped at a failed trial; to continue: {again}",
     }
     if ended.ending in says:

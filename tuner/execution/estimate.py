@@ -29,7 +29,7 @@ from tuner.experiment.duration import duration_text
 from tuner.experiment.experiment import Experiment
 from tuner.experiment.schema import Resources
 from tuner.experiment.sizes import cost_of
-from tuner.experiment.trial import Configuration, TrialState
+from tuner.experiment.trial import Configuration, Trial, TrialState
 from tuner.ledger.environment import available_cores, cpu_model, memory_bytes
 from tuner.ledger.environment import gpus as installed_gpus
 from tuner.ledger.estimate import Estimate, StructureTime, keep_estimate, trained_in_run
@@ -228,10 +228,16 @@ def make_estimate(
 
 
 def estimate_begun(
-    search: Search, info: DatasetInfo, ledger: Ledger, *, done: int, here: Here
+    search: Search,
+    info: DatasetInfo,
+    ledger: Ledger,
+    *,
+    done: int,
+    here: Here,
+    only: Sequence[Trial] | None,
 ) -> tuple[Estimate, dict[str, NetworkCost]]:
     """The estimate of a run that begins, which its ledger keeps, and the networks behind it."""
-    work = remaining_work(search, ledger, done=done)
+    work = remaining_work(search, ledger, done=done, only=only)
     networks = networks_of(search, work, info)
     estimate = make_estimate(search, work, networks, here)
     if work.structures:
@@ -341,12 +347,23 @@ def work_in(results_dir: Path, search: Search) -> tuple[Work, int]:
         return remaining_work(search, ledger, done=done), done
 
 
-def remaining_work(search: Search, ledger: Ledger | None = None, *, done: int = 0) -> Work:
-    """What is left if no rule stops anything and nothing fails; `done` trials have ended."""
+def remaining_work(
+    search: Search,
+    ledger: Ledger | None = None,
+    *,
+    done: int = 0,
+    only: Iterable[Trial] | None = None,
+) -> Work:
+    """What is left if no rule stops anything and nothing fails; `done` trials have ended.
+
+    With `only` nothing else is to run than these trials.
+    """
+    if only is not None:
+        return _listed(only, ledger)
     total = search.total_trials
     most = _MAX_LISTED if search.is_quick_to_list else MAX_LOOKED_AT
     if not search.is_adaptive and total is not None and total <= most:
-        return _listed(search, ledger)
+        return _listed(search.trials(), ledger)
     to_run = max(0, (total or 0) - done)
     shared, is_whole = search.structures()
     known = all(structure.count is not None for structure in shared.values())
@@ -365,12 +382,12 @@ def remaining_work(search: Search, ledger: Ledger | None = None, *, done: int = 
     return Work(structures, is_whole=is_whole)
 
 
-def _listed(search: Search, ledger: Ledger | None) -> Work:
+def _listed(trials: Iterable[Trial], ledger: Ledger | None) -> Work:
     known = ledger.by_key(all_versions=True) if ledger else {}
     begun = {row.key: row.epochs for row in ledger.rows(_OPEN, all_versions=True)} if ledger else {}
     structures: dict[str, Remaining] = {}
     last = None
-    for trial in search.trials():
+    for trial in trials:
         if trial.key in known and known[trial.key].state in FINISHED_STATES:
             continue
         remaining = structures.setdefault(trial.structure.key, Remaining(trial.configuration))

@@ -149,7 +149,7 @@ class RunEnded:
     `counts` are of the experiment's own trials, not of those that an edit has left behind.
     `estimate` is how long it was to take, where that was known and nothing ended it early.
     `left_out` is what could not be built. `enough` says why `search.enough` ended the search, and
-    what going on would take.
+    what going on would take. `used_up` is the limit of the experiment that a `budget` was.
     """
 
     ending: str
@@ -160,6 +160,7 @@ class RunEnded:
     estimate: Estimate | None = None
     left_out: LeftOut | None = None
     enough: str = ""
+    used_up: str = ""
 
 
 Event = (

@@ -46,7 +46,7 @@ def precision_notes(
 
     if experiment.precision != "float32":
         yield from _warning(experiment.precision, gain_of(experiment.precision), instructions)
-    elif is_new and _multiply_adds(estimate) >= MIN_MULTIPLY_ADDS:
+    elif is_new and is_long(estimate):
         yield from _suggestion(gain_of(HALF))
 
 
@@ -79,6 +79,12 @@ def known_gain(
     return min(known) if len(known) == len(gains) else None
 
 
+def is_long(estimate: Estimate) -> bool:
+    """Whether a run takes minutes, so that it is worth while to look for a faster way."""
+    adds = sum((s.multiply_adds or 0.0) * s.epochs for s in estimate.structures.values())
+    return adds >= MIN_MULTIPLY_ADDS
+
+
 def has_instructions(precision: str, instructions: Collection[str]) -> bool:
     """Whether a processor computes with such numbers as they are."""
     return any(name in instructions for name in INSTRUCTIONS[precision])
@@ -105,7 +111,3 @@ def _suggestion(gain: float | None) -> Iterator[str]:
         f"precision: {HALF} would train about {gain:.1f} times as fast on this processor; "
         "its trials are others than those in float32, so choose before the first run"
     )
-
-
-def _multiply_adds(estimate: Estimate) -> float:
-    return sum((s.multiply_adds or 0.0) * s.epochs for s in estimate.structures.values())

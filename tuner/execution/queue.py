@@ -59,6 +59,7 @@ class History:
     `curves` are needed by searches that learn, and by racing, in the order of the trials'
     numbers. Everything before `position` in a plan is recorded; of that, `interrupted` is to run.
     `ended` is what a search that may have seen enough asks for, in the order of the ends.
+    `unfinished` were begun, and run to their end whatever else is given out.
     """
 
     known: Mapping[str, KnownTrial]
@@ -66,6 +67,7 @@ class History:
     position: int = 0
     interrupted: Sequence[Trial] = ()
     ended: Sequence[EndedTrial] = ()
+    unfinished: Sequence[Trial] = ()
 
 
 class TrialQueue:
@@ -90,6 +92,7 @@ class TrialQueue:
         self._in_round: set[str] = set()  # trials that were given out of the present round
         self._ahead: deque[Assignment] = deque(map(Assignment, history.interrupted))
         self._begun = {trial.key for trial in history.interrupted}
+        self._unfinished = {trial.key: trial for trial in history.unfinished}
         self._groups: dict[str, Replicates] = {}
         self._takes_up = any(isinstance(stop, AshaStop) for stop in experiment.search.stops)
         self._dropped: list[tuple[Trial, str]] = []
@@ -105,11 +108,34 @@ class TrialQueue:
 
     def next(self, held: Container[str] = ()) -> Assignment | None:
         """The next trial, one of a structure in `held` if there is one near; None: none now."""
+        if self._returned or self.has_enough:
+            return self.next_begun()
+        self._fill()
+        assignment = self._next_ahead(held)
+        if assignment is not None:
+            self._unfinished.pop(assignment.trial.key, None)
+        return assignment
+
+    def next_begun(self) -> Assignment | None:
+        """The next trial of those that were begun, where no other is to begin."""
         if self._returned:
             return self._returned.popleft()
-        if self.has_enough:
+        if not self._unfinished:
             return None
-        self._fill()
+        key = next(iter(self._unfinished))
+        self._begun.add(key)  # so that its plan does not give it out again
+        planned = [assignment for assignment in self._ahead if assignment.trial.key == key]
+        for assignment in planned:
+            self._ahead.remove(assignment)
+        trial = self._unfinished.pop(key)
+        return planned[0] if planned else Assignment(trial)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether `next_begun` has a trial."""
+        return bool(self._returned or self._unfinished)
+
+    def _next_ahead(self, held: Container[str]) -> Assignment | None:
         if self._ahead and self._is_picked(self._ahead[0]):
             return self._ahead.popleft()
         for place, assignment in enumerate(islice(self._ahead, LOOK_AHEAD)):
@@ -125,7 +151,7 @@ class TrialQueue:
     def is_empty(self) -> bool:
         """Whether nothing can be given out now."""
         if self._returned or self.has_enough:
-            return not self._returned
+            return not self.has_begun
         self._fill()
         return not self._ahead and not self.is_thinking
 
@@ -257,12 +283,14 @@ class TrialQueue:
         return trial.key not in self._begun
 
     def _open(self, proposal: Proposal, trials: Sequence[Trial]) -> None:
-        group = self._group(proposal, trials)
+        group, racing = self._group(proposal, trials), self._racing
         missing = group.missing
-        if missing and self._racing is None:
+        # Who has begun, or is to be tried again, is not dropped for what others did meanwhile.
+        begun = [trial for trial in missing if trial.key in self._unfinished]
+        if racing is None:
             self._ahead += (_assignment(trial, proposal) for trial in missing)
-        elif missing and self._racing is not None and not self._loses(self._racing, group):
-            self._ahead.append(_assignment(missing[0], proposal))
+        elif missing and (begun or not self._loses(racing, group)):
+            self._ahead.append(_assignment((begun or missing)[0], proposal))
         if not group.missing:
             self._close(group.name, group)
 
@@ -361,12 +389,15 @@ _NOTHING = LearningCurve(None, has_ended=False)
 def mean_result(configuration: Configuration, curves: Iterable[LearningCurve]) -> Result:
     """The mean over replicates; one that diverged or failed has no part in it, unless all did.
 
-    The curve is as long as that of the replicate that is furthest behind.
+    The curve is as long as that of the replicate that is furthest behind of those that go on; one
+    that has ended before stands where it ended.
     """
     replicates = list(curves)
     length = min((len(r.curve) for r in replicates if not r.has_ended), default=None)
     scores = [r.score for r in replicates if r.score is not None]
     counted = [r.curve for r in replicates if r.curve and (r.score is not None or not scores)]
+    if length is not None:
+        counted = [(*curve, *[curve[-1]] * (length - len(curve))) for curve in counted]
     return Result(
         configuration,
         math.fsum(scores) / len(scores) if scores else None,
@@ -392,6 +423,22 @@ def read_history(search: Search, ledger: Ledger) -> History:
 
     A plan that was begun before goes on behind what it has recorded, without looking at it.
     """
+    return replace(_standing(search, ledger), unfinished=unfinished_trials(search, ledger))
+
+
+def unfinished_trials(search: Search, ledger: LedgerReader) -> tuple[Trial, ...]:
+    """Those that were begun, or are to be tried again, and run to their end.
+
+    None of hyperband's, which goes by rungs: who waits at one may have to wait for ever.
+    """
+    if search.planned_epochs is not None:
+        return ()
+    exempt = ledger.exempt
+    begun = (row for row in ledger.rows(_UNFINISHED) if row.attempt or row.number in exempt)
+    return tuple(trial for row in begun if (trial := trial_of(search, row)) is not None)
+
+
+def _standing(search: Search, ledger: Ledger) -> History:
     known, ended = ledger.by_key(), _ended(search, ledger)
     if isinstance(search.experiment.search.enough, SettledEnough):
         return History(known, {}, ended=ended)

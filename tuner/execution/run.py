@@ -41,7 +41,7 @@ from tuner.execution.networks import CheckedExperiment, check_experiment
 from tuner.execution.pools import LocalPool, Pool
 from tuner.execution.profiler import Profiler
 from tuner.execution.protocol import Ready, not_finite
-from tuner.execution.queue import TrialQueue, read_history, why_enough
+from tuner.execution.queue import TrialQueue, read_history, unfinished_trials, why_enough
 from tuner.execution.recorder import Recorder
 from tuner.execution.reuse import take_over
 from tuner.execution.scheduler import SILENCE_SECONDS, Scheduler
@@ -225,9 +225,11 @@ def _train_and_tell(
 ) -> RunEnded:
     """Train, and say before what there is to do, and afterwards what became of it."""
     experiment, ledger, listener = parts.experiment, parts.ledger, parts.listener
-    begun = _begin(parts, here.workers)
+    enough = why_enough(parts.search, ledger, parts.settles)
+    only = unfinished_trials(parts.search, ledger) if enough else None
+    begun = _begin(parts, here.workers, enough, only)
     estimate, networks = estimate_begun(
-        parts.search, parts.info, ledger, done=begun.done, here=here
+        parts.search, parts.info, ledger, done=begun.done, here=here, only=only
     )
     if begun.to_run != 0:
         also = here.notes(experiment, ledger.threads())
@@ -239,16 +241,17 @@ def _train_and_tell(
         ledger.note_all_done()
     keep_speeds(ledger, networks, experiment, here)
     _say_what_else_is_left_out(parts.checked, begun, listener)
-    enough = _end_search(parts, here.workers) if ending == "done" else ""
+    ended = _end_search(parts, here.workers) if ending == "done" else ""
     return RunEnded(
         ending=ending,
         counts=ledger.counts(),
         best=next(iter(ledger.top(1)), None),
         seconds=parts.clock() - started,
         to_run=begun.to_run,
-        estimate=estimate if ending == "done" and estimate.seconds and not enough else None,
+        used_up=_used_up(experiment, ledger) if ending == "budget" else "",
+        estimate=estimate if ending == "done" and estimate.seconds and not ended else None,
         left_out=parts.checked.left_out_so_far(),
-        enough=enough,
+        enough=ended,
     )
 
 
@@ -293,14 +296,14 @@ def _train(
         _write_csv(csv, parts.listener)
 
 
-def _begin(parts: _RunParts, workers: int) -> RunStarted:
-    """Count what there is to do."""
+def _begin(parts: _RunParts, workers: int, enough: str, only: Sequence[Trial] | None) -> RunStarted:
+    """Count what there is to do: where the search has seen enough, `only` these."""
     experiment, folder, ledger = parts.experiment, parts.folder, parts.ledger
     done = _num_done(ledger)
     left_out = parts.checked.looked_ahead(parts.search)
     total, planned = parts.search.total_trials, parts.search.planned_epochs
-    if enough := why_enough(parts.search, ledger, parts.settles):
-        total = done
+    if only is not None:
+        total = done + len(only)
     epochs_to_run = None if planned is None else max(0, planned - ledger.trained_epochs())
     takes_up = any(isinstance(stop, AshaStop) for stop in experiment.search.stops)
     if total == done and ledger.last_run.get("takes_up") is False:
@@ -312,7 +315,7 @@ def _begin(parts: _RunParts, workers: int) -> RunStarted:
         name=experiment.name,
         total=total,
         done=done,
-        to_run=None if total is None else total - done,
+        to_run=None if total is None else max(0, total - done),
         workers=workers,
         folder=str(folder.path),
         notes=(
@@ -344,6 +347,14 @@ def _end_search(parts: _RunParts, workers: int) -> str:
     return f"{reason}; going on would take {more}{time}"
 
 
+def _used_up(experiment: Experiment, ledger: Ledger) -> str:
+    """The limit of the experiment itself that nothing but a change of it moves."""
+    left = _epochs_left(experiment, ledger)
+    if left is None or left > 0:
+        return ""
+    return f"search.max_epochs: {experiment.search.max_epochs:,} is used up; to go on, raise it"
+
+
 def _num_done(ledger: Ledger) -> int:
     outcomes = ledger.counts()
     return sum(outcomes[state] for state in FINISHED_STATES)
@@ -352,7 +363,7 @@ def _num_done(ledger: Ledger) -> int:
 def _num_left(parts: _RunParts) -> int | None:
     """Trials that may still run; None where the search cannot know."""
     total = parts.search.total_trials
-    return None if total is None else total - _num_done(parts.ledger)
+    return None if total is None else max(0, total - _num_done(parts.ledger))
 
 
 def _on_network(folder: RunFolder) -> Iterator[str]:

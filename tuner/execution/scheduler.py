@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event as StopEvent
 
 from tuner.errors import InputError, TunerError, is_about_memory
@@ -116,7 +116,8 @@ class Scheduler:
         """Until nothing is left to run, `stop` is set, or (fail-fast) a trial fails.
 
         Without a number of `workers` there are as many as the pool has room for, at any time.
-        No trial starts once a budget is used up: seconds, or epochs of all trials together.
+        No trial starts once a budget is used up: seconds, or epochs of all trials together. Those
+        that had begun before the run go on, though, when it is the epochs.
 
         Returns how it ended: `done`, `interrupted`, `budget` or `failed`.
         """
@@ -127,6 +128,9 @@ class Scheduler:
             return "done"
         deadline = math.inf if budget_seconds is None else self._clock() + budget_seconds
         self._epochs_left = math.inf if budget_epochs is None else budget_epochs
+        if self._is_spent:
+            self._note_position()
+            return "budget"
         try:
             ending = self._work(workers, stop, deadline, fail_fast=fail_fast)
             self._drain()
@@ -143,7 +147,7 @@ class Scheduler:
     ) -> str:
         """Until something ends it: `interrupted`, `failed`, or nothing that may start or runs."""
         self._grow(workers or self._pool.room() or 1)
-        while self._assign(late=self._clock() >= deadline or self._epochs_left <= 0):
+        while self._assign(late=self._clock() >= deadline):
             self._hear(self._receive())
             self._kill_silent()
             if workers is None:
@@ -189,7 +193,12 @@ class Scheduler:
                     break  # there is nothing for the others, either
                 self._maybe_idle.discard(worker)
             self._end_dropped()
-        return self._anything_runs() or not (late or self._is_out_of_work())
+        return self._anything_runs() or not (late or self._is_spent or self._is_out_of_work())
+
+    @property
+    def _is_spent(self) -> bool:
+        """Whether the epochs are used up, and nobody is left who had begun before."""
+        return self._epochs_left <= 0 and not self._queue.has_begun
 
     def _give(self, worker: int, slot: Slot) -> bool:
         """Whether there was a trial to train."""
@@ -201,6 +210,8 @@ class Scheduler:
 
     def _next(self, held: Container[str]) -> Assignment | None:
         """A stopped trial that is among the best after all comes before any new one."""
+        if self._epochs_left <= 0:
+            return self._queue.next_begun()
         while (number := self._next_up()) is not None:
             assert self._rule is not None
             self._rule.take_up(number)
@@ -497,7 +508,7 @@ class Scheduler:
             return
         self._recorder.ledger.requeue(running.number)
         self._numbers[running.trial.key] = running.number
-        self._queue.put_back(running.assignment)
+        self._queue.put_back(replace(running.assignment, up_again=False))
 
     def _kill_silent(self) -> None:
         """A worker that has said nothing for too long is as good as dead."""

@@ -330,8 +330,8 @@ class Worker:
                 continue
             self._send(Resumed(task.number, row.epoch, tuple(damaged)))
             return state, row.epoch, notes
-        if damaged:
-            self._send(Resumed(task.number, 0, tuple(damaged)))
+        # Also without any: a repair may have forgotten one behind which epochs were recorded.
+        self._send(Resumed(task.number, 0, tuple(damaged)))
         return program.initial(task.seed), 0, None
 
     def _notes(self, task: TrainTrial, epoch: int) -> dict[str, Any]:

@@ -473,6 +473,18 @@ class SearchConfig(BaseModel):
                 "stop: asha is there twice, and one would take up again what the other has stopped",
                 {"mend": "leave one of them out"},
             )
+        if isinstance(self.enough, NoGainEnough) and self.enough.trials < self.replicates:
+            raise PydanticCustomError(
+                "enough",
+                "enough: no_gain with {trials} trials ends the search before a configuration has "
+                "its {replicates} seeds",
+                {
+                    "trials": self.enough.trials,
+                    "replicates": self.replicates,
+                    "expected": "trials: at least replicates",
+                    "mend": f"enough: {{rule: no_gain, trials: {4 * self.replicates}}}",
+                },
+            )
         if isinstance(self.enough, SettledEnough):
             self._check_settled()
         if self.method == "list" and self.configurations is None:

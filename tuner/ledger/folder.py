@@ -61,6 +61,14 @@ class RunFolder:
         return self.results_dir / self.name
 
     @property
+    def typed(self) -> str:
+        """What names it in a command that is typed here: a path, where its name would not do."""
+        path, here = self.path.resolve(), Path.cwd()
+        if path.parent == (here / "results").resolve():
+            return self.name
+        return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+    @property
     def experiment(self) -> Path:
         """The experiment as it was resolved."""
         return self.path / "experiment.yaml"

@@ -97,10 +97,7 @@ def confirmation(
     p-values are Holm-corrected over all comparisons. `metric` is of the test set, `objective` the
     search's. `images` is how many test images there are; the rest is as `Confirmation` has it.
     """
-    against_first = (
-        paired_by_key(dict(sorted(figures.items())), test[0], objective=objective)
-        for figures in test[1:]
-    )
+    against_first = (paired_by_key(figures, test[0], objective=objective) for figures in test[1:])
     differences = judged_known([None, *against_first])
     confirmed = tuple(
         LeaderFigures(

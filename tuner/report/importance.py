@@ -126,15 +126,17 @@ def _of_grid(
     names: list[str], cells: Codes, sizes: list[int], scores: Array, generator: np.random.Generator
 ) -> Importance:
     counts = np.bincount(cells)
-    shares = anova_shares(_cell_means(cells, counts, scores).reshape(sizes))
+    table = _cell_means(cells, counts, scores).reshape(sizes)
+    shares = anova_shares(table)
+    seeds = "one seed each" if counts.max() == 1 else "one seed of some combinations"
     if counts.min() > 1:
         how = "seeds resampled within each combination"
         draw = _resampled_cells(cells, counts, scores, sizes, generator)
     elif len(names) > 2:
-        how = "one seed each: interactions of three and more taken as noise"
-        draw = _noisy_tables(scores[np.argsort(cells)].reshape(sizes), generator)
+        how = f"{seeds}: interactions of three and more taken as noise"
+        draw = _noisy_tables(table, generator)
     else:
-        how, draw = "one seed each: no interval", None
+        how, draw = f"{seeds}: no interval", None
     draws = [list(anova_shares(draw()).values()) for _ in range(_DRAWS)] if draw else []
     effects = _effects(
         [tuple(names[axis] for axis in axes) for axes in shares],

@@ -20,6 +20,7 @@ from tuner.ledger.ledger import Ledger
 from tuner.ledger.profile import RunProfile
 from tuner.ledger.records import FINISHED_STATES, RANKED_STATES, TrialRow
 from tuner.ledger.workers import WorkerRecord
+from tuner.report import format
 from tuner.report.seed_spread import SeedSpread, data_of, spread_elsewhere, spread_of
 
 TEST_SET_READ = "test set read"
@@ -69,7 +70,8 @@ class RunRecord:
     it trained again. `is_running` says that a run is on. `spread_elsewhere` is how much seeds
     differed in other experiments on these data, where none is repeated here. `enough` says why
     `search.enough` has ended the search, if it has. `workers` are those of the last run; `profile`
-    is of the last one that was run with `--profile`.
+    is of the last one that was run with `--profile`. `typed` names the experiment in commands, as
+    far as that is not its name.
     """
 
     name: str
@@ -92,6 +94,7 @@ class RunRecord:
     spread_elsewhere: SeedSpread | None = None
     workers: Sequence[WorkerRecord] = ()
     profile: RunProfile | None = None
+    typed: str = ""
 
     @property
     def metric(self) -> str:
@@ -105,9 +108,14 @@ class RunRecord:
 
     @property
     def can_be_confirmed(self) -> bool:
-        """Whether there are test images, as far as the environment says so."""
+        """Whether there are test images, as far as the environment says so; they are read once."""
         data = self.environment.get("data")
-        return not (isinstance(data, Mapping) and data.get("num_test") == 0)
+        has_none = isinstance(data, Mapping) and data.get("num_test") == 0
+        return not has_none and not self.metric.startswith("test_")
+
+    def command(self, name: str) -> str:
+        """A command about these results as it is typed, between marks."""
+        return format.command_text(name, self.typed or self.name)
 
     @cached_property
     def num_images(self) -> int | None:
@@ -162,6 +170,7 @@ def read_record(folder: RunFolder, *, all_versions: bool = False) -> RunRecord:
             spread_elsewhere=_elsewhere(folder, rows, ledger.objective),
             workers=ledger.workers,
             profile=ledger.profile,
+            typed=folder.typed,
         )
 
 

@@ -194,7 +194,7 @@ class Results:
         kept = read_predictions(own) if own.ledger.is_file() else None
         if kept is None or not kept.trials:
             what = "no predictions on test images are kept"
-            mend = format.command_text("confirm", self.name).strip("`")
+            mend = format.command_text("confirm", self.folder.typed).strip("`")
             raise InputError(Problem(what, self.name, mend=mend))
         return frame_of(kept)
 

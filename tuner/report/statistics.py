@@ -426,7 +426,9 @@ def paired(
     first, second = _checked(one), _checked(other)
     if len(first) != len(second):
         raise ValueError(f"pairs need equal lengths, not {len(first)} and {len(second)}")
-    differences = (first - second).tolist()
+    # What is drawn must not depend on which pair comes first, nor on which side is named first.
+    sums, gaps = first + second, first - second
+    differences = gaps[np.lexsort((gaps, np.abs(gaps), sums))].tolist()
     n = len(differences)
     interval = bca_interval(differences, quantile=widened_quantile(n), seed=seed)
     p = sign_flip_p(differences, seed=seed)

@@ -254,17 +254,13 @@ def _distance(one: float | None, other: float | None) -> float:
     return abs((one or 0.0) - (other or 0.0))
 
 
-def _confirm(record: RunRecord) -> str:
-    return format.command_text("confirm", record.name)
-
-
 def _who_tells(record: RunRecord, best: TrialRow) -> str:
     """What decides where the trials cannot."""
     if best.number in record.confirmed:
-        return f"{_confirm(record)} has trained it again, and shows what holds"
+        return f"{record.command('confirm')} has trained it again, and shows what holds"
     if not record.can_be_confirmed:
         return "more search.replicates can decide it"
-    return f"{_confirm(record)} can decide it"
+    return f"{record.command('confirm')} can decide it"
 
 
 def _readings(record: RunRecord) -> list[str]:
@@ -325,7 +321,7 @@ def _next_steps(record: RunRecord, means: Sequence[Marginal], winner: _Winner) -
     if record.may_take_up and not record.is_running:
         yield "run it again, for the stopped trials that may go on"
     if record.counts.get(TrialState.FAILED, 0) and not record.is_running:
-        yield f"{format.command_text('retry', record.name)} tries the failed ones again"
+        yield f"{record.command('retry')} tries the failed ones again"
     if winner.trial is None:
         return
     ranked = record.ranking.ranked
@@ -334,7 +330,7 @@ def _next_steps(record: RunRecord, means: Sequence[Marginal], winner: _Winner) -
         yield from itertools.islice(filter(None, edges), _MOST_EDGES)
     is_open = not winner.is_settled and winner.trial.number not in record.confirmed
     if is_open and len(ranked) > 1 and record.can_be_confirmed:
-        yield f"{_confirm(record)} trains the best ones again under new seeds"
+        yield f"{record.command('confirm')} trains the best ones again under new seeds"
     if is_open and (seeds := _seeds_needed(record, winner)):
         yield seeds
 
@@ -356,7 +352,7 @@ def _seeds_needed(record: RunRecord, winner: _Winner) -> str:
     time = f" and about {format.seconds_text(seconds)}" if seconds else ""
     how = f"search.replicates: {n}"
     if record.can_be_confirmed:
-        how = f"{_confirm(record)[:-1]} --top 2 --seeds {n}`"
+        how = f"{record.command('confirm')[:-1]} --top 2 --seeds {n}`"
     return f"{lead} takes {n} seeds{time} to decide ({how}; {spread.text})"
 
 

@@ -104,7 +104,12 @@ class GaussianProcess(Model):
         import numpy as np
 
         rows = [[x for part in self._parts(point) for x in part] for point in points]
-        return np.array(rows, dtype=float).reshape(len(points), -1)
+        return np.array(rows, dtype=float).reshape(len(points), self._width)
+
+    @cached_property
+    def _width(self) -> int:
+        any_point = Point(*self._space.draw(random.Random(0)))
+        return sum(map(len, self._parts(any_point)))
 
     def _parts(self, point: Point) -> Iterator[list[float]]:
         """Its branch, then each dimension: a place, or a number for each option without order."""

@@ -118,6 +118,9 @@ class NoGain(EnoughRule):
         """Why the search ends now; empty if it goes on."""
         if self._since < self.options.trials:
             return ""
+        begun = (score for scores in self._scores.values() for score in scores)
+        if self._best is None and any(score is not None for score in begun):
+            return ""  # no configuration has all of its seeds yet
         count = f"{self._since} trial{'s' * (self._since != 1)}"
         if self._best is None:
             return f"no_gain: none of {count} has a score"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -99,7 +99,8 @@ def read_source(folder: RunFolder, *, all_versions: bool = False) -> PageSource:
     Raises:
         InputError: the ledger is missing, damaged, foreign or of a newer version.
     """
-    record = read_record(folder, all_versions=all_versions)
+    # A page goes to others, for whom the way to this folder is another one.
+    record = replace(read_record(folder, all_versions=all_versions), typed="")
     epochs: dict[int, list[EpochRow]] = defaultdict(list)
     with Ledger.open_read_only(folder.ledger) as ledger:
         for epoch in ledger.epochs():
