@@ -108,6 +108,7 @@ def hyperparameters() -> Any:
 
 def short_training(case: dict[str, Any], started: float) -> dict[str, Any]:
     """Two epochs of 512 images: the losses, and a few figures of the weights."""
+    import jax
     import numpy as np
 
     from tuner.training.jax import JaxProgram
@@ -121,7 +122,10 @@ def short_training(case: dict[str, Any], started: float) -> dict[str, Any]:
         validation = program.evaluate(state, hyperparameters())
         losses += [metrics["loss"], validation["loss"]]
     weights = np.asarray(state.weights, np.float64)
-    return {"losses": losses, "norm": float(np.sqrt((weights**2).sum()))}
+    norm = float(np.sqrt((weights**2).sum()))
+    device = jax.devices()[0]
+    kind = {"device": device.device_kind, "platform": device.platform}
+    return {"losses": losses, "norm": norm, **kind}
 
 
 def epoch_times(case: dict[str, Any], started: float) -> dict[str, Any]:
@@ -136,7 +140,8 @@ def epoch_times(case: dict[str, Any], started: float) -> dict[str, Any]:
     images = JaxProgram.place(data, AUGMENT)
     begun = time.perf_counter()
     program = make_program(case, data, images)
-    state, _ = program._train_steps(*_first_step(program, program.initial(0)))
+    state, totals = program._train_steps(*_first_step(program, program.initial(0)))
+    float(totals.loss)  # waits for it
     first = time.perf_counter() - begun
     state, seconds = program.initial(0), []
     for epoch in range(3):
@@ -157,7 +162,7 @@ def epoch_times(case: dict[str, Any], started: float) -> dict[str, Any]:
 
 
 def _first_step(program: Any, state: Any) -> tuple[Any, ...]:
-    """Arguments of one step, whose totals are then read so that it has happened."""
+    """Arguments of one step."""
     values = program._device_values(hyperparameters())
     plan = program.plan_epoch(hyperparameters(), 0)
     epoch = type(plan)(*program._to_device(tuple(plan)))
@@ -213,8 +218,8 @@ class Report:
         """A part; one for which there is no time is named."""
         try:
             self._parts.append(make())
-        except TimeoutError:
-            self._parts.append(f"### {title}\n\nNot measured: the time was up.\n")
+        except (TimeoutError, SystemExit) as error:
+            self._parts.append(f"### {title}\n\nNot measured: {_why(error)}\n")
         self._put()
 
     def add_rows(self, title: str, rows: list[Row], row: Callable[[str, Any], list[Any]]) -> None:
@@ -224,8 +229,8 @@ class Report:
         for name, case in rows:
             try:
                 done.append(row(name, case))
-            except TimeoutError:
-                done.append([name, case["precision"], "not measured: the time was up"])
+            except (TimeoutError, SystemExit) as error:
+                done.append([name, case["precision"], f"not measured: {_why(error)}"])
             self._parts[-1] = common.table(title, HEAD, done)
             self._put()
 
@@ -235,15 +240,23 @@ class Report:
             self._output.write_text("\n".join(self._parts))
 
 
-def agreement(report: Report) -> str:
+def _why(error: BaseException) -> str:
+    """In a line that a table bears; a part that fails costs no other its time on the device."""
+    said = str(error).strip().splitlines()
+    return said[-1].replace("|", "/") if said else "the time was up"
+
+
+def agreement(report: Report, *, full: bool) -> str:
     exact = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
     cpu = report.measured("short", {}, JAX_PLATFORMS="cpu", **exact)
     here = report.measured("short", {}, **exact)
+    if full and here["platform"] == "cpu":
+        raise RuntimeError("there is a GPU, and JAX computes on the CPU: no figure would be of it")
     largest = max(abs(a - b) / a for a, b in zip(cpu["losses"], here["losses"], strict=True))
     verdict = "agree" if largest < 0.02 and math.isfinite(largest) else "DISAGREE"
     rows = [
         [name, *(f"{loss:.5f}" for loss in run["losses"]), f"{run['norm']:.4f}"]
-        for name, run in (("CPU", cpu), ("this device", here))
+        for name, run in (("CPU", cpu), (here["device"], here))
     ]
     head = ["", "loss 1", "val_loss 1", "loss 2", "val_loss 2", "norm of weights"]
     title = f"ResNet-8, 16 steps: {verdict}, largest relative difference {largest:.2g}"
@@ -256,7 +269,7 @@ def search(report: Report, model: dict[str, Any], num_images: int) -> str:
         ours = report.measured("tuner", case, TUNER_CACHE_DIR=cache)
     theirs = report.measured("keras_tuner", case)
     rows = [
-        [name, run["whole"], run["search"], f"{max(run['scores']):.3f}"]
+        [name, run["whole"], run["search"], _best(run["scores"])]
         for name, run in (("keras-tuner", theirs), ("tuner", ours))
     ]
     whole, alone = theirs["whole"] / ours["whole"], theirs["search"] / ours["search"]
@@ -265,6 +278,12 @@ def search(report: Report, model: dict[str, Any], num_images: int) -> str:
     )
     head = ["", "whole process s", "search alone s", "best val_accuracy"]
     return common.table(title, head, rows)
+
+
+def _best(scores: list[float | None]) -> str:
+    known = [score for score in scores if score is not None]
+    failed = f" ({len(scores) - len(known)} failed)" if len(known) < len(scores) else ""
+    return f"{max(known, default=math.nan):.3f}{failed}"
 
 
 def epoch_row(report: Report, name: str, case: dict[str, Any]) -> list[Any]:
@@ -304,7 +323,7 @@ def measure(report: Report, *, full: bool) -> None:
     rows, num_images = (ROWS, EPOCH_IMAGES) if full else (SMALL_ROWS, SMALL_EPOCH_IMAGES)
     searched = SEARCH_IMAGES if full else SMALL_SEARCH_IMAGES
     model = rows[0][1]["model"]
-    report.add("Agreement with the CPU", lambda: agreement(report))
+    report.add("Agreement with the CPU", lambda: agreement(report, full=full))
     report.add("Six trials beside keras-tuner", lambda: search(report, model, searched))
     cases = [(name, {**case, "images": num_images}) for name, case in rows]
     title = f"Epochs of {num_images:,} images, crop and flip"

@@ -227,6 +227,7 @@ def confirm(
 
     from tuner.actions.confirm import conclude, plan_confirmation
     from tuner.cli.in_python import CalledRun, check_counts, data_folder, write_page
+    from tuner.experiment.trial import TrialState
     from tuner.ledger.folder import RunFolder
     from tuner.report.results import Results
 
@@ -240,7 +241,7 @@ def confirm(
         data_dir, workers, gpus, budget, fail_fast, on_event, progress, engine, ray_address
     )
     experiment = planned.experiment.with_resources(cpus_per_worker, gpus_per_worker)
-    ended = called.run(experiment, folder.path)
+    ended = called.run(experiment, folder.path, retry=(TrialState.FAILED,))
     concluded = conclude(planned, folder, data_folder(data_dir), ended.ending)
     write_page(folder, concluded.lost, concluded.unwritten)
     return concluded.confirmation
@@ -303,6 +304,7 @@ def _build_model(model: Any, arrays: Any, notes: Any, backend: str) -> Any:
 
     if backend:
         os.environ.setdefault("KERAS_BACKEND", backend)
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the next run needs memory
     from tuner.training.trial import restored_model
 
     return restored_model(model, arrays, notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,14 @@ from PIL import Image
 from tests.execution.conftest import GRID, Bench
 from tests.execution.tiny import write_data
 from tests.report.predicted import random_predictions, said, write_confirming
-from tuner.actions.confirm import SEEDS_APART, confirming, keep_predictions, leaders
+from tuner.actions.confirm import (
+    SEEDS_APART,
+    PlannedConfirmation,
+    _less_training,
+    confirming,
+    keep_predictions,
+    leaders,
+)
 from tuner.cli.main import run as run_command
 from tuner.data.config import DataConfig, FinalDataConfig, final_data
 from tuner.data.images import load_images
@@ -27,6 +35,7 @@ from tuner.ledger.ledger import Ledger
 from tuner.report.confirmation import SearchedLeader, confirmation, to_text
 from tuner.report.prediction_document import read_document
 from tuner.report.results import open_results
+from tuner.search import Search
 
 
 @pytest.fixture
@@ -81,6 +90,40 @@ def test_trials_on_other_data_have_no_part_in_it(tmp_path):
     with Ledger.open_read_only(tmp_path / "ledger.sqlite") as ledger:
         found = leaders(parse_experiment(edited, "grid.yaml"), ledger, 20)
     assert [len(leader.scores) for leader in found] == [1] * 6
+
+
+def test_what_the_search_tried_first_is_not_trained_in_the_place_of_a_leader(searched):
+    experiment, path = searched
+    with Ledger.open_read_only(path) as ledger:
+        *chosen, last = leaders(experiment, ledger, 6)
+    begun = replace(experiment, start=(last.configuration,))
+    found = confirming(begun, chosen, seeds=1)
+    trained = [trial.configuration.values for trial in Search(found, "data:1").trials()]
+    assert trained == [leader.configuration.values for leader in chosen]
+
+
+def test_fewer_epochs_than_the_warm_up_takes_are_refused(tmp_path):
+    bench = Bench(tmp_path, GRID.replace("epochs: 2", "epochs: 3\n  warmup_epochs: 2"))
+    bench.run()
+    experiment = parse_experiment(bench.text, "grid.yaml")
+    with Ledger.open_read_only(tmp_path / "ledger.sqlite") as ledger:
+        assert leaders(experiment, ledger, 3, epochs=2)
+        with pytest.raises(InputError, match="2 epochs of warm-up do not fit"):
+            leaders(experiment, ledger, 3, epochs=1)
+
+
+def test_training_images_that_have_changed_since_the_search_are_said(searched):
+    experiment, path = searched
+    with Ledger.open_read_only(path) as ledger:
+        chosen = leaders(experiment, ledger, 1)
+    before = {"data": {"content": "a", "train_images": "100 (1 per class)"}}
+    found = confirming(experiment, chosen, seeds=1)
+    planned = PlannedConfirmation(experiment, tuple(chosen), found, 12, before)
+    assert _less_training(planned, before) == ""
+    after = {"data": {"content": "b", "train_images": "80 (1 per class)"}}
+    assert _less_training(planned, after) == (
+        "on 80 of 100 images, on images or labels that have changed since the search"
+    )
 
 
 def test_nothing_to_confirm_is_said(tmp_path):
@@ -149,6 +192,10 @@ def test_confirm_reports_test_figures_and_continues_where_it_stood(
     assert "trained with different numbers of threads" in text
     assert (first["test_readings"], both["test_readings"]) == (1, 1)  # more seeds go on
     assert (both["less_training"], both["sentences"][-1][:12]) == ("", "Of the other")
+    assert run_command(["export", "x/confirm", "best", "-o", "final.keras"]) == 0
+    assert "not on all training images" in capsys.readouterr().err
+    recipe = parse_experiment((tmp_path / "final.keras.yaml").read_text(), "final.keras.yaml")
+    assert recipe.data.validation == 24
     less = ["--top", "1", "--seeds", "1", "--epochs", "1", "--train-images", "80"]
     assert run_command(["confirm", "x", "-q", "--json", *less]) == 0
     shorter = json.loads(capsys.readouterr().out)

@@ -175,3 +175,9 @@ def test_fewer_trials_than_have_ended_leave_none_to_run(tmp_path, monkeypatch):
     plan = plan_of(GRID + "search: {method: bayesian, max_trials: 3}", tmp_path)
     assert (plan.total, plan.done, plan.to_run, plan.epochs) == (3, 6, 0, 0)
     assert plan.disk_bytes == plan.checkpoint_bytes == 0
+
+
+def test_a_limit_of_epochs_is_said(tmp_path):
+    plan = plan_of(GRID + "search: {max_epochs: 5}", tmp_path)
+    assert any("no trial starts after 5 epochs (search.max_epochs)" in note for note in plan.notes)
+    assert plan.time.is_most

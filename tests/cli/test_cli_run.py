@@ -198,6 +198,7 @@ def test_a_confirmation_is_continued_with_all_its_options(tuner, results, monkey
     assert said.status == 130
     line = said.err.partition("stopped at once; to continue: ")[2].strip()
     assert shlex.split(line) == ["tuner", "confirm", *typed]
+    assert confirm.run_shown.call_args.kwargs["retry"] == (TrialState.FAILED,)
 
 
 # ---------------------------------------------------------------------- faults in what is shown

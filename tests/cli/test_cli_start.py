@@ -126,3 +126,11 @@ def test_doctor_reports_versions_devices_data_and_disk(tuner, tmp_path: Path) ->
     assert document["free_bytes"] > 0
     assert {entry["name"] for entry in document["datasets"]} >= {"cifar100", "synthetic"}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_init_writes_no_file_that_its_own_commands_would_refuse(tuner, tmp_path: Path) -> None:
+    said = tuner("init", tmp_path / "my exp.yaml")
+    assert (said.status, list(tmp_path.iterdir())) == (2, [])
+    assert "letters, digits" in said.err
+    (tmp_path / "notes.txt").touch()
+    assert "there already" not in tuner("init", tmp_path / "notes.txt" / "x.yaml").err

@@ -163,7 +163,13 @@ def test_the_line_that_mends_images_works(x, what, has_test):
 
 
 @pytest.mark.parametrize(
-    ("x_train", "x_test"), [(BYTES / 255, BYTES * 1.0), (BYTES / 255, NEGATIVE), (BYTES, NEGATIVE)]
+    ("x_train", "x_test"),
+    [
+        (BYTES / 255, BYTES * 1.0),
+        (BYTES / 255, NEGATIVE),
+        (BYTES, BYTES / 255),
+        (BYTES * 1.0, BYTES / np.float32(255)),
+    ],
 )
 def test_test_images_are_brought_into_the_range_of_the_training_images(x_train, x_test):
     data = mended(arrays(x_train, x_test=x_test, y_test=LABELS))

@@ -87,6 +87,9 @@ def test_classes_and_files_come_in_keras_order_and_hidden_ones_not(pets):
     (pets / ".git").mkdir()
     (pets / "cat" / "._1.png").write_bytes(b"macOS")
     (pets / "cat" / ".DS_Store").write_bytes(b"")
+    (pets / "cat" / ".thumbnails" / "deep").mkdir(parents=True)
+    for place in ("1.png", "deep/1.png"):
+        shutil.copy(pets / "cat" / "1.png", pets / "cat" / ".thumbnails" / place)
     listing = list_images(pets)
     assert listing.class_names == ("cat", "dog", "owl")
     assert [file.path for file in listing.train[:5]] == [

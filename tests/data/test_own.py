@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from tuner.data import own
+from tuner.data.config import DataConfig
+from tuner.data.images import load_images
 from tuner.data.own import FunctionDataset, NpzDataset, read_npz
 from tuner.errors import InputError
 
@@ -43,10 +45,10 @@ def test_floats_of_0_to_1_and_of_0_to_255_become_bytes(save, dtype):
 
 
 def test_test_images_are_scaled_as_the_training_images_are(save):
-    dark = np.full((12, 5, 4, 3), 0.9)
+    dark = np.full((12, 5, 4, 3), 1.9)
     bright = np.full((12, 5, 4, 3), 200.0)
     bright_data = save(x_train=bright, y_train=LABELS, x_test=dark, y_test=LABELS)
-    assert bright_data.test(None).images.max() == 1
+    assert bright_data.test(None).images.max() == 2
     with pytest.raises(InputError, match=r"x_test: pixels out of range"):
         save(x_train=dark, y_train=LABELS, x_test=bright, y_test=LABELS).test(None)
 
@@ -156,6 +158,19 @@ def test_a_function_gives_the_arrays(module):
     assert (info.image_shape, info.num_classes, info.num_train) == ((2, 2, 1), 2, 3)
     assert info.fingerprint.startswith("function:sha256:")
     assert dataset.train(None).images.max() == 255
+
+
+def test_pixels_in_another_range_that_are_not_normalized_are_other_data(module):
+    text = "def load():\n    return np.arange(80).reshape(20, 2, 2) * {}, [0, 1] * 10"
+    for name, factor in {"bytes_data": "np.uint8(3)", "unit_data": "np.uint8(3) / 255"}.items():
+        module(name, text.format(factor))
+    config = {"validation": 4, "normalize": False}
+    one, other = (
+        load_images(DataConfig(dataset=f"{name}:load", **config), None)
+        for name in ("bytes_data", "unit_data")
+    )
+    np.testing.assert_array_equal(one.x_train, other.x_train)
+    assert one.hashes["dataset"] != other.hashes["dataset"]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,29 @@ def test_a_failed_trial_is_tried_again_when_a_person_says_so_though_it_is_enough
     assert (rows[1].state, len(rows)) == (TrialState.COMPLETED, count)
 
 
+@pytest.mark.parametrize("stop", ["null", "{rule: patience, epochs: 1}", "{rule: asha}"])
+@pytest.mark.parametrize("method", ["grid", "bayesian"])
+@pytest.mark.usefixtures("dice")
+def test_one_that_is_tried_again_and_is_the_best_lets_the_search_go_on(bench, method, stop):
+    told = text(3, method, max_trials=10, stop=stop).replace("epochs: 2", "epochs: 4")
+
+    def script(task, first=0.9):
+        """The first one is the best, and the second better than all behind it."""
+        value = first if task.number == 1 else 0.6 - task.number / 100
+        begun = max((row.epoch for row in task.checkpoints), default=0)
+        epochs = (Epoch(task.number, n, metrics(value), 0.1) for n in range(begun + 1, 5))
+        return [*epochs, Finished(task.number)]
+
+    before = bench.run(lambda task: raising(task) if task.number == 1 else script(task), told)
+    assert [row.state for row in before].count(TrialState.FAILED) == 1 < len(before) < 10
+    rows = bench.run(script, told, retry=[TrialState.FAILED])
+    numbers = [task.number for task in bench.pool.tasks]
+    assert numbers[0] == 1 and len(rows) > len(before)
+    ends = [event.number for event in bench.events if isinstance(event, TrialEnded)]
+    assert ends.count(1) == 1
+    assert rows[0].score == 0.9
+
+
 def test_a_trial_whose_worker_died_is_run_again_all_the_same(bench):
     died = set()
 

@@ -284,6 +284,23 @@ def test_a_failed_first_seed_under_racing_is_tried_again_when_a_person_says_so(t
     assert (again.state, again.epochs) == (TrialState.COMPLETED, 9)
 
 
+def test_all_seeds_that_failed_are_tried_again_under_racing(tmp_path):
+    bench = Bench(tmp_path, SPACE + METHODS["replicates with racing"])
+    first = {}
+
+    def script(task):
+        """A configuration of which one seed is bad and the others fail; racing would drop them."""
+        name = str(task.model) + str(task.training)
+        first.setdefault(name, len(first))
+        return raising(task) if first[name] == 0 and task.number > 1 else learning(task)
+
+    rows = bench.run(script)
+    failed = [row.number for row in rows if row.state is TrialState.FAILED]
+    rows = bench.run(learning, retry=[TrialState.FAILED])
+    states = {row.number: row.state for row in rows}
+    assert failed and {states[number] for number in failed} == {TrialState.COMPLETED}
+
+
 def test_where_the_epochs_are_used_up_only_what_had_begun_goes_on(tmp_path):
     text = SPACE + "search: {method: random, max_trials: 12}"
     bench = Bench(tmp_path, text)

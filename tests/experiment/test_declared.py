@@ -83,7 +83,21 @@ def test_what_is_written_open_decides_as_what_is_declared(experiment) -> None:
 def test_beyond_what_is_declared_the_nearest_value_decides(experiment) -> None:
     space = experiment(programs.kinds, ", kind: mlp, mlp_layers: {min: 2, max: 5}").space
     assert Counter(c.model["mlp_layers"] for c in space) == {2: 8, 3: 16, 4: 16, 5: 16}
-    assert len(experiment(programs.kinds, ", kind: mlp, mlp_layers: 9").space) == 16
+    beyond = experiment(programs.kinds, ", kind: mlp, mlp_layers: 9").space
+    assert len(beyond) == 16
+    (note,) = beyond.branches[0].notes
+    assert note.startswith("model.mlp_layers has values that build does not declare")
+    assert not experiment(programs.kinds, ", kind: mlp, mlp_layers: 2").space.branches[0].notes
+
+
+def test_a_constraint_leaves_alone_what_is_written_as_null(experiment) -> None:
+    search = """search:
+  method: list
+  constraints: ["units_1 <= units_0"]
+  configurations: {mlp_layers: [1, 2, 2], units_0: [8, 8, 8], units_1: [null, 4, 16]}
+"""
+    space = experiment(programs.kinds, ", kind: mlp, dropout: true", search).space
+    assert [c.model["units_1"] for c in space] == [None, 4]
 
 
 def test_an_open_value_that_is_never_used_is_an_error_with_its_line(experiment) -> None:

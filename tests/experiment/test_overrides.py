@@ -76,5 +76,13 @@ def test_an_option_of_a_choice_of_mappings_is_named_by_its_index(parse, refuse) 
     assert problem.mend == "name the option, as model.choice.0.depth"
 
 
+def test_a_weight_is_named_by_the_number_of_its_class(parse) -> None:
+    text = "model: {family: lenet}\ntraining: {class_weight: {0: 1, 1: 5}}"
+    found = parse(text, ["training.class_weight.1=8"]).space[0].training["class_weight"]
+    assert {str(name): weight for name, weight in found.items()} == {"0": 1, "1": 8}
+    opened = parse(text, ["training.class_weight.1={choice: [8, 9]}"]).space
+    assert {c.values["training.class_weight.1"] for c in opened} == {8, 9}
+
+
 def test_all_wrong_overrides_are_told_at_once(refuse) -> None:
     assert len(refuse(TEXT, ["model.depth", "training.l2=*a", "training.epochs.x=3"])) == 3

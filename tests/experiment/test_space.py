@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.errors import InputError
+from tuner.experiment.experiment import parse_experiment
 from tuner.experiment.space import Grid, Mask
 
 GRID = """
@@ -299,3 +300,16 @@ def test_draws_never_break_a_constraint(parse) -> None:
     rng = random.Random(0)
     drawn = [space.sample(rng) for _ in range(2_000)]
     assert all(point.model["growth_rate"] * point.training["l2"] < 0.12 for point in drawn)
+
+
+def test_a_class_whose_name_has_dots_keeps_its_weight_in_every_view():
+    text = """
+model: {family: lenet}
+training: {class_weight: {001.gull: {min: 1, max: 10}, St. Bernard: 2}}
+search: {method: random, max_trials: 5}
+"""
+    space = parse_experiment(text, "x.yaml").space
+    drawn = [space.sample(random.Random(seed)) for seed in range(5)]
+    shown = [one.values["training.class_weight.001.gull"] for one in drawn]
+    assert shown == [one.training["class_weight"]["001.gull"] for one in drawn]
+    assert len(set(shown)) == 5

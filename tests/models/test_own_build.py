@@ -67,6 +67,15 @@ def test_a_stepped_float_has_its_exact_points_and_its_maximum():
     assert found["seed"].node == 3
 
 
+def test_a_scale_that_only_keras_tuner_has_is_linear_and_said():
+    def build(hp):
+        hp.Int("units", 32, 512, sampling="reverse_log")
+        return smallest()
+
+    assert declared(build)["units"].node == {"min": 32, "max": 512}
+    assert any("reverse_log is searched as linear" in note for note in declaration(build).notes)
+
+
 def test_what_a_loop_asks_for_is_found_with_its_condition():
     found = declared(own_nets.logits)
     assert found["filters_0"].conditions == ()

@@ -218,8 +218,8 @@ LEADER = DOCUMENT["leaders"][0]
 def test_a_damaged_or_foreign_confirmation_is_left_out(tmp_path, text):
     path = tmp_path / "confirmation.json"
     path.write_text(text)
-    assert read_confirmed(path, "inside") is None
-    assert read_confirmed(tmp_path, "inside") is None
+    assert read_confirmed(path, {"inside"}) is None
+    assert read_confirmed(tmp_path, {"inside"}) is None
 
 
 def test_hostile_confirmations_stay_text(folder):

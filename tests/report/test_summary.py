@@ -229,3 +229,9 @@ def test_different_threads_are_told_of_ranked_trials_alone(record: RunRecord) ->
     assert "with different numbers of threads (1 and 2), which" in said(on(2, 1))
     unranked = [dataclasses.replace(row, threads=9) for row in record.ranking.unranked]
     assert "threads" not in said(dataclasses.replace(record, rows=[*on(2).rows, *unranked]))
+
+
+def test_failed_trials_of_a_confirmation_are_none_of_retrys(record: RunRecord) -> None:
+    tested = dataclasses.replace(record, objective=Objective("test_accuracy"))
+    assert "tuner retry" in summarize(record).advice
+    assert "tuner retry" not in summarize(tested).advice

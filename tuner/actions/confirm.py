@@ -26,7 +26,7 @@ from tuner.experiment.experiment import Experiment, load_experiment
 from tuner.experiment.schema import SearchConfig
 from tuner.experiment.space import Branch, SearchSpace
 from tuner.experiment.trial import Configuration
-from tuner.ledger.folder import RunFolder, write_atomically
+from tuner.ledger.folder import CONFIRMATION, RunFolder, write_atomically
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import RANKED_STATES
 from tuner.ledger.threads import mixed_threads
@@ -44,9 +44,6 @@ from tuner.report.render import finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-NAME = "confirm"
-"""Name of the confirming experiment, and of its folder in that of the search."""
 
 _READING = (
     ("data", "dataset"),
@@ -115,7 +112,7 @@ def confirming(
     `epochs` or as long as the search did, and its objective is that of the search on the test set.
 
     Raises:
-        InputError: there is no leader.
+        InputError: there is no leader, or its warm-up takes more epochs.
     """
     if not chosen:
         what = f"{experiment.name}: no trial has a score, so there is nothing to confirm"
@@ -129,14 +126,15 @@ def confirming(
     objective = replace(experiment.objective, metric=metric)
     return replace(
         experiment,
-        name=NAME,
+        name=CONFIRMATION,
         data=data,
         objective=objective,
         search=search,
+        start=(),
         space=SearchSpace(tuple(map(_closed_branch, configurations))),
         document=experiment.document
         | {
-            "name": NAME,
+            "name": CONFIRMATION,
             "data": data.model_dump(mode="json"),
             "objective": {"metric": objective.metric, "direction": objective.direction},
             "search": {
@@ -162,6 +160,10 @@ def test_scores(experiment: Experiment, ledger: Ledger) -> list[dict[int, float]
 def _with_epochs(configuration: Configuration, epochs: int | None) -> Configuration:
     if epochs is None:
         return configuration
+    warmup = configuration.training["warmup_epochs"]
+    if warmup > epochs:
+        what = f"{warmup:g} epochs of warm-up do not fit"
+        raise InputError(Problem(what, "--epochs", str(epochs), f"at least {warmup:g}"))
     changed: dict[str, Any] = {"training.epochs": epochs}
     values = {n: changed.get(n, value) for n, value in configuration.values.items()}
     training = configuration.training | {"epochs": epochs}
@@ -186,14 +188,14 @@ def _closed_branch(configuration: Configuration) -> Branch:
 class PlannedConfirmation:
     """A search, those of its configurations that lead, and the experiment that confirms them.
 
-    `num_trials` is how many the search has ranked, `num_images` on how many images it trained.
+    `num_trials` is how many the search has ranked, `environment` where and on what it trained.
     """
 
     searched: Experiment
     leaders: tuple[Leader, ...]
     experiment: Experiment
     num_trials: int
-    num_images: int | None
+    environment: Mapping[str, Any]
 
 
 def plan_confirmation(
@@ -210,9 +212,9 @@ def plan_confirmation(
         numbers = {number for leader in chosen for number in leader.trials}
         check_same_code(row for row in ledger.rows(RANKED_STATES) if row.number in numbers)
         num_trials = sum(ledger.counts()[state] for state in RANKED_STATES)
-        images = num_images(ledger.environment, "train_images")
+        environment = ledger.environment
     experiment = confirming(searched, chosen, seeds=seeds, epochs=epochs, train_images=train_images)
-    return PlannedConfirmation(searched, tuple(chosen), experiment, num_trials, images)
+    return PlannedConfirmation(searched, tuple(chosen), experiment, num_trials, environment)
 
 
 def read_confirmation(planned: PlannedConfirmation, folder: RunFolder) -> Confirmation:
@@ -234,7 +236,7 @@ def read_confirmation(planned: PlannedConfirmation, folder: RunFolder) -> Confir
         objective=searched.objective,
         trials=planned.num_trials,
         images=num_images(environment, "test_images"),
-        less_training=_less_training(planned, num_images(environment, "train_images")),
+        less_training=_less_training(planned, environment),
         readings=readings,
         mixed_threads=mixed,
     )
@@ -256,13 +258,23 @@ def _record_reading(planned: PlannedConfirmation, folder: RunFolder) -> int:
         return len(known) + (settings not in known)
 
 
-def _less_training(planned: PlannedConfirmation, images: int | None) -> str:
-    """By how much less the first leader was trained than in the search, in words."""
+def _less_training(planned: PlannedConfirmation, environment: Mapping[str, Any]) -> str:
+    """By how much less the first leader was trained than in the search, or on what else, in words.
+
+    `environment` is that of the confirming trials.
+    """
     searched, confirmed = planned.leaders[0].configuration, next(iter(planned.experiment.space))
     epochs = confirmed.training["epochs"], searched.training["epochs"]
     parts = [f"{epochs[0]} of {epochs[1]} epochs"] if epochs[0] < epochs[1] else []
-    if images and planned.num_images and images < planned.num_images:
-        parts.append(f"on {images:,} of {planned.num_images:,} images")
+    here, before = (num_images(e, "train_images") for e in (environment, planned.environment))
+    if here and before and here < before:
+        parts.append(f"on {here:,} of {before:,} images")
+    # Not by the fingerprint: who adds test images to confirm with changes that, too.
+    contents = [
+        dict(e.get("data") or {}).get("content") for e in (planned.environment, environment)
+    ]
+    if all(contents) and contents[0] != contents[1]:
+        parts.append("on images or labels that have changed since the search")
     return ", ".join(parts)
 
 

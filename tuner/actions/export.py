@@ -19,7 +19,7 @@ from tuner.errors import InputError, Problem
 from tuner.execution.checks import recorded_fingerprint
 from tuner.experiment.experiment import Experiment, key_of, load_experiment
 from tuner.ledger.checkpoint import best_checkpoint, model_section, read_checkpoint
-from tuner.ledger.folder import RunFolder
+from tuner.ledger.folder import CONFIRMATION, RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.records import TrialRow
 from tuner.models import family_of
@@ -40,7 +40,7 @@ class Exported:
     `gives` is "logits", "probabilities" or "scores" (from 0 to 1, of which training took shares);
     `is_same_trial` is false where running the experiment
     beside it would train another trial than this one: data or code have changed since.
-    `is_same_code` is false where a person's own code has.
+    `is_same_code` is false where a person's own code has. `is_final`: `tuner confirm` trained it.
     """
 
     trial: int
@@ -52,6 +52,7 @@ class Exported:
     model: ModelFile
     is_same_trial: bool
     is_same_code: bool
+    is_final: bool = False
     pixels: Pixels = BYTES
     class_names: tuple[str, ...] = ()
 
@@ -118,8 +119,11 @@ def export(
         row = best_checkpoint(ledger, folder, trial)
         record, metric = ledger.data_record or {}, ledger.objective.metric
     arrays, notes = read_checkpoint(folder, row)
-    experiment = load_experiment(folder.experiment_file())
-    recipe = _recipe(experiment, trial, metric, notes.get("class_names", ()))
+    search = _search_of(folder)
+    experiment = load_experiment(search.experiment_file())
+    recipe = _recipe(
+        experiment, trial, metric, notes.get("class_names", ()), is_final=search != folder
+    )
     fingerprint = recorded_fingerprint(record, experiment.data.dataset)
     is_same = key_of(recipe, fingerprint, notes.get("num_train_images", 0)) == trial.key
     load_framework(experiment.backend)
@@ -154,6 +158,7 @@ def export(
         model=written,
         is_same_trial=is_same,
         is_same_code=trial.context.get("code", code) == code,
+        is_final=search != folder,
         pixels=pixels,
         class_names=tuple(notes.get("class_names", ())),
     )
@@ -172,13 +177,30 @@ def _drafts(*files: Path) -> Iterator[dict[Path, Path]]:
             draft.unlink(missing_ok=True)
 
 
+def _search_of(folder: RunFolder) -> RunFolder:
+    """The folder of a confirmation's search: nobody else may read an experiment with test images.
+
+    Any other folder is its own.
+    """
+    if folder.name != CONFIRMATION or not (folder.results_dir / "ledger.sqlite").is_file():
+        return folder
+    return RunFolder(folder.results_dir.parent, folder.results_dir.name)
+
+
 def _recipe(
-    experiment: Experiment, trial: TrialRow, metric: str, class_names: Sequence[str]
+    experiment: Experiment,
+    trial: TrialRow,
+    metric: str,
+    class_names: Sequence[str],
+    *,
+    is_final: bool,
 ) -> str:
+    """`is_final`: a confirmation has trained it, also on the images that its search held out."""
     score = "" if trial.score is None else f": {metric} {trial.score:.6g}"
     head = (
-        f"# Trial {trial.number} of {experiment.name}{score} in epoch {trial.best_epoch}.\n"
-        "# `tuner run` on this file trains it again.\n"
+        f"# Trial {trial.number} of {experiment.name}{'/confirm' * is_final}{score} "
+        f"in epoch {trial.best_epoch}.\n"
+        f"# `tuner run` on this file trains it {'as the search did' if is_final else 'again'}.\n"
     )
     if class_names:
         named = (f"{number} {printable(name)}" for number, name in enumerate(class_names))
@@ -218,6 +240,7 @@ def load_framework(backend: str) -> None:
     make_plain(os.environ, backend)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a run may need the rest
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with silent_stderr(), no_garbage_search():
         import keras  # noqa: F401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -71,6 +72,6 @@ def _look(folder: RunFolder, number: int | None) -> FollowedTrial | None:
     if number is not None:
         problem = Problem("there is no such trial", where=folder.name, received=str(number))
     else:
-        mend = f"name a trial: tuner show {folder.name} 1"
+        mend = f"name a trial: tuner show {shlex.quote(folder.typed)} 1"
         problem = Problem("nothing runs", where=folder.name, mend=mend)
     raise InputError(problem)

@@ -10,6 +10,7 @@ import click
 from tuner.cli import terminal
 from tuner.cli.options import command_line, count_option, running_options
 from tuner.cli.run import RunOptions, exit_status, going_on_by, run_shown, say_how_it_ended
+from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 
 
@@ -52,7 +53,9 @@ def command(
     options = RunOptions(experiment=folder.experiment, results_dir=folder.path, **others)
     again = command_line(command, click.get_current_context().params)
     with going_on_by(again):
-        ended, stop = run_shown(options.on_workers(planned.experiment), options)
+        # As nothing else can run them again: a search knows no experiment with the test images.
+        experiment = options.on_workers(planned.experiment)
+        ended, stop = run_shown(experiment, options, retry=(TrialState.FAILED,))
         concluded = conclude(planned, folder, options.data_dir, ended.ending)
         unwritten = concluded.unwritten or write_run_page(folder)
         if not stop.terminal_is_gone:

@@ -98,7 +98,9 @@ def _notes(exported: Exported) -> Iterator[str]:
     if not exported.is_same_code:
         told = "the code of the network has changed since this trial was trained; the weights fit"
         yield f"{exported.path}: {told}, but what it predicts may not be what was recorded"
-    if not exported.is_same_trial:
+    if exported.is_final:
+        yield f"{exported.recipe}: it trains as the search did, and not on all training images"
+    elif not exported.is_same_trial:
         told = "was edited, or code was changed, since; it would train another trial"
         yield f"{exported.recipe}: the experiment {told}"
 

@@ -17,6 +17,7 @@ from tuner.execution.events import Event, RunEnded, RunStarted
 from tuner.execution.run import run_experiment
 from tuner.experiment.duration import seconds_of
 from tuner.experiment.experiment import Experiment
+from tuner.experiment.trial import TrialState
 from tuner.ledger.folder import RunFolder
 from tuner.report.settled import settles
 
@@ -58,7 +59,11 @@ class CalledRun:
     profile: bool = False
 
     def run(
-        self, experiment: Experiment, results_dir: Path, reuse: Sequence[RunFolder] = ()
+        self,
+        experiment: Experiment,
+        results_dir: Path,
+        reuse: Sequence[RunFolder] = (),
+        retry: Sequence[TrialState] = (),
     ) -> RunEnded:
         """Runs what is missing, and keeps the page of the run up to date; also if it is ended."""
         self._check()
@@ -91,6 +96,7 @@ class CalledRun:
                     budget_seconds=budget,
                     fail_fast=self.fail_fast,
                     reuse=reuse,
+                    retry=retry,
                     settles=settles,
                     profile=self.profile,
                     listener=listener,

@@ -35,10 +35,11 @@ def command(path: Path | None, template: str) -> None:
     target = _target(path, template)
     if not target.suffix:
         target = target.with_suffix(".yaml")
+    _check_name(target)
     text = text.replace(f"tuner run {template}.yaml", shlex.join(["tuner", "run", str(target)]))
     with terminal.writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("x", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError as error:
@@ -52,6 +53,20 @@ def command(path: Path | None, template: str) -> None:
         )
     click.echo(f"  tuner plan {shlex.quote(str(target))}   what it would do", err=True)
     click.echo(f"  tuner run {shlex.quote(str(target))}    do it", err=True)
+
+
+def _check_name(target: Path) -> None:
+    """The file's name becomes the experiment's."""
+    from pydantic import ValidationError
+
+    from tuner.experiment.schema import Head
+
+    try:
+        Head(name=target.stem)
+    except ValidationError as error:
+        what = "the file's name, without its ending, cannot be the experiment's"
+        expected = "letters, digits, . _ - ; at most 80"
+        raise InputError(Problem(what, str(target), target.stem, expected)) from error
 
 
 def _write_schema(path: Path) -> bool:

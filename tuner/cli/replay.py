@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,10 @@ def command(
     if form == "html" and output is None:
         raise InputError(Problem("needs a file", "-f html", expected="-o FILE"))
     if not stops and not counts:
-        what, mend = "says no rule", f"tuner replay {name} --stop '{{rule: asha, min_epochs: 4}}'"
+        what, mend = (
+            "says no rule",
+            f"tuner replay {shlex.quote(name)} --stop '{{rule: asha, min_epochs: 4}}'",
+        )
         raise InputError(Problem(what, "tuner replay", expected="--stop RULE", mend=mend))
     # Late: they need numpy.
     from tuner.actions.replay import replay_rules

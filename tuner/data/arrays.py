@@ -226,7 +226,7 @@ def _images(part: _Part, pixels: Pixels) -> NDArray[np.uint8]:
     if problem := _layout_problem(part):
         raise InputError(problem)
     array = array if array.ndim == 4 else array[..., np.newaxis]
-    if array.dtype == np.uint8:
+    if array.dtype == np.uint8 and (pixels.scale == 1 or array.max() > pixels.high):
         return np.ascontiguousarray(array)
     if problem := _value_problem(part, pixels):
         raise InputError(problem)
@@ -285,6 +285,10 @@ def _value_problem(part: _Part, pixels: Pixels) -> Problem | None:
     low, high = float(array.min()), float(array.max())  # NaN when any is
     if not (np.isfinite(low) and np.isfinite(high)):
         return _not_finite(part)
+    if part.name == "test" and pixels.high > _DARK and array.dtype.kind == "f" and 0 < high <= 1:
+        what, expected = "test images in another range", f"numbers in {pixels}, as in x_train"
+        found = f"{array.dtype} in {low:g}..{high:g}"
+        return part.problem(x, what, found, expected, "x_test = x_test * 255")
     if low * pixels.scale > -0.5 and high * pixels.scale < 255.5:
         return None
     mend = _into_range(part, low, high)

@@ -170,6 +170,9 @@ def _class_files(root: Path, folder: Path, label: int, others: list[str]) -> lis
     """The images below a folder, with what else lies there noted in `others`."""
     found = []
     for place, _, names in sorted(os.walk(folder), key=lambda walked: walked[0]):
+        inside = os.path.relpath(place, folder).split(os.sep)
+        if any(part.startswith(".") and part != os.curdir for part in inside):
+            continue  # thumbnails and copies that programs have left
         for name in sorted(names):
             path = os.path.join(place, name)
             if name.startswith("."):

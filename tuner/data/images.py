@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,18 @@ def check(
         what = "there are no test images to confirm anything on"
         mend = dataset.adding_test if isinstance(dataset, OwnDataset) else ""
         raise InputError(Problem(what, "data.dataset", config.dataset, mend=mend))
-    return info
+    return dataclasses.replace(info, fingerprint=_fingerprint(config, info))
+
+
+def _fingerprint(config: DataConfig, info: DatasetInfo) -> str:
+    """What tells data apart: as they are, pixels differ in their range, too.
+
+    Those of a function are kept as the same bytes whether it gives 0..1 or 0..255.
+    """
+    is_function = info.fingerprint.startswith("function:")
+    if config.normalize or not is_function or info.pixels.high != 1:
+        return info.fingerprint
+    return f"{info.fingerprint}:0..1"
 
 
 def runs_code(config: DataConfig) -> bool:
@@ -142,7 +154,7 @@ def load_images(
         mean=mean,
         std=std,
         hashes={
-            "dataset": info.fingerprint,
+            "dataset": _fingerprint(config, info),
             "content": _content_hash(data),
             "split": parts.hash,
             "train_images": _count(y_train),

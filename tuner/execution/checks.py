@@ -156,6 +156,9 @@ def notes(experiment: Experiment, total: int | None, info: DatasetInfo) -> Itera
     if experiment.search.enough is not None:
         rule = experiment.search.enough.rule
         yield f"{rule} ends the search when it has seen enough: trials are at most these"
+    if experiment.search.max_epochs is not None:
+        most = f"{experiment.search.max_epochs:,} epochs"
+        yield f"no trial starts after {most} (search.max_epochs): trials are at most these"
     if experiment.search.racing:
         yield "racing leaves out replicates of losing configurations: trials are at most these"
     asked = experiment.search.max_trials

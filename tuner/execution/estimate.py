@@ -223,7 +223,9 @@ def make_estimate(
         for key, remaining in work.structures.items()
     }
     asked = search.experiment.search
-    is_most = asked.stop is not None or asked.racing or asked.enough is not None
+    is_most = asked.racing or any(
+        limit is not None for limit in (asked.stop, asked.enough, asked.max_epochs)
+    )
     return Estimate(here.workers, structures, is_most)
 
 

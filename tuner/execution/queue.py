@@ -94,6 +94,7 @@ class TrialQueue:
         self._begun = {trial.key for trial in history.interrupted}
         self._unfinished = {trial.key: trial for trial in history.unfinished}
         self._groups: dict[str, Replicates] = {}
+        self._told: dict[str, LearningCurve] = {}  # of trials whose proposal nobody asked for yet
         self._takes_up = any(isinstance(stop, AshaStop) for stop in experiment.search.stops)
         self._dropped: list[tuple[Trial, str]] = []
         self._returned: deque[Assignment] = deque()
@@ -203,6 +204,9 @@ class TrialQueue:
         name = name_of(trial.configuration)
         group = self._groups.get(name)
         if group is None:
+            self._told[trial.key] = curve
+            if self._racing is not None and curve.has_ended and curve.score is not None:
+                self._racing.note(name, curve.score)
             return
         before = group.curves.get(trial.replicate)
         group.curves[trial.replicate] = curve
@@ -284,13 +288,10 @@ class TrialQueue:
 
     def _open(self, proposal: Proposal, trials: Sequence[Trial]) -> None:
         group, racing = self._group(proposal, trials), self._racing
-        missing = group.missing
-        # Who has begun, or is to be tried again, is not dropped for what others did meanwhile.
-        begun = [trial for trial in missing if trial.key in self._unfinished]
         if racing is None:
-            self._ahead += (_assignment(trial, proposal) for trial in missing)
-        elif missing and (begun or not self._loses(racing, group)):
-            self._ahead.append(_assignment((begun or missing)[0], proposal))
+            self._ahead += (_assignment(trial, proposal) for trial in self._to_give(group))
+        elif (first := self._next_to_race(racing, group)) is not None:
+            self._ahead.append(_assignment(first, proposal))
         if not group.missing:
             self._close(group.name, group)
 
@@ -300,9 +301,17 @@ class TrialQueue:
         group = self._groups.setdefault(name, Replicates(proposal, trials))
         group.proposal = proposal
         if not group.curves:
-            known = {t.replicate: self._history.curves.get(t.key) for t in trials}
-            group.curves = {replicate: entry[1] for replicate, entry in known.items() if entry}
+            known = {trial.replicate: self._known_curve(trial) for trial in trials}
+            group.curves = {replicate: curve for replicate, curve in known.items() if curve}
         return group
+
+    def _to_give(self, group: Replicates) -> list[Trial]:
+        """What the group needs and was not given out by `next_begun`."""
+        return [trial for trial in group.missing if trial.key not in self._begun]
+
+    def _known_curve(self, trial: Trial) -> LearningCurve | None:
+        entry = self._history.curves.get(trial.key)
+        return self._told.get(trial.key) or (entry[1] if entry else None)
 
     def _race(
         self,
@@ -317,9 +326,15 @@ class TrialQueue:
             racing.note(group.name, curve.score, before.score if is_again and before else None)
         if is_again:
             return
-        missing = group.missing
-        if missing and not self._loses(racing, group):
-            self._ahead.appendleft(_assignment(missing[0], group.proposal))
+        if (follower := self._next_to_race(racing, group)) is not None:
+            self._ahead.appendleft(_assignment(follower, group.proposal))
+
+    def _next_to_race(self, racing: Racing, group: Replicates) -> Trial | None:
+        """Who has begun, or is to be tried again, is not dropped for what others did meanwhile."""
+        missing = self._to_give(group)
+        if begun := [trial for trial in missing if trial.key in self._unfinished]:
+            return begun[0]
+        return missing[0] if missing and not self._loses(racing, group) else None
 
     def _loses(self, racing: Racing, group: Replicates) -> bool:
         """Whether its other replicates need not run; then that is what became of them."""

@@ -302,8 +302,9 @@ def _begin(parts: _RunParts, workers: int, enough: str, only: Sequence[Trial] | 
     done = _num_done(ledger)
     left_out = parts.checked.looked_ahead(parts.search)
     total, planned = parts.search.total_trials, parts.search.planned_epochs
-    if only is not None:
-        total = done + len(only)
+    to_run = None if total is None else max(0, total - done)
+    if only is not None:  # one of which may be so good that the search goes on
+        total, to_run = (total if only else done), len(only)
     epochs_to_run = None if planned is None else max(0, planned - ledger.trained_epochs())
     takes_up = any(isinstance(stop, AshaStop) for stop in experiment.search.stops)
     if total == done and ledger.last_run.get("takes_up") is False:
@@ -315,7 +316,7 @@ def _begin(parts: _RunParts, workers: int, enough: str, only: Sequence[Trial] | 
         name=experiment.name,
         total=total,
         done=done,
-        to_run=None if total is None else max(0, total - done),
+        to_run=to_run,
         workers=workers,
         folder=str(folder.path),
         notes=(

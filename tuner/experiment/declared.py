@@ -14,7 +14,7 @@ from typing import Any
 
 from tuner.errors import InputError, Problem
 from tuner.experiment.document import Findings
-from tuner.experiment.domain import Choice, Domain, is_open, parse_range
+from tuner.experiment.domain import Choice, Domain, is_open, parse_range, same
 from tuner.experiment.effects import OwnEffects, report_idle
 from tuner.experiment.shapes import MAX_BRANCHES, Leaf, Shape
 from tuner.models.own.family import OPEN, Declaration, Declared, is_own, own_family
@@ -47,12 +47,11 @@ def _filled(
     effects = OwnEffects(shape, family, declaration, findings)
     idle += effects.idle
     shape = effects.shape
-    branches = _OwnBranches(effects.declaration, family, shape).branches(findings)
+    own = _OwnBranches(effects.declaration, family, shape)
+    notes = (*shape.notes, *own.undeclared())
     return [
-        effects.completed(
-            Shape(tuple(branch.ordered(shape)), shape.weight * branch.share, shape.notes)
-        )
-        for branch in branches
+        effects.completed(Shape(tuple(branch.ordered(shape)), shape.weight * branch.share, notes))
+        for branch in own.branches(findings)
     ]
 
 
@@ -109,6 +108,19 @@ class _OwnBranches:
         self._report_unused(branches, findings)
         return branches
 
+    def undeclared(self) -> Iterator[str]:
+        """Notes of what is written beyond what is declared, where others depend on it."""
+        for one in self._declared:
+            leaf = self._written.get(one.name)
+            if leaf is None or one.name not in self._allowed:
+                continue
+            values = [v for v in _ends(leaf) if v is not None]
+            if any(not same(value, _nearest(value, one.node)) for value in values):
+                yield (
+                    f"{leaf.name} has values that build does not declare: what it asks for only "
+                    "with these is not searched and keeps its default; declare them in build"
+                )
+
     def _extended(self, declared: Declared, branch: _OwnBranch) -> list[_OwnBranch]:
         is_used = declared.is_used(branch.values)
         leaf = self._written.get(declared.name)
@@ -160,6 +172,13 @@ def _declared_leaf(declared: Declared, family: Leaf) -> Leaf:
         options=tuple(range(len(node["choice"]))) if is_open(node) and "choice" in node else None,
         chosen=not is_open(node),
     )
+
+
+def _ends(leaf: Leaf) -> Sequence[Any]:
+    """All written values, or the ends of a range."""
+    if leaf.options is not None:
+        return [leaf.node["choice"][index] for index in leaf.options]
+    return [leaf.node.get("min"), leaf.node.get("max")] if leaf.is_axis else [leaf.node]
 
 
 def _shares(leaf: Leaf, integer: bool) -> dict[Any, float]:

@@ -54,7 +54,12 @@ def _parse(override: str, label: str) -> tuple[Path, Any]:
         new = read_yaml(text, label).value
     except InputError as error:
         raise InputError([_quoting(problem, label, text) for problem in error.problems]) from None
-    return tuple(int(part) if re.fullmatch("[0-9]{1,6}", part) else part for part in parts), new
+    # A number is the place of an option, but for the class of a weight.
+    path = tuple(
+        int(part) if re.fullmatch("[0-9]{1,6}", part) and before != "class_weight" else part
+        for before, part in zip(["", *parts], parts, strict=False)
+    )
+    return path, new
 
 
 def _quoting(problem: Problem, label: str, text: str) -> Problem:

@@ -71,12 +71,12 @@ class Head(BaseModel):
 
 
 class Step(BaseModel):
-    """Learning rate times `factor` at each fraction of the training in `at`."""
+    """Learning rate times `factor` at each fraction in `at` of the training behind the warm-up."""
 
     model_config = _CLOSED
 
     at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
-        min_length=1, description="Fractions of the training, as [0.5, 0.75]."
+        min_length=1, description="Fractions of the training behind the warm-up, as [0.5, 0.75]."
     )
     factor: float = Field(gt=0, lt=1, description="What the learning rate is multiplied by.")
 

@@ -123,7 +123,8 @@ class Shape:
         fields = {f"{section}.{n}" for section, cls in classes.items() for n in cls.model_fields}
         if is_own(self.closed("model", "family")):  # It has no value that this branch does not use.
             fields -= {f"model.{name}" for name in classes["model"].model_fields}
-            fields |= {leaf.name for leaf in self.leaves if leaf.path[0] == "model"}
+            own = (leaf for leaf in self.leaves if leaf.path[0] == "model")
+            fields |= {leaf.name for leaf in own if leaf.node is not None}
         fields -= {f"training.{name}" for name in OBSERVING | self.unused}
         return frozenset(fields | {leaf.name for leaf in self.used().leaves if leaf.is_axis})
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from tuner.data.config import Augment, in_order
 from tuner.errors import InputError, Problem
 from tuner.experiment.constraints import SIZES, Constraint, Exclusion, SizedConstraint, as_array
-from tuner.experiment.document import Path, value_at
+from tuner.experiment.document import Path, holds, value_at
 from tuner.experiment.domain import Choice, Domain, identity, same
 from tuner.experiment.trial import Configuration, sections_of
 from tuner.experiment.yaml import to_text
@@ -298,7 +298,7 @@ class Branch:
         tree = {"model": self.model, "training": self.training, "data": self.data}
         for axis in self.axes:
             tree = _with(tree, axis.path, values[axis.name])
-        named = {name: value_at(tree, tuple(name.split("."))) for name in self.names}
+        named = {name: _named_value(tree, name) for name in self.names}
         return Configuration(tree["model"], tree["training"], named, self.switches, tree["data"])
 
     def find(self, flat: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -380,7 +380,7 @@ class Branch:
         """What constraints may name: every value by dotted name."""
         flat = Configuration(self.model, self.training, {}, data=self.data).flat()
         tree = sections_of(flat)
-        return flat | {name: value_at(tree, tuple(name.split("."))) for name in self.names}
+        return flat | {name: _named_value(tree, name) for name in self.names}
 
     def _tied(self) -> list[tuple[tuple[int, ...], list[AnyConstraint]]]:
         """Positions of the axes that constraints tie together, group by group, with these.
@@ -413,6 +413,15 @@ class Branch:
         for constraint in about:
             admitted &= constraint(known)
         return Mask(positions, admitted)
+
+
+def _named_value(tree: Any, name: str) -> Any:
+    """The value of a dotted name; the last part, as of a class with a weight, may have dots."""
+    section, field, *rest = name.split(".", 2)
+    value = value_at(tree, (section, field))
+    if not rest:
+        return value
+    return value[rest[0]] if holds(value, rest[0]) else value_at(value, tuple(rest[0].split(".")))
 
 
 def _with(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:

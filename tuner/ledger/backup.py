@@ -7,6 +7,7 @@ so that one sees at once whether the ledger has changed since.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sqlite3
 from collections import deque
@@ -18,7 +19,7 @@ from typing import Any
 from tuner.errors import TunerError
 from tuner.ledger import connection as files
 from tuner.ledger.connection import UNREADABLE
-from tuner.ledger.folder import free_path
+from tuner.ledger.folder import RunFolder, free_path
 from tuner.ledger.schema import COLUMNS, digest_of
 
 # Compared with their digests before they are copied. Epochs are not: a million of them would take
@@ -67,9 +68,10 @@ def _keep_copy(ledger: Path, copy: Path, draft: Path) -> str:
         for table in _COMPARED:
             deque(read_rows(connection, table, broken), maxlen=0)
         if broken:
+            folder = shlex.quote(RunFolder(ledger.parent.parent, ledger.parent.name).typed)
             return (
                 f"{broken[0]}, so {copy.name} was left as it is; when this run has ended, "
-                f"`tuner doctor {ledger.parent.name} --repair` repairs it"
+                f"`tuner doctor {folder} --repair` repairs it"
             )
         if shutil.disk_usage(ledger.parent).free < _ROOM * state.st_size:
             return f"{copy.name}: no room to copy the ledger; the run goes on without"

@@ -7,6 +7,7 @@ import fcntl
 import itertools
 import json
 import os
+import shlex
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,9 @@ from typing import IO
 
 from tuner.errors import InputError, Problem, TunerError, nearest
 from tuner.ledger.reader import LedgerReader
+
+CONFIRMATION = "confirm"
+"""Name of the experiment that confirms a search, and of its folder inside the search's."""
 
 _MAX_NAME_BYTES = 255  # of a file, on every common file system
 # Kinds of file systems on which locks and what is on the disk cannot be relied on.
@@ -220,7 +224,7 @@ class RunFolder:
         since = f" since {who['started_at']}" if "started_at" in who else ""
         return (
             f"{self.path}: {process}{where} has been running this experiment{since}\n"
-            f"    fix:      wait for it, watch it with `tuner status {self.name}`, "
+            f"    fix:      wait for it, watch it with `tuner status {shlex.quote(self.typed)}`, "
             "or stop it with Ctrl-C there"
         )
 

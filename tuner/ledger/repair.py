@@ -98,7 +98,7 @@ def mend(folder: RunFolder, now: datetime) -> Repair:
         TunerError: a run holds the folder, or there is no room; nothing was changed.
     """
     result = Repair()
-    with folder.lock(), _writing(folder):
+    with _writing(folder), folder.lock():
         stamp = f"before-repair-{now:%Y%m%d-%H%M%S}"
         if files.journal_of(folder.ledger).exists():  # to look is to roll back
             kept = _copied(folder.ledger, f"ledger-{stamp}")

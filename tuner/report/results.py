@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import InputError, Problem, TunerError
 from tuner.ledger.checkpoint import best_checkpoints, model_section, read_checkpoint
-from tuner.ledger.folder import RunFolder
+from tuner.ledger.folder import CONFIRMATION, RunFolder
 from tuner.ledger.ledger import Ledger
 from tuner.ledger.profile import PHASES
 from tuner.ledger.records import TrialRow
@@ -190,7 +190,7 @@ class Results:
         from tuner.report.prediction_tables import frame_of
         from tuner.report.predictions import read_predictions
 
-        own = RunFolder(self.folder.path, "confirm")
+        own = RunFolder(self.folder.path, CONFIRMATION)
         kept = read_predictions(own) if own.ledger.is_file() else None
         if kept is None or not kept.trials:
             what = "no predictions on test images are kept"

@@ -320,7 +320,8 @@ def _next_steps(record: RunRecord, means: Sequence[Marginal], winner: _Winner) -
         yield f"run it again for the {format.counted(record.missing, 'missing trial')}"
     if record.may_take_up and not record.is_running:
         yield "run it again, for the stopped trials that may go on"
-    if record.counts.get(TrialState.FAILED, 0) and not record.is_running:
+    is_search = not record.metric.startswith("test_")  # `confirm` retries its own
+    if record.counts.get(TrialState.FAILED, 0) and not record.is_running and is_search:
         yield f"{record.command('retry')} tries the failed ones again"
     if winner.trial is None:
         return

@@ -245,7 +245,10 @@ def _compiler() -> tuple[str, ...]:
     if device.platform == "cpu":
         return (*names, *_threads(), _cpu())
     installed = importlib.metadata.distributions()
-    return (*names, *sorted(f"{d.name} {d.version}" for d in installed if "nvidia" in d.name))
+    return (
+        *names,
+        *sorted(f"{d.name} {d.version}" for d in installed if "nvidia" in (d.name or "")),
+    )
 
 
 def _threads() -> tuple[str, ...]:

@@ -222,7 +222,7 @@ def learning_rates(
 
     During the first `warmup_epochs` the rate rises linearly to where the schedule begins; the
     schedule runs over what is left. `{step: {at: [0.5, 0.75], factor: 0.1}}` multiplies by
-    `factor` at each fraction of the training.
+    `factor` at each of these fractions of what is left.
     """
     step = epoch * steps + np.arange(steps, dtype=np.float64)
     warmup = warmup_epochs * steps

@@ -189,6 +189,9 @@ class Probe:
             if known is None:
                 _check_name(one.name)
                 self._found[one.name] = one
+                if getattr(one, "sampling", None) == "reverse_log" and one.step is None:
+                    what = "keras-tuner's reverse_log is searched as linear"
+                    self._note_all([f"{one.name}: {what}; write its range for another scale"])
             elif _domain(known) != _domain(one):
                 raise InputError(_ambiguous(one.name))
         names = dict.fromkeys(one.name for one in hp.space if hp.is_active(one))
@@ -340,7 +343,8 @@ def _range(hp: Any) -> Any:
             return _choice([int(v) for v in values] if whole else _stepped(hp, len(values)))
     kind = int if whole else float
     node = {"min": kind(hp.min_value), "max": kind(hp.max_value)}
-    return node if hp.sampling == "linear" else node | {"scale": hp.sampling}
+    # What keras-tuner calls reverse_log, a logarithm of max + min - x, no scale of ours is.
+    return node | {"scale": "log"} if hp.sampling == "log" else node
 
 
 def _stepped(hp: Any, count: int) -> list[float]:

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, ValidationError
 
+from tuner.ledger.folder import CONFIRMATION
 from tuner.report import format
 from tuner.report.page import drawing as draw
 from tuner.report.page.drawing import Figure, Layout
 from tuner.report.page.html import clean, label, numbers, shortened
 from tuner.report.statistics import Interval
 
-CONFIRMED = Path("confirm") / "confirmation.json"
+CONFIRMED = Path(CONFIRMATION) / "confirmation.json"
 """The document's place in the folder of the experiment that was searched."""
 
 _LONGEST = 1_000_000  # characters; a real one has some thousands
@@ -130,15 +131,17 @@ class Confirmed(BaseModel):
         return named
 
 
-def read_confirmed(path: Path, name: str) -> Confirmed | None:
-    """The document of an experiment of this name; None where it is missing, damaged or foreign."""
+def read_confirmed(path: Path, names: Collection[str]) -> Confirmed | None:
+    """The document of an experiment that has or had one of these names; None where it is missing,
+    damaged or foreign.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         confirmed = Confirmed.model_validate_json(text if len(text) <= _LONGEST else "")
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
     has_figures = any(leader.test for leader in confirmed.leaders)
-    return confirmed if confirmed.experiment == name and has_figures else None
+    return confirmed if confirmed.experiment in names and has_figures else None
 
 
 # ---------------------------------------------------------------------- the table

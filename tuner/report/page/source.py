@@ -126,7 +126,8 @@ def confirmed_of(folder: RunFolder, record: RunRecord) -> Confirmed | None:
     if not (folder.path / CONFIRMED).is_file():
         return None
     with Ledger.open_read_only(folder.ledger) as ledger:
-        confirmed = read_confirmed(folder.path / CONFIRMED, ledger.experiment_name)
+        names = {ledger.experiment_name, folder.name}
+        confirmed = read_confirmed(folder.path / CONFIRMED, names)
     current = {row.number for row in record.rows}
     return confirmed if confirmed and confirmed.still_holds(record.metric, current) else None
 
