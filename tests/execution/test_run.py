@@ -85,7 +85,7 @@ def test_a_profile_says_where_all_the_time_went_and_how_much_was_computed(finish
     spent, trials = worker.seconds, results.trials()
     assert all(spent[phase] > 0 for phase in PHASES)
     # The worker begins after the run and ends before it; how much, is the machine's affair.
-    assert 0.5 * ended.seconds < worker.whole_seconds < ended.seconds
+    assert 0.5 * ended.seconds < worker.whole_seconds < 1.05 * ended.seconds
     assert spent["other"] < 0.5 * worker.whole_seconds
     made = spent["build"] + spent["trace"] + spent["compile"]
     assert made >= next(e.seconds for e in events if isinstance(e, TrialCompiled))
