@@ -112,6 +112,16 @@ def test_fewer_epochs_than_the_warm_up_takes_are_refused(tmp_path):
             leaders(experiment, ledger, 3, epochs=1)
 
 
+def test_a_warm_up_of_a_configuration_that_does_not_lead_does_not_matter(tmp_path):
+    open_warmup = "epochs: 3\n  warmup_epochs: {choice: [0, 2]}"
+    bench = Bench(tmp_path, GRID.replace("epochs: 2", open_warmup))
+    bench.run()
+    experiment = parse_experiment(bench.text, "grid.yaml")
+    with Ledger.open_read_only(tmp_path / "ledger.sqlite") as ledger:
+        (best,) = leaders(experiment, ledger, 1, epochs=1)
+        assert best.configuration.training["warmup_epochs"] == 0
+
+
 def test_training_images_that_have_changed_since_the_search_are_said(searched):
     experiment, path = searched
     with Ledger.open_read_only(path) as ledger:

@@ -12,7 +12,7 @@ import pytest
 
 from tuner.data import own
 from tuner.data.config import DataConfig
-from tuner.data.images import load_images
+from tuner.data.images import load_images, same_content
 from tuner.data.own import FunctionDataset, NpzDataset, read_npz
 from tuner.errors import InputError
 
@@ -171,6 +171,7 @@ def test_pixels_in_another_range_that_are_not_normalized_are_other_data(module):
     )
     np.testing.assert_array_equal(one.x_train, other.x_train)
     assert one.hashes["dataset"] != other.hashes["dataset"]
+    assert same_content(one.hashes["dataset"], other.hashes["dataset"])
 
 
 @pytest.mark.parametrize(

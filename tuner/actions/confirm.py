@@ -94,8 +94,10 @@ def leaders(
     found = [Leader(c, tuple(scores[n]), tuple(trials[n])) for n, c in configurations.items()]
     unique: dict[str, Leader] = {}
     for leader in sorted(found, key=lambda leader: -experiment.objective.gain(leader.mean)):
+        if len(unique) == top:
+            break  # the warm-up of who does not lead need not fit
         unique.setdefault(name_of(_with_epochs(leader.configuration, epochs)), leader)
-    return list(unique.values())[:top]
+    return list(unique.values())
 
 
 def confirming(

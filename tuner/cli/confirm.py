@@ -38,8 +38,8 @@ def command(
     Each of the --top configurations is trained on all training images under --seeds new seeds.
     Says the test figures with intervals, which differences are real, how far the search's score was
     off, which classes are hard or confused, and whether its probabilities can be relied on. Run
-    again to continue. The trials are in NAME/confirm, with what they predict of each test image as
-    CSV.
+    again to continue; failed trials are tried again, too. The trials are in NAME/confirm, with what
+    they predict of each test image as CSV.
     """
     from tuner.actions.confirm import conclude, plan_confirmation
     from tuner.actions.page import write_run_page

@@ -53,8 +53,8 @@ def command(
 
     It is the network of the trial's best epoch; without TRIAL, of the best trial. It takes pixels
     as the data have them, and normalizes them itself unless data.normalize is false. FILE.yaml
-    beside it is the experiment that made it, with every value fixed. Only files that export wrote
-    are ever replaced.
+    beside it is the experiment that made it, with every value fixed; of NAME/confirm, that of the
+    search. Only files that export wrote are ever replaced.
 
     Layers of tuner are replaced by layers of Keras where both give exactly the same, which is
     checked first; then the file loads where tuner is not installed.
@@ -75,10 +75,11 @@ def command(
         return
     shape = ", ".join(map(str, exported.image_shape))
     parameters = format.count_text(exported.model.parameters)
+    whose = "of its search" if exported.is_final else "that made it"
     click.echo(
         f"{exported.path}: trial {exported.trial}, {parameters} parameters; from pixels in "
         f"{exported.pixels}, (batch, {shape}), to {exported.gives} of {_classes(exported)}\n"
-        f"{exported.recipe}: the experiment that made it"
+        f"{exported.recipe}: the experiment {whose}"
     )
 
 
@@ -120,4 +121,5 @@ def _document(exported: Exported) -> dict[str, Any]:
         "difference": exported.model.difference,
         "is_same_trial": exported.is_same_trial,
         "is_same_code": exported.is_same_code,
+        "is_final": exported.is_final,
     }

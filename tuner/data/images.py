@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK_IMAGES = 256  # of the statistics; fits into the cache, and the sums into 32 bits
+_FUNCTION, _RANGE = "function:", ":0.."  # in a fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +97,16 @@ def _fingerprint(config: DataConfig, info: DatasetInfo) -> str:
 
     Those of a function are kept as the same bytes whether it gives 0..1 or 0..255.
     """
-    is_function = info.fingerprint.startswith("function:")
-    if config.normalize or not is_function or info.pixels.high != 1:
+    is_function = info.fingerprint.startswith(_FUNCTION)
+    if config.normalize or not is_function or info.pixels.scale == 1:
         return info.fingerprint
-    return f"{info.fingerprint}:0..1"
+    return f"{info.fingerprint}{_RANGE}{info.pixels.high:g}"
+
+
+def same_content(one: str, other: str) -> bool:
+    """Whether these fingerprints are of the same images and labels, in whatever range they come."""
+    contents = [f.partition(_RANGE)[0] if f.startswith(_FUNCTION) else f for f in (one, other)]
+    return contents[0] == contents[1]
 
 
 def runs_code(config: DataConfig) -> bool:

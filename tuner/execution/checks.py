@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tuner.data.config import DataConfig
 from tuner.data.dataset import DatasetInfo
+from tuner.data.images import same_content
 from tuner.data.splits import train_size
 from tuner.errors import InputError, Problem, TunerError
 from tuner.execution.protocol import WorkerSetup
@@ -229,9 +230,8 @@ def check_same_data(
     """
     before = dict(recorded or {})
     known = recorded_fingerprint(before, config.dataset) or info.fingerprint
-    before[config.dataset] = known
-    if known == info.fingerprint:
-        return before
+    if same_content(known, info.fingerprint):
+        return {**before, config.dataset: info.fingerprint}
     raise InputError(
         Problem(
             f"the data set has changed since this experiment began: {config.dataset}",

@@ -204,9 +204,11 @@ class TrialQueue:
         name = name_of(trial.configuration)
         group = self._groups.get(name)
         if group is None:
+            before = self._known_curve(trial)
             self._told[trial.key] = curve
             if self._racing is not None and curve.has_ended and curve.score is not None:
-                self._racing.note(name, curve.score)
+                was = before.score if before is not None and before.has_ended else None
+                self._racing.note(name, curve.score, was)
             return
         before = group.curves.get(trial.replicate)
         group.curves[trial.replicate] = curve
@@ -331,7 +333,9 @@ class TrialQueue:
 
     def _next_to_race(self, racing: Racing, group: Replicates) -> Trial | None:
         """Who has begun, or is to be tried again, is not dropped for what others did meanwhile."""
-        missing = self._to_give(group)
+        missing = group.missing
+        if any(trial.key in self._begun for trial in missing):
+            return None  # `next_begun` gave one out, whose end asks again
         if begun := [trial for trial in missing if trial.key in self._unfinished]:
             return begun[0]
         return missing[0] if missing and not self._loses(racing, group) else None

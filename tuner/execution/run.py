@@ -303,8 +303,11 @@ def _begin(parts: _RunParts, workers: int, enough: str, only: Sequence[Trial] | 
     left_out = parts.checked.looked_ahead(parts.search)
     total, planned = parts.search.total_trials, parts.search.planned_epochs
     to_run = None if total is None else max(0, total - done)
-    if only is not None:  # one of which may be so good that the search goes on
-        total, to_run = (total if only else done), len(only)
+    shown = total
+    if only is not None:
+        to_run, shown = len(only), done + len(only)
+        # One of them may be so good that the search goes on: only its end says what was enough.
+        total = total if only else done
     epochs_to_run = None if planned is None else max(0, planned - ledger.trained_epochs())
     takes_up = any(isinstance(stop, AshaStop) for stop in experiment.search.stops)
     if total == done and ledger.last_run.get("takes_up") is False:
@@ -314,7 +317,7 @@ def _begin(parts: _RunParts, workers: int, enough: str, only: Sequence[Trial] | 
     )
     return RunStarted(
         name=experiment.name,
-        total=total,
+        total=shown,
         done=done,
         to_run=to_run,
         workers=workers,
