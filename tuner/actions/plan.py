@@ -176,21 +176,7 @@ def make_plan(
         if epochs is not None:
             disk = to_run * BYTES_PER_TRIAL + epochs * BYTES_PER_EPOCH + checkpoints
     time = make_estimate(search, work, networks, here)
-    notes_here = (
-        ()
-        if to_run == 0
-        else (
-            *_notes_here(experiment, here, structures, info, results_dir),
-            *precision_notes(experiment, here, time, is_new=not done),
-            *worker_notes(
-                experiment,
-                here,
-                time,
-                most=_most_workers(to_run, structures, info),
-                is_new=not done,
-            ),
-        )
-    )
+    most = _most_workers(to_run, structures, info)
     return Plan(
         name=experiment.name,
         total=total,
@@ -210,7 +196,8 @@ def make_plan(
             *left_out.notes(),
             *checked.notes(),
             *enough,
-            *notes_here,
+            *(_notes_here(experiment, here, structures, info, results_dir) if to_run != 0 else ()),
+            *(_speed_notes(experiment, here, time, most, is_new=not done) if to_run != 0 else ()),
         ),
         left_out=left_out,
         limits=checked.limits(),
@@ -298,6 +285,14 @@ def _notes_here(
             trained = ledger.threads()
     yield from here.notes(experiment, trained)
     yield from _memory_notes(experiment, here, structures, info)
+
+
+def _speed_notes(
+    experiment: Experiment, here: Here, time: Estimate, most: int, *, is_new: bool
+) -> Iterator[str]:
+    """What would train faster here, with `most` workers at most."""
+    yield from precision_notes(experiment, here, time, is_new=is_new)
+    yield from worker_notes(experiment, here, time, most=most, is_new=is_new)
 
 
 def _memory_notes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -109,6 +109,19 @@ def own_families(experiment: Experiment) -> list[OwnFamily]:
     """The functions of a person's own among its networks."""
     names = {branch.model["family"] for branch in experiment.space.branches}
     return [own_family(name) for name in sorted(names) if is_own(name)]
+
+
+def check_engine(engine: str, gpus: Sequence[str]) -> None:
+    """Where workers run, and what they may be given there.
+
+    Raises:
+        InputError: there is no such engine, or it chooses the GPUs itself.
+    """
+    if engine not in ("local", "ray"):
+        raise InputError(Problem("there is no such engine", "engine", engine, "local, ray"))
+    if engine == "ray" and gpus:
+        what, mend = "on a cluster Ray chooses the GPUs", "resources: {gpu: 1}"
+        raise InputError(Problem(what, "gpus", ",".join(gpus), "", mend))
 
 
 def check_same_code(rows: Iterable[TrialRow]) -> None:

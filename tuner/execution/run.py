@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 from tuner.data.dataset import DatasetInfo, Progress
 from tuner.data.images import fetch
-from tuner.errors import InputError, Problem, TunerError
+from tuner.errors import TunerError
 from tuner.execution.checks import (
     PACKAGES,
     TrialCosts,
     check_backend,
+    check_engine,
     check_same_data,
     check_worker_data,
     notes,
@@ -109,7 +110,7 @@ def run_experiment(
     check_backend(experiment)
     stop = stop or threading.Event()
     progress = _until(stop, data_progress)
-    _check_engine(engine, gpus)
+    check_engine(engine, gpus)
     with _machines(engine, ray_address, experiment, workers) as cluster:
         here = _here(experiment, workers, gpus, cluster)
         checked = check_experiment(experiment, data_dir, progress)
@@ -420,14 +421,6 @@ def _until(stop: threading.Event, progress: Progress | None) -> Progress:
             progress(what, done, total)
 
     return on_bytes
-
-
-def _check_engine(engine: str, gpus: Sequence[str]) -> None:
-    if engine not in ("local", "ray"):
-        raise InputError(Problem("there is no such engine", "engine", engine, "local, ray"))
-    if engine == "ray" and gpus:
-        what, mend = "on a cluster Ray chooses the GPUs", "resources: {gpu: 1}"
-        raise InputError(Problem(what, "gpus", ",".join(gpus), "", mend))
 
 
 @contextmanager
