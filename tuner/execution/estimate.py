@@ -11,10 +11,11 @@ import fcntl
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter
@@ -45,6 +46,7 @@ MAX_COSTED = 200
 MAX_OWN_COSTED = 20
 
 MAX_SPEEDS = 500  # in the record; the oldest are forgotten
+MIN_MULTIPLY_ADDS = 1e13  # of a run: minutes on a few cores; of a shorter one nothing is suggested
 
 _MAX_LISTED = 2_000  # trials
 _OPEN = (TrialState.WAITING, TrialState.RUNNING)
@@ -207,6 +209,25 @@ class SpeedRecord:
         except OSError:
             return False
         return True
+
+
+def times_as_fast(
+    record: Sequence[Speed], families: Collection[str], before: str, after: str
+) -> float | None:
+    """An epoch's seconds in one place over those in another: the median over the networks of these
+    families that were trained in both; None if there are none.
+    """
+    slow, fast = (
+        {(s.family, s.multiply_adds): s.epoch_seconds for s in record if s.place == place}
+        for place in (before, after)
+    )
+    ratios = [slow[key] / fast[key] for key in slow.keys() & fast.keys() if key[0] in families]
+    return median(ratios) if ratios else None
+
+
+def families_of(experiment: Experiment) -> set[str]:
+    """Of every network that an experiment may train."""
+    return {str(branch.model["family"]) for branch in experiment.space.branches}
 
 
 # ---------------------------------------------------------------------- how long it takes
@@ -439,6 +460,12 @@ def network_of(
         activations=cost.activations,
         multiply_adds=float(max(1, cost.macs) * images),
     )
+
+
+def is_long(estimate: Estimate) -> bool:
+    """Whether a run takes minutes, so that it is worth while to look for a faster way."""
+    adds = sum((s.multiply_adds or 0.0) * s.epochs for s in estimate.structures.values())
+    return adds >= MIN_MULTIPLY_ADDS
 
 
 # ---------------------------------------------------------------------- in words

@@ -8,17 +8,22 @@ nothing is said.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from tuner.execution.estimate import Here, Speed, SpeedRecord
+from tuner.execution.estimate import (
+    Here,
+    Speed,
+    SpeedRecord,
+    families_of,
+    is_long,
+    times_as_fast,
+)
 from tuner.experiment.experiment import Experiment
 from tuner.ledger.environment import cpu_instructions
 from tuner.ledger.estimate import Estimate
 
 HALF = "mixed_bfloat16"
 WORTHWHILE = 1.2  # times as fast: below, a search in another precision is not worth a thought
-MIN_MULTIPLY_ADDS = 1e13  # of a run: minutes on a few cores; of a shorter one nothing is suggested
 INSTRUCTIONS = {
     HALF: ("avx512_bf16", "amx_bf16"),
     "mixed_float16": ("avx512_fp16", "amx_fp16"),
@@ -53,15 +58,9 @@ def precision_notes(
 def measured_gain(
     experiment: Experiment, precision: str, here: Here, record: Sequence[Speed]
 ) -> float | None:
-    """Of the networks of these families that were trained here in both precisions, the median."""
-    places = [here.place(experiment, in_precision) for in_precision in ("float32", precision)]
-    full, half = (
-        {(s.family, s.multiply_adds): s.epoch_seconds for s in record if s.place == place}
-        for place in places
-    )
-    families = families_of(experiment)
-    ratios = [full[key] / half[key] for key in full.keys() & half.keys() if key[0] in families]
-    return statistics.median(ratios) if ratios else None
+    """As the networks of these families that were trained here in both precisions have shown it."""
+    full, half = (here.place(experiment, each) for each in ("float32", precision))
+    return times_as_fast(record, families_of(experiment), full, half)
 
 
 def known_gain(
@@ -79,20 +78,9 @@ def known_gain(
     return min(known) if len(known) == len(gains) else None
 
 
-def is_long(estimate: Estimate) -> bool:
-    """Whether a run takes minutes, so that it is worth while to look for a faster way."""
-    adds = sum((s.multiply_adds or 0.0) * s.epochs for s in estimate.structures.values())
-    return adds >= MIN_MULTIPLY_ADDS
-
-
 def has_instructions(precision: str, instructions: Collection[str]) -> bool:
     """Whether a processor computes with such numbers as they are."""
     return any(name in instructions for name in INSTRUCTIONS[precision])
-
-
-def families_of(experiment: Experiment) -> set[str]:
-    """Of every network that an experiment may train."""
-    return {str(branch.model["family"]) for branch in experiment.space.branches}
 
 
 def _warning(precision: str, gain: float | None, instructions: Collection[str]) -> Iterator[str]:

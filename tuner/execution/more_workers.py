@@ -7,12 +7,17 @@ faster; where it has not, only that it may be so, and how to know.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tuner.execution.estimate import Here, Speed, SpeedRecord
-from tuner.execution.half_precision import families_of, is_long
+from tuner.execution.estimate import (
+    Here,
+    Speed,
+    SpeedRecord,
+    families_of,
+    is_long,
+    times_as_fast,
+)
 from tuner.experiment.experiment import Experiment
 from tuner.ledger.environment import available_cores
 from tuner.ledger.estimate import Estimate
@@ -59,22 +64,13 @@ def _compared(present: int, other: int, gain: float) -> str:
 def measured_gains(
     experiment: Experiment, here: Here, most: int, record: Sequence[Speed]
 ) -> dict[int, float]:
-    """How many times as much other numbers of workers train in the same time, by number; the median
-    over the networks of these families that were trained here with both.
+    """How many times as much other numbers of workers train in the same time, by number; as the
+    networks of these families that were trained here with both have shown it.
     """
-    families = families_of(experiment)
-
-    def epochs_of(workers: int) -> dict[tuple[str, float], float]:
-        place = replace(here, workers=workers).place(experiment)
-        return {
-            (s.structure, s.multiply_adds): s.epoch_seconds / workers
-            for s in record
-            if s.place == place and s.family in families
-        }
-
-    now, gains = epochs_of(here.workers), {}
+    families, gains = families_of(experiment), {}
     for workers in range(1, most + 1):
-        then = epochs_of(workers) if workers != here.workers else {}
-        if ratios := [now[key] / then[key] for key in now.keys() & then.keys()]:
-            gains[workers] = statistics.median(ratios)
+        places = (replace(here, workers=n).place(experiment) for n in (here.workers, workers))
+        ratio = times_as_fast(record, families, *places)
+        if ratio is not None and workers != here.workers:
+            gains[workers] = ratio * workers / here.workers
     return gains
